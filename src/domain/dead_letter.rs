@@ -1,0 +1,37 @@
+use std::sync::Arc;
+
+use super::{DeadLetterReason, Event, RouteId, TargetId};
+
+/// What is written to the dead letters: the original message, and why it is there.
+#[derive(Debug, Clone)]
+pub struct DeadLetter {
+    /// The event.
+    pub event: Arc<Event>,
+    /// The target that it could not be delivered to; `None` for an event's own dead letter.
+    pub target: Option<TargetId>,
+    /// The route that named the target, or the routes that could not judge the event.
+    pub routes: Vec<RouteId>,
+    /// Why.
+    pub reason: DeadLetterReason,
+    /// How many attempts were made.
+    pub attempts: u32,
+    /// The failed attempts, if there were any.
+    pub failure: Option<Failure>,
+    /// What went wrong, for people, where no attempt says it. Holds no URL and no secret.
+    pub detail: Option<Box<str>>,
+    /// The broker refused it for its size: write it without the value.
+    pub omit_value: bool,
+}
+
+/// When attempts failed, and how the last one did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// The first failed attempt, in milliseconds since 1970-01-01 UTC.
+    pub first_ms: i64,
+    /// The last failed attempt, in milliseconds since 1970-01-01 UTC.
+    pub last_ms: i64,
+    /// The last status, if the receiver answered.
+    pub last_status: Option<u16>,
+    /// The last fault, for people. Holds no URL and no secret.
+    pub last_error: Option<Box<str>>,
+}

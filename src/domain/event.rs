@@ -1,0 +1,110 @@
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{Field, Generation, Lease, SourceId};
+
+/// One message from a source, with the parts that were found in it. Immutable, and shared by all
+/// deliveries that it causes. Its bytes are copied once at intake: a kept broker buffer would pin
+/// the whole fetch that it came in.
+#[derive(Debug)]
+pub struct Event {
+    /// The source that it came from.
+    pub source: SourceId,
+    /// Stable over retries, crashes and replays (DESIGN.md §4.2). Printable ASCII without `.`.
+    pub id: Arc<str>,
+    /// The event type, if one was found.
+    pub event_type: Option<Arc<str>>,
+    /// When it happened.
+    pub time: EventTime,
+    /// What it is about, if one was found.
+    pub subject: Option<Box<str>>,
+    /// The event's key (`event.key`), if one was found.
+    pub key: Option<Box<str>>,
+    /// Who produced it: a URI-reference (`event.source`).
+    pub producer: Arc<str>,
+    /// What the message is, before any route looks at it.
+    pub kind: Kind,
+    /// The message's value. Empty for a tombstone, and for an oversized message.
+    pub body: Bytes,
+    /// Whether the body is a JSON document.
+    pub content: Content,
+    /// What payload presets call `data`.
+    pub data: Data,
+    /// The message's own headers, in their order.
+    pub headers: Box<[(Box<str>, Bytes)]>,
+    /// The values that routes look at, one for each of [`Plan::fields`](crate::plan::Plan::fields);
+    /// `None` where the event has no such value.
+    pub fields: Box<[Option<Field>]>,
+    /// Where it stands in the broker.
+    pub origin: Origin,
+    /// The assignment under which it was read.
+    pub generation: Generation,
+    /// Checked before each request starts.
+    pub lease: Arc<Lease>,
+}
+
+impl Event {
+    /// What this event counts against the window, in bytes: body, key and headers.
+    pub fn weight(&self) -> u64 {
+        let headers: usize = self.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+        let key = self.origin.key.as_ref().map_or(0, Bytes::len);
+        (self.body.len() + headers + key) as u64
+    }
+}
+
+/// What a message is, before any route looks at it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A message with a value within `limits.max_event`.
+    Regular,
+    /// A message without a value.
+    Tombstone,
+    /// A message larger than `limits.max_event`; its value, of this many bytes, was not kept.
+    Oversized(usize),
+}
+
+/// Whether the body is a JSON document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// The whole body is valid JSON in valid UTF-8.
+    Json,
+    /// It is not; the text says why, with a hint where there is one.
+    NotJson(Box<str>),
+}
+
+/// What payload presets call `data`: the value at the first present of `event.data`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Data {
+    /// The JSON text at this range of the body.
+    Slice(Range<usize>),
+    /// A JSON text that does not stand in the body (for example a header's value as JSON string).
+    Text(Box<str>),
+    /// The event has none.
+    Absent,
+}
+
+/// When an event happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventTime {
+    /// Milliseconds since 1970-01-01 UTC.
+    pub unix_ms: i64,
+    /// RFC 3339, exactly as the event gave it, if it gave it in that form.
+    pub text: Option<Box<str>>,
+}
+
+/// Where an event stands in its broker, and what its broker knows of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// The topic (Kafka) or stream (JetStream).
+    pub topic: Arc<str>,
+    /// The partition; 0 where the broker has none.
+    pub partition: i32,
+    /// Offset (Kafka) or sequence (JetStream).
+    pub position: i64,
+    /// When the broker stored it, in milliseconds since 1970-01-01 UTC.
+    pub stored_ms: i64,
+    /// The message's key as it is on the broker.
+    pub key: Option<Bytes>,
+}

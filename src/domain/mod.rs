@@ -1,0 +1,29 @@
+//! Floor 0: the nouns. Plain data without I/O, without async and without knowledge of any broker.
+
+mod attempt;
+mod condition;
+mod dead_letter;
+mod event;
+mod field;
+mod lease;
+mod moment;
+mod outcome;
+mod place;
+mod receipt;
+mod reply;
+mod retry_policy;
+mod type_pattern;
+
+pub use attempt::{Attempt, Attempted, DeliveryId};
+pub use condition::{Condition, Operator, Presence};
+pub use dead_letter::{DeadLetter, Failure};
+pub use event::{Content, Data, Event, EventTime, Kind, Origin};
+pub use field::Field;
+pub use lease::Lease;
+pub use moment::Moment;
+pub use outcome::{DeadLetterReason, DiscardReason, Outcome, ReleaseReason};
+pub use place::{Path, Place};
+pub use receipt::{Generation, Receipt, RouteId, SourceId, TargetId};
+pub use reply::{Fault, Reply, RetryAfter};
+pub use retry_policy::{Backoff, Exhausted, HonourRetryAfter, Jitter, RetryOn, RetryPolicy, StatusSet};
+pub use type_pattern::{Segment, TypePattern, TypePatternFault, TypeSet};

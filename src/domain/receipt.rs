@@ -1,0 +1,28 @@
+/// Index of a source in the [`Plan`](crate::plan::Plan).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SourceId(pub u16);
+
+/// Index of a target in the [`Plan`](crate::plan::Plan).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TargetId(pub u32);
+
+/// Index of a route in the [`Plan`](crate::plan::Plan), in file order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RouteId(pub u32);
+
+/// One assignment of one partition to this process. Each assignment gets a new number, unique in
+/// the process, so that whatever belongs to an earlier one is recognised as stale.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Generation(pub u64);
+
+/// The right to acknowledge one message of a source. It is moved, never copied, and dropping one
+/// acknowledges nothing.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct Receipt {
+    /// The source that the message came from.
+    pub source: SourceId,
+    /// The assignment under which it was read.
+    pub generation: Generation,
+    /// The message's position in its partition (Kafka: the offset).
+    pub position: i64,
+}

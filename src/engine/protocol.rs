@@ -1,0 +1,123 @@
+use std::sync::Arc;
+
+use crate::domain::{
+    Attempt, Attempted, DeadLetter, DeliveryId, Event, Generation, Outcome, Receipt, ReleaseReason, SourceId,
+    TargetId,
+};
+
+/// What the engine is told.
+#[derive(Debug)]
+pub enum Input {
+    /// A source read a message, within its [`Grant`].
+    Arrived {
+        /// The message.
+        event: Arc<Event>,
+        /// The right to acknowledge it.
+        receipt: Receipt,
+    },
+    /// A sender ended an attempt.
+    Attempted(Attempted),
+    /// A store confirmed or refused a write.
+    Stored {
+        /// Which write.
+        write: WriteId,
+        /// What became of it.
+        result: Result<(), StoreFault>,
+    },
+    /// A partition is about to be given up: dispatch no more of it, let what is in flight finish.
+    /// Answered with [`Command::Released`] once nothing of it is open.
+    Revoked(Generation),
+    /// A partition is gone: forget everything of it at once. Later completions are ignored.
+    Lost(Generation),
+    /// The process is stopping: dispatch nothing more, release what waits, let what is in flight finish.
+    Shutdown,
+}
+
+/// What the engine wants done.
+#[derive(Debug)]
+pub enum Command {
+    /// Make an HTTP request; answer with [`Input::Attempted`].
+    Attempt(Attempt),
+    /// Write to the dead letters; answer with [`Input::Stored`].
+    DeadLetter {
+        /// To be named in the answer.
+        write: WriteId,
+        /// What to write.
+        letter: DeadLetter,
+    },
+    /// Everything that this receipt's event caused has ended: it may be acknowledged.
+    Settle(Receipt),
+    /// Nothing of this generation is open any more.
+    Released(SourceId, Generation),
+    /// Something to count or log.
+    Note(Note),
+}
+
+/// Names one write to a store. Numbers are never used twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct WriteId(pub u64);
+
+/// Why a store did not take a write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreFault {
+    /// It can't be reached, or can't write now. The write is made again later.
+    Unavailable(Box<str>),
+    /// It refuses the record for its size, for good.
+    TooLarge,
+}
+
+/// What happened, for metrics and logs.
+#[derive(Debug, Clone)]
+pub enum Note {
+    /// An event matched at least one route.
+    Routed(SourceId),
+    /// No route took an event.
+    Unrouted(SourceId),
+    /// A message without a value was ignored or written to the dead letters.
+    Tombstone(SourceId),
+    /// An event is poisoned for at least one route and none took it, or it is oversized.
+    Poisoned(SourceId),
+    /// A delivery was opened.
+    Opened(TargetId),
+    /// A delivery reached a terminal outcome.
+    Ended {
+        /// Whose.
+        target: TargetId,
+        /// How.
+        outcome: Outcome,
+        /// The event.
+        event: Arc<Event>,
+        /// Attempts made.
+        attempts: u32,
+    },
+    /// An event's own dead letter is confirmed.
+    EventDeadLettered {
+        /// The event.
+        event: Arc<Event>,
+        /// Why.
+        reason: crate::domain::DeadLetterReason,
+    },
+    /// An attempt failed and the delivery waits for the next one.
+    Retrying {
+        /// Which delivery.
+        delivery: DeliveryId,
+        /// Whose.
+        target: TargetId,
+        /// The event.
+        event: Arc<Event>,
+        /// How long it waits, in milliseconds.
+        wait_ms: u64,
+    },
+    /// A delivery left the process unfinished.
+    Released(TargetId, ReleaseReason),
+}
+
+/// How much a source may hand over, counted from the start of the process. It only grows: it is
+/// what has been settled or released so far plus the window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Grant {
+    /// Events in total.
+    pub events: u64,
+    /// Bytes ([`Event::weight`]) in total.
+    pub bytes: u64,
+}

@@ -1,0 +1,290 @@
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use secrecy::SecretString;
+
+use crate::domain::{Condition, Place, RetryPolicy, SourceId, StatusSet, TargetId, TypeSet};
+use crate::wire::Blueprint;
+
+/// The configuration after validation: immutable, hashed, swapped whole.
+#[derive(Debug)]
+pub struct Plan {
+    /// `name`: the namespace of everything we own on brokers.
+    pub name: String,
+    /// The first 16 hex digits of SHA-256 over what was configured (secrets masked).
+    pub hash: String,
+    /// `admin`.
+    pub admin: Admin,
+    /// `log`.
+    pub log: Log,
+    /// `limits`.
+    pub limits: Limits,
+    /// `shutdown`.
+    pub shutdown: Shutdown,
+    /// In order of their names; [`SourceId`] is an index into it.
+    pub sources: Vec<Source>,
+    /// In order of their names; [`TargetId`] is an index into it.
+    pub targets: Vec<Target>,
+    /// In file order; [`RouteId`](crate::domain::RouteId) is an index into it.
+    pub routes: Vec<Route>,
+    /// The places that conditions look at; [`Condition::field`] is an index into it.
+    pub fields: Vec<Place>,
+    /// `dead_letters`.
+    pub dead_letters: DeadLetters,
+    /// What a user should know although it is no fault, for example rules of a dialect that are
+    /// not enforced yet. One sentence each, with its place; `check` and `run` print them.
+    pub notices: Vec<String>,
+}
+
+/// `admin`.
+#[derive(Debug, Clone)]
+pub struct Admin {
+    /// Where `/metrics`, `/healthz` and `/readyz` are served. Loopback only until `admin.token` exists.
+    pub listen: SocketAddr,
+}
+
+/// `log`.
+#[derive(Debug, Clone, Copy)]
+pub struct Log {
+    /// `text` or `json`.
+    pub format: LogFormat,
+    /// The least severe level that is written.
+    pub level: LogLevel,
+}
+
+/// `log.format`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// `log.level`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogLevel {
+    /// Only errors.
+    Error,
+    /// And warnings.
+    Warn,
+    /// And what happens to the process.
+    Info,
+    /// And every delivery.
+    Debug,
+    /// And libraries.
+    Trace,
+}
+
+/// `limits`.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Attempts at once in the whole process.
+    pub in_flight: usize,
+    /// A message's largest value, in bytes; at most the window's bytes.
+    pub max_event: usize,
+    /// How much may be open at once, for each source.
+    pub window: Window,
+}
+
+/// `limits.window`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    /// Bytes of open events.
+    pub bytes: u64,
+    /// Open events.
+    pub events: u64,
+}
+
+/// `shutdown`.
+#[derive(Debug, Clone, Copy)]
+pub struct Shutdown {
+    /// From the signal to the end of the process.
+    pub deadline: Duration,
+}
+
+/// One of `sources`.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// Its name.
+    pub name: String,
+    /// `kafka`.
+    pub kafka: Kafka,
+    /// What a message without a value does.
+    pub tombstones: Tombstones,
+    /// Where the parts of an event are.
+    pub event: EventParts,
+}
+
+/// `sources.NAME.kafka`.
+#[derive(Debug, Clone)]
+pub struct Kafka {
+    /// Comma-separated `bootstrap.servers`.
+    pub brokers: String,
+    /// What is read.
+    pub topics: Vec<Topic>,
+    /// The consumer group.
+    pub group: String,
+    /// Where a group without any commit starts.
+    pub start: Start,
+    /// librdkafka properties; values may be secrets.
+    pub properties: Vec<(String, SecretString)>,
+}
+
+/// One entry of `topics`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Topic {
+    /// By its exact name.
+    Name(String),
+    /// A regular expression; starts with `^`.
+    Regex(String),
+}
+
+/// `start`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// Only what comes from now on.
+    Latest,
+    /// Everything that the broker still has.
+    Earliest,
+    /// What came in at most so long ago.
+    Ago(Duration),
+    /// What came in since this time, in milliseconds since 1970-01-01 UTC.
+    At(i64),
+}
+
+/// `tombstones`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tombstones {
+    /// Acknowledge and count.
+    Ignore,
+    /// Deliver as an empty body.
+    Deliver,
+    /// Write to the dead letters.
+    DeadLetter,
+}
+
+/// `event`: for each part, the places to look at; the first that is present wins. `None` where
+/// the configuration does not set a part: then the default list counts, and a CloudEvents envelope
+/// wins over it (DESIGN.md §4.9); what is set counts for CloudEvents too.
+#[derive(Debug, Clone, Default)]
+pub struct EventParts {
+    /// `event.type`.
+    pub event_type: Option<Vec<Place>>,
+    /// `event.id`.
+    pub id: Option<Vec<Place>>,
+    /// `event.time`.
+    pub time: Option<Vec<Place>>,
+    /// `event.subject`.
+    pub subject: Option<Vec<Place>>,
+    /// `event.key`.
+    pub key: Option<Vec<Place>>,
+    /// `event.source`.
+    pub producer: Option<Vec<Place>>,
+    /// `event.data`.
+    pub data: Option<Vec<Place>>,
+}
+
+/// One of `targets`.
+#[derive(Debug)]
+pub struct Target {
+    /// Its name in the configuration.
+    pub name: Arc<str>,
+    /// `id`: as receivers see it.
+    pub id: String,
+    /// `enabled`. A switched-off target receives nothing; its deliveries are not opened.
+    pub enabled: bool,
+    /// `description`.
+    pub description: Option<String>,
+    /// `labels`, in order.
+    pub labels: Vec<(String, String)>,
+    /// Where to.
+    pub url: TargetUrl,
+    /// What is sent.
+    pub blueprint: Blueprint,
+    /// Which addresses it may have.
+    pub egress: Egress,
+    /// For one whole attempt: DNS, connect, TLS, headers and body.
+    pub timeout: Duration,
+    /// Statuses that end a delivery well.
+    pub success: StatusSet,
+    /// What happens after a failure.
+    pub retry: RetryPolicy,
+    /// Attempts at once to this target in this process.
+    pub concurrency: usize,
+}
+
+/// A target's address. `Debug` and `Display` show scheme, host and port only; path and query may
+/// be secret.
+#[derive(Clone)]
+pub struct TargetUrl(pub url::Url);
+
+impl std::fmt::Debug for TargetUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::fmt::Display for TargetUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0.origin().ascii_serialization())
+    }
+}
+
+/// `egress`: which addresses a target may have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Egress {
+    /// Only globally routable addresses.
+    Public,
+    /// Also RFC 1918, unique local and loopback addresses.
+    Private,
+    /// Globally routable addresses less `deny`, and what `allow` names.
+    Listed {
+        /// Allowed although they are not globally routable.
+        allow: Vec<Network>,
+        /// Refused although they would be allowed.
+        deny: Vec<Network>,
+    },
+}
+
+/// One entry of `egress.allow` or `egress.deny`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Network {
+    /// An address or a range.
+    Range(IpNet),
+    /// A host by name, for whatever address it has.
+    Host(HostPort),
+}
+
+/// A host name, and a port if only that one is meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostPort {
+    /// Lower case, without a trailing dot.
+    pub host: String,
+    /// `None` is every port.
+    pub port: Option<u16>,
+}
+
+/// One of `routes`.
+#[derive(Debug, Clone)]
+pub struct Route {
+    /// Its name; `route-N` (from 1) without one.
+    pub name: Arc<str>,
+    /// The sources that it takes from; empty is every source.
+    pub from: Vec<SourceId>,
+    /// `types`.
+    pub types: TypeSet,
+    /// `where`; all must hold.
+    pub conditions: Vec<Condition>,
+    /// `to`, only those that are enabled.
+    pub to: Vec<TargetId>,
+}
+
+/// `dead_letters`.
+#[derive(Debug, Clone)]
+pub struct DeadLetters {
+    /// The topic; default `<name>.dlq`.
+    pub topic: String,
+}

@@ -1,0 +1,151 @@
+//! What a target's requests look like, as data: the plan fills it from configuration (a dialect
+//! is nothing but such data), and [`Blueprint::compile`](super::Blueprint::compile) turns it into
+//! something that renders.
+
+use secrecy::SecretString;
+
+/// Everything that decides the bytes of a target's requests, except their address.
+#[derive(Debug, Clone)]
+pub struct RequestSpec {
+    /// The target's id as receivers see it.
+    pub target_id: String,
+    /// The body.
+    pub payload: PayloadSpec,
+    /// The signature, if requests are signed.
+    pub signature: Option<SignatureSpec>,
+    /// Static headers, in order; names as configured.
+    pub headers: Vec<(String, SecretString)>,
+}
+
+/// How a body is made.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PayloadSpec {
+    /// Its shape.
+    pub shape: Shape,
+    /// How JSON is written; for [`Shape::Raw`] it is not used.
+    pub json: JsonForm,
+    /// `Content-Type`; without one: `application/json` for [`Shape::Members`], and for
+    /// [`Shape::Raw`] the message's own `content-type` header, else `application/json` if the
+    /// body is JSON, else `application/octet-stream`.
+    pub content_type: Option<String>,
+}
+
+/// The shape of a body.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Shape {
+    /// The message's bytes, untouched.
+    Raw,
+    /// A JSON object of these members, in order.
+    Members(Vec<Member>),
+}
+
+/// A part of a JSON object that is built for a receiver.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Member {
+    /// One member.
+    Named {
+        /// Its name.
+        name: String,
+        /// Its value; if the event has none, the member is left out.
+        value: Value,
+    },
+    /// All members of the event's `data`, in its order, except those whose name is taken already.
+    RestOfData,
+}
+
+/// Where a member's value comes from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    /// The event's id.
+    EventId,
+    /// The event's type.
+    EventType,
+    /// The event's time as RFC 3339: its own text if it gave one, else with milliseconds and `Z`.
+    EventTime,
+    /// The event's time as a number of milliseconds since 1970.
+    EventTimeMillis,
+    /// The event's subject.
+    EventSubject,
+    /// The event's `data`.
+    EventData,
+    /// The target's id.
+    TargetId,
+    /// This JSON text.
+    Literal(String),
+}
+
+/// How JSON is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JsonForm {
+    /// Without white space outside strings; every token as the event had it.
+    Exact,
+    /// A fixed point of `JSON.stringify(JSON.parse(body))` (DIALECTS.md §1).
+    Js,
+    /// As `Exact`, with the keys of every object sorted by code point.
+    Sorted,
+}
+
+/// How a request is signed. Templates know `{{id}}` (the event's id), `{{timestamp}}`, `{{body}}`
+/// (in `message` only), `{{event.type}}`, `{{target.id}}`; `each` also `{{signature}}`; `headers`
+/// also `{{signature}}` (the newest secret's) and `{{signatures}}` (all, joined).
+#[derive(Debug, Clone)]
+pub struct SignatureSpec {
+    /// Live secrets, newest first. Empty: the headers are sent, those with a signature are not.
+    pub secrets: Vec<SecretString>,
+    /// What is signed.
+    pub message: String,
+    /// With which algorithm.
+    pub algorithm: Algorithm,
+    /// How a secret's text becomes a key.
+    pub key: KeyForm,
+    /// How a signature is written.
+    pub encoding: Encoding,
+    /// One secret's signature in the list, for example `v1={{signature}}`.
+    pub each: String,
+    /// What stands between the signatures of the list.
+    pub join: String,
+    /// What `{{timestamp}}` is.
+    pub timestamp: TimestampForm,
+    /// Header names and their templates, in order.
+    pub headers: Vec<(String, String)>,
+}
+
+/// Signature algorithms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Algorithm {
+    /// HMAC with SHA-256.
+    HmacSha256,
+    /// HMAC with SHA-512.
+    HmacSha512,
+    /// Ed25519; the key is the 32-byte seed, or seed and public key (64 bytes).
+    Ed25519,
+}
+
+/// How a secret's text becomes a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyForm {
+    /// The text's bytes.
+    Text,
+    /// Base64 (standard alphabet), after a `whsec_` or `whsk_` prefix if it has one.
+    Base64,
+}
+
+/// How a signature is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encoding {
+    /// Lower-case hexadecimal.
+    Hex,
+    /// Base64 with the standard alphabet and padding.
+    Base64,
+}
+
+/// What `{{timestamp}}` is: the time of the attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TimestampForm {
+    /// Whole seconds since 1970.
+    Seconds,
+    /// Milliseconds since 1970.
+    Milliseconds,
+    /// RFC 3339 in UTC with whole seconds.
+    Rfc3339,
+}
