@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
 use crate::domain::{
-    Attempt, Attempted, DeadLetter, DeliveryId, Event, Generation, Outcome, Receipt, ReleaseReason, SourceId,
-    TargetId,
+    Attempt, Attempted, DeadLetter, DeadLetterReason, DeliveryId, Event, Generation, Outcome, Receipt, ReleaseReason, RouteId,
+    SourceId, TargetId,
 };
 
 /// What the engine is told.
@@ -26,7 +26,7 @@ pub enum Input {
     },
     /// A partition is about to be given up: dispatch no more of it, let what is in flight finish.
     /// Answered with [`Command::Released`] once nothing of it is open.
-    Revoked(Generation),
+    Revoked(SourceId, Generation),
     /// A partition is gone: forget everything of it at once. Later completions are ignored.
     Lost(Generation),
     /// The process is stopping: dispatch nothing more, release what waits, let what is in flight finish.
@@ -43,7 +43,7 @@ pub enum Command {
         /// To be named in the answer.
         write: WriteId,
         /// What to write.
-        letter: DeadLetter,
+        letter: Box<DeadLetter>,
     },
     /// Everything that this receipt's event caused has ended: it may be acknowledged.
     Settle(Receipt),
@@ -83,6 +83,8 @@ pub enum Note {
     Ended {
         /// Whose.
         target: TargetId,
+        /// The route that named the target.
+        route: RouteId,
         /// How.
         outcome: Outcome,
         /// The event.
@@ -95,7 +97,7 @@ pub enum Note {
         /// The event.
         event: Arc<Event>,
         /// Why.
-        reason: crate::domain::DeadLetterReason,
+        reason: DeadLetterReason,
     },
     /// An attempt failed and the delivery waits for the next one.
     Retrying {
@@ -103,6 +105,8 @@ pub enum Note {
         delivery: DeliveryId,
         /// Whose.
         target: TargetId,
+        /// The route that named the target.
+        route: RouteId,
         /// The event.
         event: Arc<Event>,
         /// How long it waits, in milliseconds.
