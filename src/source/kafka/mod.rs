@@ -1,1 +1,5 @@
-//! A Kafka source.
+//! Apache Kafka as a source.
+
+mod frontier;
+
+pub use frontier::Frontier;
