@@ -54,3 +54,8 @@ impl Blueprint {
         todo!()
     }
 }
+
+/// TEMPORARY
+pub fn retry_after(_text: &str) -> Option<crate::domain::RetryAfter> {
+    None
+}
