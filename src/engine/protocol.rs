@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
 use crate::domain::{
-    Attempt, Attempted, DeadLetter, DeliveryId, Event, Generation, Outcome, Receipt, ReleaseReason, SourceId,
-    TargetId,
+    Attempt, Attempted, DeadLetter, DeliveryId, Event, Generation, Outcome, Receipt, ReleaseReason, Reply,
+    RouteId, SourceId, TargetId,
 };
 
 /// What the engine is told.
@@ -83,12 +83,16 @@ pub enum Note {
     Ended {
         /// Whose.
         target: TargetId,
+        /// The route that named the target.
+        route: RouteId,
         /// How.
         outcome: Outcome,
         /// The event.
         event: Arc<Event>,
         /// Attempts made.
         attempts: u32,
+        /// The last answer's status, if the receiver answered.
+        status: Option<u16>,
     },
     /// An event's own dead letter is confirmed.
     EventDeadLettered {
@@ -103,8 +107,14 @@ pub enum Note {
         delivery: DeliveryId,
         /// Whose.
         target: TargetId,
+        /// The route that named the target.
+        route: RouteId,
         /// The event.
         event: Arc<Event>,
+        /// Attempts made so far.
+        attempts: u32,
+        /// What the last attempt came to.
+        reply: Reply,
         /// How long it waits, in milliseconds.
         wait_ms: u64,
     },
