@@ -1,9 +1,11 @@
 //! hookferry: a webhook bridge. (The map follows.)
 #![warn(missing_docs)]
 
+pub mod admin;
 pub mod domain;
 pub mod engine;
 pub mod json;
+pub mod observe;
 pub mod plan;
 pub mod sender;
 pub mod source;

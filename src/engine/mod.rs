@@ -20,6 +20,7 @@ mod writes;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use lane::LaneState;
 pub use protocol::{Command, Grant, Input, Note, StoreFault, WriteId};
@@ -257,17 +258,17 @@ impl Engine {
         let decision =
             retry::decide(&policy.retry, &policy.success, &reply, number, first, now, &mut self.random);
         match decision {
-            Decision::Delivered => self.end(id, Outcome::Delivered),
+            Decision::Delivered => self.end(id, Outcome::Delivered, status(&reply)),
             Decision::Again(wait) => {
                 delivery.attempts -= 1;
                 if delivery.attempts == 0 {
                     delivery.first_attempt = None;
                 }
-                self.hold(id, now, wait);
+                self.hold(id, now, wait, reply);
             }
             Decision::Retry(wait) => {
                 delivery.failure = Some(failure(delivery.failure.take(), &reply, now));
-                self.hold(id, now, wait);
+                self.hold(id, now, wait, reply);
             }
             Decision::End(reason) => {
                 delivery.failure = Some(failure(delivery.failure.take(), &reply, now));
@@ -276,9 +277,10 @@ impl Engine {
         }
     }
 
-    fn hold(&mut self, id: DeliveryId, now: Moment, wait: std::time::Duration) {
+    fn hold(&mut self, id: DeliveryId, now: Moment, wait: Duration, reply: Reply) {
         let Some(delivery) = self.ledger.delivery(id) else { return };
         let (target, slot, route) = (delivery.target, delivery.slot, delivery.route);
+        let attempts = delivery.attempts;
         delivery.state = State::Held;
         self.lane(target).hold();
         if self.life == Life::Stopping || self.ledger.is_ending(slot) {
@@ -290,7 +292,7 @@ impl Engine {
         }
         let event = self.ledger.event(slot).clone();
         let wait_ms = wait.as_millis() as u64;
-        self.note(Note::Retrying { delivery: id, target, route, event, wait_ms });
+        self.note(Note::Retrying { delivery: id, target, route, event, attempts, reply, wait_ms });
         self.timers.set(now.after(wait), Timer::Retry(id));
     }
 
@@ -315,7 +317,8 @@ impl Engine {
         );
         let on_exhausted = self.plan.targets[target.0 as usize].retry.on_exhausted;
         if refused && on_exhausted == Exhausted::Discard {
-            return self.end(id, Outcome::Discarded(DiscardReason::OnExhausted(reason)));
+            let status = delivery.failure.as_ref().and_then(|failure| failure.last_status);
+            return self.end(id, Outcome::Discarded(DiscardReason::OnExhausted(reason)), status);
         }
         delivery.state = State::Writing;
         let (slot, route) = (delivery.slot, delivery.route);
@@ -373,7 +376,8 @@ impl Engine {
                 match obligation {
                     Obligation::Delivery(id) => {
                         self.lane_unhold(id);
-                        self.end(id, Outcome::DeadLettered(letter.reason));
+                        let status = letter.failure.and_then(|failure| failure.last_status);
+                        self.end(id, Outcome::DeadLettered(letter.reason), status);
                     }
                     Obligation::Event(slot) => {
                         self.note(Note::EventDeadLettered { event: letter.event, reason: letter.reason });
@@ -401,13 +405,13 @@ impl Engine {
     }
 
     /// A delivery has its outcome.
-    fn end(&mut self, id: DeliveryId, outcome: Outcome) {
+    fn end(&mut self, id: DeliveryId, outcome: Outcome, status: Option<u16>) {
         let Some(delivery) = self.ledger.delivery(id) else { return };
         let (target, slot, attempts) = (delivery.target, delivery.slot, delivery.attempts);
         let route = delivery.route;
         let event = self.ledger.event(slot).clone();
         self.lane(target).closed(event.weight());
-        self.note(Note::Ended { target, route, outcome, event, attempts });
+        self.note(Note::Ended { target, route, outcome, event, attempts, status });
         let closed = self.ledger.end_delivery(id);
         self.closed(closed);
     }
@@ -515,6 +519,13 @@ fn poisoned_because(event: &Event) -> String {
     match &event.content {
         crate::domain::Content::NotJson(why) if event.kind == Kind::Regular => why.to_string(),
         _ => "the event has no type, and these routes need one".to_owned(),
+    }
+}
+
+fn status(reply: &Reply) -> Option<u16> {
+    match reply {
+        Reply::Status { status, .. } => Some(*status),
+        _ => None,
     }
 }
 

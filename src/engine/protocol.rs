@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
 use crate::domain::{
-    Attempt, Attempted, DeadLetter, DeadLetterReason, DeliveryId, Event, Generation, Outcome, Receipt, ReleaseReason, RouteId,
-    SourceId, TargetId,
+    Attempt, Attempted, DeadLetter, DeadLetterReason, DeliveryId, Event, Generation, Outcome, Receipt,
+    ReleaseReason, Reply, RouteId, SourceId, TargetId,
 };
 
 /// What the engine is told.
@@ -91,6 +91,8 @@ pub enum Note {
         event: Arc<Event>,
         /// Attempts made.
         attempts: u32,
+        /// The last answer's status, if the receiver answered.
+        status: Option<u16>,
     },
     /// An event's own dead letter is confirmed.
     EventDeadLettered {
@@ -109,6 +111,10 @@ pub enum Note {
         route: RouteId,
         /// The event.
         event: Arc<Event>,
+        /// Attempts made so far.
+        attempts: u32,
+        /// What the last attempt came to.
+        reply: Reply,
         /// How long it waits, in milliseconds.
         wait_ms: u64,
     },

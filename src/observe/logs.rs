@@ -1,0 +1,129 @@
+use std::fmt;
+
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Layer, Registry};
+
+use crate::domain::{Event, Outcome, Reply, RouteId, SourceId, TargetId};
+use crate::engine::Note;
+use crate::plan::{Log, LogFormat, LogLevel, Plan};
+
+/// Starts logging to standard error, once in a process; a second call changes nothing.
+///
+/// `text` is for people, `json` is one object a line. Libraries are heard from their warnings on,
+/// and in full at `trace`; librdkafka (target `librdkafka`) speaks at the configured level.
+pub fn init(log: &Log) {
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines: Box<dyn Layer<Registry> + Send + Sync> = match log.format {
+        LogFormat::Text => {
+            lines.with_target(false).with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).boxed()
+        }
+        LogFormat::Json => {
+            lines.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed()
+        }
+    };
+    // Logging that is set up already (by a test, or a program that embeds this) stays as it is.
+    let _ = tracing_subscriber::registry().with(lines.with_filter(filter(log.level))).try_init();
+}
+
+fn filter(level: LogLevel) -> Targets {
+    let (ours, libraries) = match level {
+        LogLevel::Error => (LevelFilter::ERROR, LevelFilter::ERROR),
+        LogLevel::Warn => (LevelFilter::WARN, LevelFilter::WARN),
+        LogLevel::Info => (LevelFilter::INFO, LevelFilter::WARN),
+        LogLevel::Debug => (LevelFilter::DEBUG, LevelFilter::WARN),
+        LogLevel::Trace => (LevelFilter::TRACE, LevelFilter::TRACE),
+    };
+    Targets::new().with_default(libraries).with_target("hookferry", ours).with_target("librdkafka", ours)
+}
+
+/// Writes a delivery's line at debug: event id, route, target, attempts and what came of it. Dead
+/// letters are warnings, because somebody has to look at them.
+pub fn log_note(plan: &Plan, note: &Note) {
+    match note {
+        Note::Ended { target, route, outcome, event, attempts, status } => {
+            let target = target_name(plan, *target);
+            let route = route_name(plan, *route);
+            let (event, status) = (&*event.id, Status(*status));
+            match outcome {
+                Outcome::Delivered => {
+                    tracing::debug!(event, route, target, attempts, %status, "delivered");
+                }
+                Outcome::DeadLettered(reason) => {
+                    tracing::warn!(event, route, target, attempts, %status, %reason, "dead-lettered");
+                }
+                Outcome::Discarded(_) => {
+                    tracing::warn!(event, route, target, attempts, %status, "discarded");
+                }
+            }
+        }
+        Note::Retrying { target, route, event, attempts, reply, wait_ms, .. } => {
+            tracing::debug!(
+                event = &*event.id,
+                route = route_name(plan, *route),
+                target = target_name(plan, *target),
+                attempts,
+                reply = %Answer(reply),
+                wait_ms,
+                "waits for its next attempt"
+            );
+        }
+        Note::EventDeadLettered { event, reason } => log_event_dead_lettered(plan, event, reason.as_str()),
+        Note::Released(target, reason) => {
+            tracing::debug!(target = target_name(plan, *target), reason = reason.as_str(), "released");
+        }
+        Note::Routed(_) | Note::Unrouted(_) | Note::Tombstone(_) | Note::Poisoned(_) | Note::Opened(_) => {}
+    }
+}
+
+fn log_event_dead_lettered(plan: &Plan, event: &Event, reason: &str) {
+    tracing::warn!(
+        event = &*event.id,
+        source = source_name(plan, event.source),
+        topic = &*event.origin.topic,
+        partition = event.origin.partition,
+        offset = event.origin.position,
+        reason,
+        "event dead-lettered"
+    );
+}
+
+fn target_name(plan: &Plan, target: TargetId) -> &str {
+    plan.targets.get(target.0 as usize).map_or("?", |target| &target.name)
+}
+
+fn route_name(plan: &Plan, route: RouteId) -> &str {
+    plan.routes.get(route.0 as usize).map_or("?", |route| &route.name)
+}
+
+fn source_name(plan: &Plan, source: SourceId) -> &str {
+    plan.sources.get(usize::from(source.0)).map_or("?", |source| &source.name)
+}
+
+/// A status for people: `-` where the receiver did not answer.
+struct Status(Option<u16>);
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(status) => write!(f, "{status}"),
+            None => f.write_str("-"),
+        }
+    }
+}
+
+/// What came back, for people. Details of a [`Reply`] hold neither URL nor secret.
+struct Answer<'a>(&'a Reply);
+
+impl fmt::Display for Answer<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Reply::Status { status, .. } => write!(f, "{status}"),
+            Reply::Fault { fault, detail } => write!(f, "{}: {detail}", fault.as_str()),
+            Reply::Unrenderable(reason) => write!(f, "can't be rendered: {reason}"),
+            Reply::Withheld => f.write_str("withheld"),
+        }
+    }
+}

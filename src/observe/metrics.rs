@@ -1,0 +1,517 @@
+use prometheus::core::Collector;
+use prometheus::process_collector::ProcessCollector;
+use prometheus::{
+    Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder,
+};
+
+use crate::domain::{
+    Attempted, DeadLetterReason, Event, Fault, Moment, Outcome, ReleaseReason, Reply, SourceId, TargetId,
+};
+use crate::engine::Note;
+use crate::plan::Plan;
+use crate::source::Report;
+
+#[cfg(test)]
+mod tests;
+
+/// Upper bounds of `attempt_duration_seconds`: 5 ms to 60 s.
+const ATTEMPT_BUCKETS: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0, 60.0];
+/// Upper bounds of `delivery_duration_seconds`: 10 ms to 24 h.
+const DELIVERY_BUCKETS: [f64; 12] =
+    [0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 60.0, 600.0, 3_600.0, 21_600.0, 86_400.0];
+/// The consumer that all targets share; a later issue gives ordered targets their own.
+const SHARED: &str = "shared";
+
+/// Why a target's delivery can be in the dead letters.
+const TARGET_REASONS: [DeadLetterReason; 7] = [
+    DeadLetterReason::Rejected,
+    DeadLetterReason::Exhausted,
+    DeadLetterReason::Expired,
+    DeadLetterReason::Template,
+    DeadLetterReason::Oversized,
+    DeadLetterReason::Blocked,
+    DeadLetterReason::TargetDisabled,
+];
+/// Why an event itself can be there.
+const EVENT_REASONS: [DeadLetterReason; 3] =
+    [DeadLetterReason::Poisoned, DeadLetterReason::Oversized, DeadLetterReason::Tombstone];
+
+/// The metrics of one process (PRODUCT.md §4), in a registry of their own.
+///
+/// All that is counted for every event or attempt is resolved when the plan is known, so counting
+/// is an atomic addition. Every counter that can ever move is there from the start, at 0.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    sources: Vec<SourceMetrics>,
+    targets: Vec<TargetMetrics>,
+    dead_letters: IntCounterVec,
+    lag: IntGaugeVec,
+    oldest_unsettled: GaugeVec,
+}
+
+#[derive(Debug)]
+struct SourceMetrics {
+    name: String,
+    routed: IntCounter,
+    unrouted: IntCounter,
+    tombstones: IntCounter,
+    poisoned: IntCounter,
+    lost: IntCounter,
+    committed: IntCounter,
+    commit_failed: IntCounter,
+    rebalances: IntCounter,
+    store_up: IntGauge,
+}
+
+#[derive(Debug)]
+struct TargetMetrics {
+    name: String,
+    opened: IntCounter,
+    delivered: IntCounter,
+    dead_lettered: IntCounter,
+    discarded: IntCounter,
+    revoked: IntCounter,
+    shut_down: IntCounter,
+    attempts: AttemptCounters,
+    attempt_duration: Histogram,
+    delivery_duration: Histogram,
+    ready: IntGauge,
+    retrying: IntGauge,
+    in_flight: IntGauge,
+    bytes: IntGauge,
+    oldest_age: Gauge,
+}
+
+/// `attempts_total` of one target, one for each `result`.
+#[derive(Debug)]
+struct AttemptCounters {
+    success: IntCounter,
+    redirect: IntCounter,
+    client_error: IntCounter,
+    too_large: IntCounter,
+    too_many: IntCounter,
+    server_error: IntCounter,
+    timeout: IntCounter,
+    dns: IntCounter,
+    network: IntCounter,
+    tls: IntCounter,
+    blocked: IntCounter,
+}
+
+/// What waits for one target in this process, at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct LaneDepth {
+    /// Deliveries that could start now.
+    pub ready: u64,
+    /// Deliveries that wait for their next attempt.
+    pub retrying: u64,
+    /// Deliveries with a request under way.
+    pub in_flight: u64,
+    /// Bytes of the events of all of them.
+    pub bytes: u64,
+    /// Since when the oldest of them is open, in seconds; 0 if there is none.
+    pub oldest_age_s: f64,
+}
+
+impl Metrics {
+    /// Declares all metrics and their labels for this plan, and counts the plan as loaded at `now`.
+    pub fn new(plan: &Plan, now: Moment) -> Metrics {
+        let families = Families::new();
+        let sources = plan.sources.iter().map(|source| families.source(&source.name)).collect();
+        let targets =
+            plan.targets.iter().map(|target| families.target(&target.name, target.enabled)).collect();
+        families.declare_dead_letters(plan);
+        families.declare_build(plan);
+        let add = Declare { registry: &families.registry };
+        let reload_successful = add.added(
+            IntGauge::with_opts(opts(
+                "config_last_reload_successful",
+                "Whether the configuration was loaded.",
+            ))
+            .expect(CONSTANT),
+        );
+        reload_successful.set(1);
+        let reload_timestamp = add.added(
+            Gauge::with_opts(opts(
+                "config_last_reload_success_timestamp_seconds",
+                "When the configuration in force was loaded, in seconds since 1970.",
+            ))
+            .expect(CONSTANT),
+        );
+        reload_timestamp.set(now.wall_ms as f64 / 1000.0);
+        Metrics {
+            sources,
+            targets,
+            dead_letters: families.dead_letters,
+            lag: families.lag,
+            oldest_unsettled: families.oldest_unsettled,
+            registry: families.registry,
+        }
+    }
+
+    /// Counts what the engine says. `now` ends the duration of a delivery that ended.
+    pub fn note(&self, note: &Note, now: Moment) {
+        match note {
+            Note::Routed(source) => self.source(*source, |source| source.routed.inc()),
+            Note::Unrouted(source) => self.source(*source, |source| source.unrouted.inc()),
+            Note::Tombstone(source) => self.source(*source, |source| source.tombstones.inc()),
+            Note::Poisoned(source) => self.source(*source, |source| source.poisoned.inc()),
+            Note::Opened(target) => self.target(*target, |target| target.opened.inc()),
+            Note::Ended { target, outcome, event, .. } => self.ended(*target, *outcome, event, now),
+            Note::EventDeadLettered { event, reason } => self.dead_letter(event.source, None, *reason),
+            Note::Retrying { .. } => {}
+            Note::Released(target, reason) => self.target(*target, |target| match reason {
+                ReleaseReason::Revoked => target.revoked.inc(),
+                ReleaseReason::Shutdown => target.shut_down.inc(),
+            }),
+        }
+    }
+
+    fn ended(&self, target: TargetId, outcome: Outcome, event: &Event, now: Moment) {
+        let took_ms = now.wall_ms.saturating_sub(event.origin.stored_ms).max(0);
+        self.target(target, |metrics| {
+            metrics.delivery_duration.observe(took_ms as f64 / 1000.0);
+            match outcome {
+                Outcome::Delivered => metrics.delivered.inc(),
+                Outcome::DeadLettered(_) => metrics.dead_lettered.inc(),
+                Outcome::Discarded(_) => metrics.discarded.inc(),
+            }
+        });
+        if let Outcome::DeadLettered(reason) = outcome {
+            self.dead_letter(event.source, Some(target), reason);
+        }
+    }
+
+    fn dead_letter(&self, source: SourceId, target: Option<TargetId>, reason: DeadLetterReason) {
+        let source = self.sources.get(usize::from(source.0)).map_or("", |source| &source.name);
+        let target =
+            target.and_then(|target| self.targets.get(target.0 as usize)).map_or("", |target| &target.name);
+        self.dead_letters.with_label_values(&[source, target, reason.as_str()]).inc();
+    }
+
+    /// Counts an attempt. What was withheld or could not be rendered sent nothing and is none.
+    pub fn attempted(&self, attempted: &Attempted) {
+        self.target(attempted.target, |target| {
+            if let Some(counter) = target.attempts.of(&attempted.reply) {
+                counter.inc();
+                target.attempt_duration.observe(attempted.took.as_secs_f64());
+            }
+        });
+    }
+
+    /// Takes over what a source says of itself.
+    pub fn report(&self, source: SourceId, report: &Report, now: Moment) {
+        let Some(metrics) = self.sources.get(usize::from(source.0)) else { return };
+        match report {
+            Report::Ready(_) => {}
+            Report::Lag { topic, partition, messages } => {
+                let partition = partition.to_string();
+                let labels = [&*metrics.name, SHARED, topic, &partition];
+                match messages {
+                    Some(messages) => self.lag.with_label_values(&labels).set(clamped(*messages)),
+                    None => self.forget_partition(&labels),
+                }
+            }
+            Report::OldestUnsettled { topic, partition, stored_ms } => {
+                let partition = partition.to_string();
+                let age_ms = stored_ms.map_or(0, |stored_ms| now.wall_ms.saturating_sub(stored_ms).max(0));
+                self.oldest_unsettled
+                    .with_label_values(&[&*metrics.name, SHARED, topic, &partition])
+                    .set(age_ms as f64 / 1000.0);
+            }
+            Report::Lost { messages, .. } => metrics.lost.inc_by(*messages),
+            Report::Committed(Ok(())) => metrics.committed.inc(),
+            Report::Committed(Err(_)) => metrics.commit_failed.inc(),
+            Report::Rebalanced { .. } => metrics.rebalances.inc(),
+        }
+    }
+
+    /// Another replica reports the partition from now on.
+    fn forget_partition(&self, labels: &[&str; 4]) {
+        // What was never set can't be removed, and need not be.
+        let _ = self.lag.remove_label_values(labels);
+        let _ = self.oldest_unsettled.remove_label_values(labels);
+    }
+
+    /// Whether a source's dead-letter store takes writes.
+    pub fn store_up(&self, source: SourceId, up: bool) {
+        self.source(source, |source| source.store_up.set(i64::from(up)));
+    }
+
+    /// What waits for one target now.
+    pub fn lane(&self, target: TargetId, depth: LaneDepth) {
+        self.target(target, |target| {
+            target.ready.set(clamped(depth.ready));
+            target.retrying.set(clamped(depth.retrying));
+            target.in_flight.set(clamped(depth.in_flight));
+            target.bytes.set(clamped(depth.bytes));
+            target.oldest_age.set(depth.oldest_age_s);
+        });
+    }
+
+    /// Everything, in the Prometheus text format 0.0.4.
+    ///
+    /// # Errors
+    /// A metric could not be written as text.
+    pub fn render(&self) -> prometheus::Result<String> {
+        TextEncoder::new().encode_to_string(&self.registry.gather())
+    }
+
+    fn source(&self, source: SourceId, change: impl FnOnce(&SourceMetrics)) {
+        self.sources.get(usize::from(source.0)).map(change).unwrap_or_default();
+    }
+
+    fn target(&self, target: TargetId, change: impl FnOnce(&TargetMetrics)) {
+        self.targets.get(target.0 as usize).map(change).unwrap_or_default();
+    }
+}
+
+impl AttemptCounters {
+    fn of(&self, reply: &Reply) -> Option<&IntCounter> {
+        Some(match reply {
+            Reply::Status { status, .. } => match status {
+                200..=299 => &self.success,
+                300..=399 => &self.redirect,
+                413 => &self.too_large,
+                429 => &self.too_many,
+                400..=499 => &self.client_error,
+                _ => &self.server_error,
+            },
+            Reply::Fault { fault: Fault::Timeout, .. } => &self.timeout,
+            Reply::Fault { fault: Fault::Dns, .. } => &self.dns,
+            Reply::Fault { fault: Fault::Network, .. } => &self.network,
+            Reply::Fault { fault: Fault::Tls, .. } => &self.tls,
+            Reply::Fault { fault: Fault::Blocked, .. } => &self.blocked,
+            Reply::Unrenderable(_) | Reply::Withheld => return None,
+        })
+    }
+}
+
+/// Gauges are signed; nothing that is counted here comes near the end of them.
+fn clamped(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// Names, labels and buckets are constants of this file, so declaring them can't fail.
+const CONSTANT: &str = "declared once, with constant names";
+
+/// The families with labels, while a plan's handles are taken from them.
+struct Families {
+    registry: Registry,
+    events: IntCounterVec,
+    events_lost: IntCounterVec,
+    commits: IntCounterVec,
+    rebalances: IntCounterVec,
+    store_up: IntGaugeVec,
+    lag: IntGaugeVec,
+    oldest_unsettled: GaugeVec,
+    dead_letters: IntCounterVec,
+    opened: IntCounterVec,
+    deliveries: IntCounterVec,
+    released: IntCounterVec,
+    attempts: IntCounterVec,
+    attempt_duration: HistogramVec,
+    delivery_duration: HistogramVec,
+    queue: IntGaugeVec,
+    queue_bytes: IntGaugeVec,
+    oldest_age: GaugeVec,
+    state: IntGaugeVec,
+}
+
+impl Families {
+    fn new() -> Families {
+        let registry = Registry::new();
+        let add = Declare { registry: &registry };
+        Families {
+            events: add.counters(
+                "events_total",
+                "Events read, by what routing made of them.",
+                &["source", "result"],
+            ),
+            events_lost: add.counters(
+                "events_lost_total",
+                "Events that the broker deleted before they were read.",
+                &["source", "reason"],
+            ),
+            commits: add.counters("commits_total", "Commits of a source's group.", &["source", "result"]),
+            rebalances: add.counters("rebalances_total", "Rebalances of a source's group.", &["source"]),
+            store_up: add.gauges(
+                "dead_letter_store_up",
+                "Whether the dead letters of a source can be written.",
+                &["source"],
+            ),
+            lag: add.gauges(
+                "source_lag_messages",
+                "Messages after the last settled one, by the partition's owner.",
+                &PARTITION,
+            ),
+            oldest_unsettled: add.float_gauges(
+                "oldest_unsettled_age_seconds",
+                "How long ago the broker stored the oldest message that is not settled.",
+                &PARTITION,
+            ),
+            dead_letters: add.counters(
+                "dead_letters_total",
+                "Confirmed dead letters; an event's own have an empty target.",
+                &["source", "target", "reason"],
+            ),
+            opened: add.counters("deliveries_opened_total", "Deliveries opened.", &["target"]),
+            deliveries: add.counters(
+                "deliveries_total",
+                "Deliveries that reached a terminal outcome.",
+                &["target", "outcome"],
+            ),
+            released: add.counters(
+                "deliveries_released_total",
+                "Deliveries that left this process unfinished; their events come again.",
+                &["target", "reason"],
+            ),
+            attempts: add.counters("attempts_total", "HTTP requests made.", &["target", "result"]),
+            attempt_duration: add.histograms(
+                "attempt_duration_seconds",
+                "From the start of a request to the end of its response.",
+                &ATTEMPT_BUCKETS,
+            ),
+            delivery_duration: add.histograms(
+                "delivery_duration_seconds",
+                "From the broker's timestamp of an event to the end of a delivery.",
+                &DELIVERY_BUCKETS,
+            ),
+            queue: add.gauges("queue_deliveries", "Open deliveries.", &["target", "state"]),
+            queue_bytes: add.gauges("queue_bytes", "Bytes of the events of open deliveries.", &["target"]),
+            oldest_age: add.float_gauges(
+                "oldest_delivery_age_seconds",
+                "Since when the oldest open delivery is open.",
+                &["target"],
+            ),
+            state: add.gauges("target_state", "1 for the state that a target is in.", &["target", "state"]),
+            registry,
+        }
+    }
+
+    fn source(&self, name: &str) -> SourceMetrics {
+        let events = |result| self.events.with_label_values(&[name, result]);
+        SourceMetrics {
+            name: name.to_owned(),
+            routed: events("routed"),
+            unrouted: events("unrouted"),
+            tombstones: events("tombstone"),
+            poisoned: events("poisoned"),
+            lost: self.events_lost.with_label_values(&[name, "retention"]),
+            committed: self.commits.with_label_values(&[name, "ok"]),
+            commit_failed: self.commits.with_label_values(&[name, "failed"]),
+            rebalances: self.rebalances.with_label_values(&[name]),
+            store_up: self.store_up.with_label_values(&[name]),
+        }
+    }
+
+    fn target(&self, name: &str, enabled: bool) -> TargetMetrics {
+        let deliveries = |outcome| self.deliveries.with_label_values(&[name, outcome]);
+        let released = |reason: ReleaseReason| self.released.with_label_values(&[name, reason.as_str()]);
+        let queue = |state| self.queue.with_label_values(&[name, state]);
+        self.state.with_label_values(&[name, "active"]).set(i64::from(enabled));
+        self.state.with_label_values(&[name, "disabled"]).set(i64::from(!enabled));
+        TargetMetrics {
+            name: name.to_owned(),
+            opened: self.opened.with_label_values(&[name]),
+            delivered: deliveries("delivered"),
+            dead_lettered: deliveries("dead_lettered"),
+            discarded: deliveries("discarded"),
+            revoked: released(ReleaseReason::Revoked),
+            shut_down: released(ReleaseReason::Shutdown),
+            attempts: self.attempt_counters(name),
+            attempt_duration: self.attempt_duration.with_label_values(&[name]),
+            delivery_duration: self.delivery_duration.with_label_values(&[name]),
+            ready: queue("ready"),
+            retrying: queue("retrying"),
+            in_flight: queue("in_flight"),
+            bytes: self.queue_bytes.with_label_values(&[name]),
+            oldest_age: self.oldest_age.with_label_values(&[name]),
+        }
+    }
+
+    fn attempt_counters(&self, target: &str) -> AttemptCounters {
+        let attempts = |result| self.attempts.with_label_values(&[target, result]);
+        // Part of the closed set of results; nothing counts it before targets have `auth`.
+        attempts("auth");
+        AttemptCounters {
+            success: attempts("2xx"),
+            redirect: attempts("3xx"),
+            client_error: attempts("4xx"),
+            too_large: attempts("413"),
+            too_many: attempts("429"),
+            server_error: attempts("5xx"),
+            timeout: attempts(Fault::Timeout.as_str()),
+            dns: attempts(Fault::Dns.as_str()),
+            network: attempts(Fault::Network.as_str()),
+            tls: attempts(Fault::Tls.as_str()),
+            blocked: attempts(Fault::Blocked.as_str()),
+        }
+    }
+
+    fn declare_dead_letters(&self, plan: &Plan) {
+        for source in &plan.sources {
+            for reason in EVENT_REASONS {
+                self.dead_letters.with_label_values(&[&*source.name, "", reason.as_str()]);
+            }
+            for target in &plan.targets {
+                for reason in TARGET_REASONS {
+                    self.dead_letters.with_label_values(&[&*source.name, &target.name, reason.as_str()]);
+                }
+            }
+        }
+    }
+
+    fn declare_build(&self, plan: &Plan) {
+        let add = Declare { registry: &self.registry };
+        add.gauges("config_info", "The configuration that is in force.", &["hash"])
+            .with_label_values(&[&plan.hash])
+            .set(1);
+        add.gauges("build_info", "The program.", &["version"])
+            .with_label_values(&[env!("CARGO_PKG_VERSION")])
+            .set(1);
+        add.register(ProcessCollector::for_self());
+    }
+}
+
+/// The labels of what is measured for each partition.
+const PARTITION: [&str; 4] = ["source", "consumer", "topic", "partition"];
+
+/// Declares families in a registry.
+struct Declare<'a> {
+    registry: &'a Registry,
+}
+
+impl Declare<'_> {
+    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+        self.added(IntCounterVec::new(opts(name, help), labels).expect(CONSTANT))
+    }
+
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+        self.added(IntGaugeVec::new(opts(name, help), labels).expect(CONSTANT))
+    }
+
+    fn float_gauges(&self, name: &str, help: &str, labels: &[&str]) -> GaugeVec {
+        self.added(GaugeVec::new(opts(name, help), labels).expect(CONSTANT))
+    }
+
+    fn histograms(&self, name: &str, help: &str, buckets: &[f64]) -> HistogramVec {
+        let options = HistogramOpts { common_opts: opts(name, help), buckets: buckets.to_vec() };
+        self.added(HistogramVec::new(options, &["target"]).expect(CONSTANT))
+    }
+
+    fn added<C: Collector + Clone + 'static>(&self, collector: C) -> C {
+        self.register(collector.clone());
+        collector
+    }
+
+    fn register(&self, collector: impl Collector + 'static) {
+        self.registry.register(Box::new(collector)).expect(CONSTANT);
+    }
+}
+
+fn opts(name: &str, help: &str) -> Opts {
+    Opts::new(name, help).namespace("hookferry")
+}

@@ -1,0 +1,12 @@
+//! What can be seen of a running process: metrics, log lines, and whether it is alive and ready.
+//! The pipeline tells it what happened; nothing here has an influence on deliveries.
+
+mod health;
+mod logs;
+mod metrics;
+#[cfg(test)]
+pub(crate) mod testing;
+
+pub use health::Health;
+pub use logs::{init, log_note};
+pub use metrics::{LaneDepth, Metrics};

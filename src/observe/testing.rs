@@ -1,0 +1,86 @@
+//! A small plan for the tests of what is observed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::domain::{
+    Backoff, Exhausted, HonourRetryAfter, Jitter, RetryOn, RetryPolicy, SourceId, StatusSet, TargetId,
+    TypeSet,
+};
+use crate::plan::{
+    Admin, DeadLetters, Egress, EventParts, Kafka, Limits, Log, LogFormat, LogLevel, Plan, Route, Shutdown,
+    Source, Start, Target, TargetUrl, Tombstones, Topic, Window,
+};
+use crate::wire::{Blueprint, JsonForm, PayloadSpec, RequestSpec, Shape};
+
+/// One source `orders`, two targets `crm` (disabled) and `shop`, one route.
+pub(crate) fn plan() -> Plan {
+    Plan {
+        name: "hookferry".to_owned(),
+        hash: "0123456789abcdef".to_owned(),
+        admin: Admin { listen: ([127, 0, 0, 1], 0).into() },
+        log: Log { format: LogFormat::Text, level: LogLevel::Info },
+        limits: Limits {
+            in_flight: 1024,
+            max_event: 1 << 20,
+            window: Window { bytes: 64 << 20, events: 50_000 },
+        },
+        shutdown: Shutdown { deadline: Duration::from_secs(25) },
+        sources: vec![source()],
+        targets: vec![target("crm", false), target("shop", true)],
+        routes: vec![Route {
+            name: "billing".into(),
+            from: vec![SourceId(0)],
+            types: TypeSet::default(),
+            conditions: Vec::new(),
+            to: vec![TargetId(1)],
+        }],
+        fields: Vec::new(),
+        dead_letters: DeadLetters { topic: "hookferry.dlq".to_owned() },
+        notices: Vec::new(),
+    }
+}
+
+fn source() -> Source {
+    Source {
+        name: "orders".to_owned(),
+        kafka: Kafka {
+            brokers: "localhost:9092".to_owned(),
+            topics: vec![Topic::Name("events".to_owned())],
+            group: "hookferry-orders".to_owned(),
+            start: Start::Latest,
+            properties: Vec::new(),
+        },
+        tombstones: Tombstones::Ignore,
+        event: EventParts::default(),
+    }
+}
+
+fn target(name: &str, enabled: bool) -> Target {
+    let spec = RequestSpec {
+        target_id: name.to_owned(),
+        payload: PayloadSpec { shape: Shape::Raw, json: JsonForm::Exact, content_type: None },
+        signature: None,
+        headers: Vec::new(),
+    };
+    Target {
+        name: Arc::from(name),
+        id: name.to_owned(),
+        enabled,
+        description: None,
+        labels: Vec::new(),
+        url: TargetUrl(url::Url::parse("https://shop.example.com/hooks").expect("a valid URL")),
+        blueprint: Blueprint::compile(&spec).expect("a valid specification"),
+        egress: Egress::Public,
+        timeout: Duration::from_secs(10),
+        success: StatusSet::range(200, 299),
+        retry: RetryPolicy {
+            backoff: Backoff::Schedule { waits: Vec::new(), jitter: Jitter::None },
+            retry_on: RetryOn { statuses: StatusSet::range(500, 599), network: true, timeout: true },
+            retry_after: HonourRetryAfter::Ignore,
+            max_age: None,
+            on_exhausted: Exhausted::DeadLetter,
+        },
+        concurrency: 64,
+    }
+}
