@@ -77,8 +77,7 @@ mod tests {
 
     #[test]
     fn rfc_3339_is_kept_as_it_is() {
-        for text in
-            ["2026-05-04T12:30:00Z", "2026-05-04T12:30:00.123456+02:00", "2026-05-04T12:30:00-07:30"]
+        for text in ["2026-05-04T12:30:00Z", "2026-05-04T12:30:00.123456+02:00", "2026-05-04T12:30:00-07:30"]
         {
             assert_eq!(kept(text).as_deref(), Some(text));
         }
@@ -87,7 +86,9 @@ mod tests {
 
     #[test]
     fn other_forms_with_a_zone_are_read_but_not_kept() {
-        for text in ["2026-05-04 12:30:00Z", "2026-05-04T12:30Z", "20260504T123000Z", "2026-05-04T12:30:00+02"] {
+        for text in
+            ["2026-05-04 12:30:00Z", "2026-05-04T12:30Z", "20260504T123000Z", "2026-05-04T12:30:00+02"]
+        {
             assert!(ms(text).is_some(), "{text}");
             assert_eq!(kept(text), None, "{text}");
         }

@@ -249,7 +249,12 @@ impl<'a> Reading<'a> {
         self.found.get(index).copied().flatten().filter(|raw| *raw != "null")
     }
 
-    fn raw_data<'b>(&'b self, in_body: &[Option<usize>], inside: usize, outside: &[Option<&'b str>]) -> Option<&'b str> {
+    fn raw_data<'b>(
+        &'b self,
+        in_body: &[Option<usize>],
+        inside: usize,
+        outside: &[Option<&'b str>],
+    ) -> Option<&'b str> {
         match self.data {
             Data::Slice(_) => self.raw(in_body.get(self.data_place).copied().flatten()?),
             Data::Text(_) => outside.get(inside).copied().flatten().filter(|raw| *raw != "null"),

@@ -66,7 +66,13 @@ impl Compiler {
                 .chain(["type", "event_type", "eventType", "event"].map(body))
                 .collect(),
             id: vec![header("ce_id"), header("event-id"), body("event_id"), body("eventId")],
-            time: vec![header("ce_time"), body("time"), body("timestamp"), body("occurred_at"), Place::Broker],
+            time: vec![
+                header("ce_time"),
+                body("time"),
+                body("timestamp"),
+                body("occurred_at"),
+                Place::Broker,
+            ],
             subject: vec![header("ce_subject"), body("subject")],
             producer: vec![header("ce_source"), body("source")],
             data: vec![body("data"), Place::Body(Path::default())],
@@ -131,19 +137,10 @@ impl Compiler {
         let fields = self.looks(fields, &data);
         let data = self.looks(&data, &[]);
         let inside = |looks: &[Look]| looks.iter().any(|look| matches!(look, Look::Data { .. }));
-        let looks_inside_data =
-            [&event_type, &id, &time, &subject, &key, &producer, &fields].into_iter().any(|looks| inside(looks));
-        Profile {
-            event_type,
-            id,
-            time,
-            subject,
-            key,
-            producer,
-            data,
-            fields,
-            looks_inside_data,
-        }
+        let looks_inside_data = [&event_type, &id, &time, &subject, &key, &producer, &fields]
+            .into_iter()
+            .any(|looks| inside(looks));
+        Profile { event_type, id, time, subject, key, producer, data, fields, looks_inside_data }
     }
 
     fn looks(&mut self, places: &[Place], data: &[Place]) -> Box<[Look]> {

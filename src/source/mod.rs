@@ -6,6 +6,8 @@ mod event_time;
 mod intake;
 pub mod kafka;
 mod looks;
+#[cfg(test)]
+pub(crate) mod test_plan;
 
 pub use intake::{Intake, Message};
 

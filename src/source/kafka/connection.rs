@@ -56,7 +56,8 @@ impl<'a> Connection<'a> {
 
     /// For a producer whose writes count only once every in-sync replica has them.
     pub fn producer(&self) -> ClientConfig {
-        let message_bytes = self.plan.limits.max_event.saturating_add(RECORD_ROOM).clamp(1_000_000, 1_000_000_000);
+        let message_bytes =
+            self.plan.limits.max_event.saturating_add(RECORD_ROOM).clamp(1_000_000, 1_000_000_000);
         let mut config = self.with_defaults(&[
             ("queue.buffering.max.kbytes", "65536"),
             ("linger.ms", "5"),

@@ -3,9 +3,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use rdkafka::Offset;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::KafkaError;
-use rdkafka::Offset;
 
 use super::context::{GroupEvent, MemberContext, assign, unassign};
 use super::outbox::Outbox;
@@ -154,9 +154,12 @@ impl Membership {
     /// answers.
     fn answer_open_rebalances(&mut self) {
         self.consumer.context().close();
-        let assigned = |partitions: &[PartitionName]| list(partitions.iter().map(|name| (name, Offset::Invalid)));
+        let assigned =
+            |partitions: &[PartitionName]| list(partitions.iter().map(|name| (name, Offset::Invalid)));
         let mut answers = match self.rebalance.take() {
-            Some(Rebalance::Assigning { partitions, .. }) => vec![assign(&self.consumer, &assigned(&partitions))],
+            Some(Rebalance::Assigning { partitions, .. }) => {
+                vec![assign(&self.consumer, &assigned(&partitions))]
+            }
             Some(Rebalance::Leaving { generations, .. } | Rebalance::Committing { generations, .. }) => {
                 vec![unassign(&self.consumer, &self.list_of(&generations))]
             }
@@ -165,8 +168,12 @@ impl Membership {
         let unseen = std::iter::from_fn(|| self.consumer.context().next_event());
         for event in std::mem::take(&mut self.waiting).into_iter().chain(unseen) {
             match event {
-                GroupEvent::Assigned(partitions) => answers.push(assign(&self.consumer, &assigned(&partitions))),
-                GroupEvent::Revoked(partitions) => answers.push(unassign(&self.consumer, &assigned(&partitions))),
+                GroupEvent::Assigned(partitions) => {
+                    answers.push(assign(&self.consumer, &assigned(&partitions)))
+                }
+                GroupEvent::Revoked(partitions) => {
+                    answers.push(unassign(&self.consumer, &assigned(&partitions)))
+                }
                 GroupEvent::Committed(_) => {}
             }
         }
@@ -197,8 +204,7 @@ impl Membership {
             }
             GroupEvent::Assigned(partitions) => {
                 let until = Instant::now() + STANDING_GRACE;
-                self.rebalance =
-                    Some(Rebalance::Assigning { number, partitions: partitions.clone(), until });
+                self.rebalance = Some(Rebalance::Assigning { number, partitions: partitions.clone(), until });
                 Some((number, partitions))
             }
             GroupEvent::Revoked(partitions) => {
@@ -262,7 +268,9 @@ impl Membership {
     fn take_over(&mut self, names: &[PartitionName], standings: &[Standing], outbox: &Outbox) {
         let starts: Vec<Option<i64>> = names
             .iter()
-            .map(|name| standings.iter().find(|standing| standing.name == *name).and_then(|s| start(s, outbox)))
+            .map(|name| {
+                standings.iter().find(|standing| standing.name == *name).and_then(|s| start(s, outbox))
+            })
             .collect();
         let offsets = starts.iter().map(|start| start.map_or(Offset::Invalid, Offset::Offset));
         let taken = list(names.iter().zip(offsets));
@@ -339,7 +347,8 @@ impl Membership {
     }
 
     fn partition(&mut self, generation: Generation) -> Option<&mut Partition> {
-        let index = self.partitions.binary_search_by_key(&generation, |partition| partition.generation).ok()?;
+        let index =
+            self.partitions.binary_search_by_key(&generation, |partition| partition.generation).ok()?;
         self.partitions.get_mut(index)
     }
 
@@ -458,11 +467,6 @@ impl Membership {
         if self.commits_in_flight == 0 && !matches!(self.rebalance, Some(Rebalance::Committing { .. })) {
             self.commit(Which::All);
         }
-    }
-
-    /// Whether every commit that was asked for has ended.
-    pub(super) fn commits_ended(&self) -> bool {
-        self.commits_in_flight == 0
     }
 
     /// Whether something is settled that the broker does not know of.

@@ -208,7 +208,8 @@ impl Probe {
                     let Ok(pattern) = regex::Regex::new(pattern) else { continue };
                     let metadata = self.client.fetch_metadata(None, PATIENCE)?;
                     let ours = &self.plan.dead_letters.topic;
-                    let matching = |topic: &&MetadataTopic| pattern.is_match(topic.name()) && topic.name() != ours;
+                    let matching =
+                        |topic: &&MetadataTopic| pattern.is_match(topic.name()) && topic.name() != ours;
                     metadata.topics().iter().filter(matching).for_each(|topic| topics.add(topic));
                 }
             }
@@ -259,7 +260,11 @@ impl Probe {
 
     /// Answers of the partitions' leaders for one kind of offset. (For a time, the offset is the
     /// time in milliseconds.)
-    pub(super) fn offsets(&self, partitions: &[PartitionName], which: Offset) -> KafkaResult<Vec<(PartitionName, i64)>> {
+    pub(super) fn offsets(
+        &self,
+        partitions: &[PartitionName],
+        which: Offset,
+    ) -> KafkaResult<Vec<(PartitionName, i64)>> {
         let asked = list(partitions.iter().map(|name| (name, which)));
         let answered = self.client.offsets_for_times(asked, PATIENCE)?;
         self.reachability.contact();

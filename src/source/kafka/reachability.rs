@@ -85,7 +85,9 @@ impl Reachability {
             }
             Some(Code::SSL) => "check `security.protocol` and the `ssl.*` settings in `properties`",
             Some(Code::GroupAuthorizationFailed) => "the broker must allow this user READ on the group",
-            Some(Code::TopicAuthorizationFailed) => "the broker must allow this user READ and DESCRIBE on the topic",
+            Some(Code::TopicAuthorizationFailed) => {
+                "the broker must allow this user READ and DESCRIBE on the topic"
+            }
             Some(Code::InconsistentGroupProtocol) => {
                 "another program uses this group with another assignment strategy; set a `group` of our own"
             }

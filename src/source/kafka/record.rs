@@ -62,7 +62,11 @@ fn headers(record: &BorrowedMessage<'_>) -> Box<[(Box<str>, Bytes)]> {
 }
 
 /// The lowest offset that the partition still has, as the last fetch said; without a request.
-pub(super) fn cached_low<C: ConsumerContext>(consumer: &BaseConsumer<C>, topic: &str, partition: i32) -> Option<i64> {
+pub(super) fn cached_low<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    topic: &str,
+    partition: i32,
+) -> Option<i64> {
     let topic = CString::new(topic).ok()?;
     let (mut low, mut high) = (-1, -1);
     // SAFETY: the client outlives the call, and all pointers are valid for it.

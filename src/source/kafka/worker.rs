@@ -432,7 +432,8 @@ impl Worker {
         let weight = hand.event.weight();
         // Key and headers can make an event larger than the whole window: it goes alone.
         let alone = grant.bytes.saturating_sub(self.handed.bytes) >= self.window().bytes;
-        self.handed.events < grant.events && (self.handed.bytes.saturating_add(weight) <= grant.bytes || alone)
+        self.handed.events < grant.events
+            && (self.handed.bytes.saturating_add(weight) <= grant.bytes || alone)
     }
 
     fn hand_over(&mut self, hand: Hand) -> Input {
