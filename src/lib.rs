@@ -8,6 +8,8 @@ pub mod json;
 pub mod observe;
 pub mod plan;
 pub mod sender;
+#[cfg(test)]
+mod simulation;
 pub mod source;
 pub mod store;
 pub mod wire;
