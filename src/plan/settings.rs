@@ -65,6 +65,7 @@ fn collect(node: &Node, path: &str, settings: &mut Vec<Setting>) {
         Value::List(elements) => {
             for (index, element) in elements.iter().enumerate() {
                 let name = element.as_map().and_then(|map| map.get("name")).and_then(Node::as_scalar);
+                let name = name.filter(|name| name.taint != Taint::File);
                 let name = name.map_or_else(|| format!("route-{}", index + 1), |name| name.text.clone());
                 collect(element, &join(path, name), settings);
             }

@@ -193,17 +193,10 @@ fn keys_of_later_versions_are_refused() {
         let line = format!("h.yaml:6:{column}: {key}: not supported yet; remove it");
         assert_eq!(faults(&format!("{base}{text}\n")), [line]);
     }
-    let source = |keys: &str| {
-        format!(
-            "{}\n",
-            base.replacen(" } }\n", &format!(" }}, {keys} }}\n"), 1).replacen("[t] }, ", "[t] }, ", 1)
-        )
-    };
     for key in ["nats", "store"] {
         let text = base.replacen("[t] } }", &format!("[t] }}, {key}: {{}} }}"), 1);
         assert_eq!(faults(&text), [format!("h.yaml:1:61: sources.s.{key}: not supported yet; remove it")]);
     }
-    let _ = source;
     for part in ["tenant", "priority"] {
         let text = base.replacen("[t] } }", &format!("[t] }}, event: {{ {part}: [body:x] }} }}"), 1);
         assert_eq!(

@@ -178,7 +178,8 @@ fn routes_are_read() {
 fn a_switched_off_target_is_named() {
     let plan = plan(FULL);
 
-    let expected = "h.yaml:59:21: routes.billing: the target off is switched off (`enabled: false`) and receives nothing";
+    let expected =
+        "h.yaml:59:21: routes.0.to.2: the target off is switched off (`enabled: false`) and receives nothing";
     assert!(plan.notices.iter().any(|notice| notice == expected), "{:?}", plan.notices);
 }
 
