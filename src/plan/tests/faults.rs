@@ -39,7 +39,7 @@ routes:
             "h.yaml:6:44: targets.crm.timeout: `5` is no duration; write for example `250ms`, `5s`, `1m`, `2h` or `3d`",
             "h.yaml:8:12: routes.0.to.0: there is no target `crn`; did you mean `crm`?",
             "h.yaml:8:26: routes.0.types.0: `a*` mixes `*` with text in one segment; `*` stands for whole segments",
-            "h.yaml:9:9: routes.1.to: a route needs at least one target; write for example `to: [NAME]`",
+            "h.yaml:9:11: routes.1.to: a route needs at least one target; write for example `to: [NAME]`",
         ]
     );
 }
@@ -119,7 +119,7 @@ fn what_a_target_can_not_have_is_refused() {
         ("description: [a]", "h.yaml:5:18: targets.crm.description: one value is expected here, not a list"),
         (
             "headers: { X-A: b, x-a: c }",
-            "h.yaml:5:24: targets.crm.headers.x-a: the header is set twice; it is set first at h.yaml:5:16",
+            "h.yaml:5:29: targets.crm.headers.x-a: the header is set twice (names differ only in case); keep one",
         ),
         (
             "signature: hmac",
@@ -195,13 +195,13 @@ fn keys_of_later_versions_are_refused() {
     }
     for key in ["nats", "store"] {
         let text = base.replacen("[t] } }", &format!("[t] }}, {key}: {{}} }}"), 1);
-        assert_eq!(faults(&text), [format!("h.yaml:1:61: sources.s.{key}: not supported yet; remove it")]);
+        assert_eq!(faults(&text), [format!("h.yaml:1:60: sources.s.{key}: not supported yet; remove it")]);
     }
     for part in ["tenant", "priority"] {
         let text = base.replacen("[t] } }", &format!("[t] }}, event: {{ {part}: [body:x] }} }}"), 1);
         assert_eq!(
             faults(&text),
-            [format!("h.yaml:1:70: sources.s.event.{part}: not supported yet; remove it")]
+            [format!("h.yaml:1:69: sources.s.event.{part}: not supported yet; remove it")]
         );
     }
 }
@@ -235,10 +235,10 @@ fn librdkafka_judges_each_property() {
     assert_eq!(
         faults(&text),
         [
-            "h.yaml:1:78: sources.s.kafka.properties.group.id: hookferry sets this property itself; use `group`",
-            "h.yaml:1:91: sources.s.kafka.properties.fetch.wait.max.ms: librdkafka refuses it: Invalid value for configuration property \"fetch.wait.max.ms\"",
-            "h.yaml:1:116: sources.s.kafka.properties.no.such: librdkafka refuses it: No such configuration property: \"no.such\"",
-            "h.yaml:1:128: sources.s.kafka.properties.test.mock.num.brokers: hookferry sets this property itself; remove it",
+            "h.yaml:1:72: sources.s.kafka.properties.group.id: hookferry sets this property itself; use `group`",
+            "h.yaml:1:85: sources.s.kafka.properties.fetch.wait.max.ms: librdkafka refuses it: Invalid value for configuration property \"fetch.wait.max.ms\"",
+            "h.yaml:1:110: sources.s.kafka.properties.no.such: librdkafka refuses it: No such configuration property: \"no.such\"",
+            "h.yaml:1:122: sources.s.kafka.properties.test.mock.num.brokers: hookferry sets this property itself; remove it",
         ]
     );
 }
@@ -249,7 +249,7 @@ fn a_source_of_its_own_dead_letters_is_refused() {
     assert_eq!(
         faults(&text),
         [
-            "h.yaml:1:55: sources.s.kafka.topics: the dead letters are written to this topic; a source that reads them would never end"
+            "h.yaml:1:53: sources.s.kafka.topics: the dead letters are written to this topic; a source that reads them would never end"
         ]
     );
 }
@@ -266,9 +266,9 @@ fn conditions_and_places_are_judged() {
         [
             "h.yaml:5:32: routes.0.where.a..b: a path has names between its dots, such as `cost.amount`; write keys with dots as a JSON Pointer, such as `/a/b.c`",
             "h.yaml:5:46: routes.0.where.c.gtx: unknown key; did you mean `gt`?",
-            "h.yaml:5:59: routes.0.where.d: a value is missing here; write a value, a list, or operators such as `{ gte: 100 }`",
+            "h.yaml:5:57: routes.0.where.d: a value is missing here; write a value, a list, or operators such as `{ gte: 100 }`",
             "h.yaml:5:61: routes.0.where.headr:x: the word before `:` is no place; did you mean `header`?; a path with a colon is written `body:…`",
-            "h.yaml:5:88: routes.0.where.e.missing: `maybe` is not possible here; write `pass` or `refuse`",
+            "h.yaml:5:87: routes.0.where.e.missing: `maybe` is not possible here; write `pass` or `refuse`",
         ]
     );
 }
@@ -329,8 +329,8 @@ fn a_second_route_of_a_name_is_refused() {
         faults(&text),
         [
             "h.yaml:5:34: routes.1: a second route with the name `a`; the first is at h.yaml:5:10",
-            "h.yaml:5:58: routes.1.form: unknown key; did you mean `from`?",
-            "h.yaml:5:88: routes.2.from.0: there is no source `z`; did you mean `s`?",
+            "h.yaml:5:56: routes.1.form: unknown key; did you mean `from`?",
+            "h.yaml:5:89: routes.2.from.0: there is no source `z`; did you mean `s`?",
         ]
     );
 }

@@ -66,7 +66,7 @@ routes: [{ name: two, types: [b] }, { name: three, to: [crm] }]
         let setting = settings.iter().find(|setting| setting.path == path).expect(path);
         format!("{} from {}", setting.value, folder.relative(&setting.from.to_string()))
     };
-    assert_eq!(shown("targets.crm.labels.a"), "1 from base.yaml:3:47");
+    assert_eq!(shown("targets.crm.labels.a"), "1 from base.yaml:3:48");
     assert_eq!(shown("targets.crm.labels.b"), "3 from over.yaml:1:32");
     assert_eq!(shown("targets.crm.timeout"), "10s from program default", "null removes");
     assert_eq!(shown("targets.crm.success"), "[200] from over.yaml:1:63");
@@ -105,7 +105,7 @@ fn what_a_folder_defines_twice_is_named_with_both_places() {
     assert_eq!(
         faults,
         "b.yaml:2:12: targets.crm: defined twice; it is defined first at a.yaml:3:3\n\
-         b.yaml:3:12: routes.2.name: missing; with several files every route needs a name\n\
+         b.yaml:3:10: routes.2.name: missing; with several files every route needs a name\n\
          c.yaml:1:1: name: defined twice; it is defined first at b.yaml:1:1"
     );
 }
