@@ -265,12 +265,8 @@ fn a_partition_changes_hands_without_loss() {
     // What ends in time is committed, and comes not again.
     let (leaves, stays): (Vec<_>, Vec<_>) =
         open.into_iter().partition(|receipt| receipt.generation == leaving);
-    let kept_open = leaves.iter().map(|receipt| receipt.position).max().map(|last| {
-        leaves.into_iter().filter(|receipt| receipt.position < last).for_each(|receipt| {
-            first.receipts.push(receipt);
-        });
-        last
-    });
+    let kept_open = leaves.iter().map(|receipt| receipt.position).max();
+    first.receipts.extend(leaves.into_iter().filter(|receipt| Some(receipt.position) != kept_open));
     first.settle();
     first.handle.send(ToSource::Released(leaving));
 
