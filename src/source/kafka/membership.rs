@@ -4,14 +4,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use rdkafka::Offset;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 
 use super::context::{GroupEvent, MemberContext, assign, unassign};
+use super::native::{self, cached_low};
 use super::outbox::Outbox;
 use super::partition::{Partition, PartitionName, list};
 use super::probe::Standing;
-use super::record::cached_low;
+
 use crate::domain::{Generation, Lease, Moment, Receipt};
 use crate::engine::Input;
 use crate::source::Report;
@@ -485,7 +486,7 @@ impl Membership {
         if offsets.is_empty() {
             return;
         }
-        match self.consumer.commit(&list(offsets), CommitMode::Async) {
+        match native::commit(&self.consumer, &list(offsets)) {
             Ok(()) => self.commits_in_flight += 1,
             Err(error) => tracing::warn!("a commit could not be sent; it is made again: {error}"),
         }
