@@ -134,6 +134,17 @@ impl Caller {
         let _ = self.reader.read_to_end(&mut sink);
     }
 
+    pub(super) fn wait_for_a_byte(&mut self) {
+        let _ = self.reader.fill_buf();
+    }
+
+    /// Keeps the connection open and unread for as long as the tests run.
+    pub(super) fn hold(self) {
+        loop {
+            std::thread::park();
+        }
+    }
+
     pub(super) fn stream(self) -> TcpStream {
         self.reader.into_inner()
     }
