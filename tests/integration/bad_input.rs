@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use crate::bridge::Bridge;
 use crate::kafka::{Cluster, Record};
-use crate::process::{Bridge, hookferry, text};
+use crate::process::{hookferry, text};
 use crate::receiver::Receiver;
 use crate::scene::{Scene, event, one_target};
 use crate::wait;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::process::Bridge;
+use crate::bridge::Bridge;
 use crate::receiver::{Answer, Receiver};
 use crate::scene::{Scene, event, events};
 use crate::wait;

@@ -1,6 +1,6 @@
 //! A crash loses nothing and repeats at most the window.
 
-use crate::process::Bridge;
+use crate::bridge::Bridge;
 use crate::receiver::{Answer, Receiver};
 use crate::scene::{Scene, events};
 use std::time::Duration;

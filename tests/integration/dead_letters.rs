@@ -1,7 +1,7 @@
 //! What can't be delivered is kept, with the reason.
 
+use crate::bridge::Bridge;
 use crate::kafka::Record;
-use crate::process::Bridge;
 use crate::receiver::{Answer, Receiver};
 use crate::scene::{Scene, event};
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::bridge::Bridge;
 use crate::kafka::{Cluster, Record};
-use crate::process::Bridge;
 use crate::receiver::{Answer, Receiver, Request};
 use crate::scene::{Scene, event, events, one_target};
 use crate::wait;
@@ -95,7 +95,7 @@ fn a_dead_and_a_hanging_target_delay_no_other() {
         "/hang" => Answer::Hang,
         _ => Answer::Status(200),
     });
-    let nobody = crate::process::free_port();
+    let nobody = crate::bridge::free_port();
     scene.cluster.produce(&scene.topic, events(0..1000, 2));
     let (good, hang) = (receiver.url("/good"), receiver.url("/hang"));
     let _bridge = Bridge::ready(&scene.config(&format!(

@@ -6,8 +6,8 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde_json::json;
 use sha2::Sha256;
 
+use crate::bridge::Bridge;
 use crate::kafka::Record;
-use crate::process::Bridge;
 use crate::receiver::{Receiver, Request};
 use crate::scene::{SECRET, Scene};
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
 
-use crate::process::Bridge;
+use crate::bridge::Bridge;
 use crate::receiver::{Answer, Receiver};
 use crate::scene::{Scene, events, one_target};
 use crate::wait;

@@ -16,7 +16,8 @@ use rdkafka::message::{BorrowedMessage, DeliveryResult, Header, Headers, Message
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
-use crate::process::{Folder, free_port};
+use crate::bridge::free_port;
+use crate::process::Folder;
 use crate::wait;
 
 const LIMIT: Duration = Duration::from_secs(30);

@@ -1,22 +1,26 @@
 //! The tests on the real thing: the hookferry binary, Apache Kafka, and receivers over HTTP.
 //!
 //! Rooms: `kafka` (brokers, topics, offsets), `receiver` (an HTTP server that answers by script),
-//! `process` (the binary, its log, its signals), `wait` (bounded waits). All other modules are
-//! tests, by theme. What needs a broker stands behind the feature `real-brokers`, which
-//! `scripts/test` sets; there a missing broker is a failure.
+//! `process` and `bridge` (the binary as a command, and running: its probes, its log, its signals),
+//! `wait` (bounded waits), `scene` (what most tests begin with). All other modules are tests, by
+//! theme. What needs a broker stands behind the feature `real-brokers`, which `scripts/test` sets;
+//! there a missing broker is a failure.
 
 mod cli;
 mod docs;
 mod house;
 mod process;
-mod wait;
 
+#[cfg(feature = "real-brokers")]
+mod bridge;
 #[cfg(feature = "real-brokers")]
 mod kafka;
 #[cfg(feature = "real-brokers")]
 mod receiver;
 #[cfg(feature = "real-brokers")]
 mod scene;
+#[cfg(feature = "real-brokers")]
+mod wait;
 
 #[cfg(feature = "real-brokers")]
 mod bad_input;

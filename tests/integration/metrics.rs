@@ -1,6 +1,6 @@
 //! What a running bridge tells about itself.
 
-use crate::process::Bridge;
+use crate::bridge::Bridge;
 use crate::receiver::{Answer, Receiver};
 use crate::scene::{SECRET, Scene, events};
 

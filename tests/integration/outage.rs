@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use crate::bridge::Bridge;
 use crate::kafka::PrivateBroker;
-use crate::process::Bridge;
 use crate::receiver::{Answer, Receiver};
 use crate::scene::{Scene, events, one_target};
 use crate::wait;

@@ -17,7 +17,6 @@ use crate::wait;
 pub struct Request {
     /// When its head and body were complete.
     pub at: Instant,
-    pub method: String,
     pub path: String,
     /// In their order; names in lower case.
     pub headers: Vec<(String, String)>,
@@ -103,10 +102,6 @@ impl Receiver {
 
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
-    }
-
-    pub fn port(&self) -> u16 {
-        self.address.port()
     }
 
     /// Everything so far, in order of arrival.
@@ -215,7 +210,7 @@ async fn read(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Request> {
     let text = String::from_utf8(buffer[..end].to_vec()).ok()?;
     let mut lines = text.split("\r\n");
     let mut first = lines.next()?.split(' ');
-    let (method, path) = (first.next()?.to_owned(), first.next()?.to_owned());
+    let path = first.nth(1)?.to_owned();
     let header = |line: &str| {
         let (name, value) = line.split_once(':')?;
         Some((name.to_ascii_lowercase(), value.trim().to_owned()))
@@ -228,7 +223,7 @@ async fn read(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Request> {
     }
     let body = buffer[end + 4..end + 4 + length].to_vec();
     buffer.drain(..end + 4 + length);
-    Some(Request { at: Instant::now(), method, path, headers, body })
+    Some(Request { at: Instant::now(), path, headers, body })
 }
 
 async fn fill(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<()> {

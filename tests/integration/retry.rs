@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::process::Bridge;
+use crate::bridge::Bridge;
 use crate::receiver::{Answer, Receiver};
 use crate::scene::{SECRET, Scene, event};
 

@@ -3,7 +3,8 @@
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use crate::process::{Bridge, Folder, hookferry, text};
+use crate::bridge::Bridge;
+use crate::process::{Folder, hookferry, text};
 use crate::receiver::{Answer, Receiver};
 use crate::scene::{Scene, event, events};
 
