@@ -79,10 +79,12 @@ impl Bridge {
         self.http.get(&format!("http://{}{path}", self.admin))
     }
 
-    /// The sum of all series of a metric that have these labels; 0 if there is none.
-    pub fn metric(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
-        let Some((_, page)) = self.get("/metrics") else { return 0.0 };
-        page.lines().filter(|line| is_series(line, name, labels)).filter_map(value).sum()
+    /// The sum of all series of a metric that have these labels; `None` if there is no such series.
+    pub fn metric(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
+        let (_, page) = self.get("/metrics")?;
+        let series: Vec<f64> =
+            page.lines().filter(|line| is_series(line, name, labels)).filter_map(value).collect();
+        (!series.is_empty()).then(|| series.iter().sum())
     }
 
     /// Waits until a metric has exactly this value.
@@ -91,8 +93,8 @@ impl Bridge {
         wait::until(
             &format!("{name}{labels:?} = {wanted}"),
             Duration::from_secs(60),
-            || format!("it is {}\n{}", self.metric(name, labels), self.log_end()),
-            || (self.metric(name, labels) == wanted).then_some(()),
+            || format!("it is {:?}\n{}", self.metric(name, labels), self.log_end()),
+            || (self.metric(name, labels) == Some(wanted)).then_some(()),
         );
     }
 

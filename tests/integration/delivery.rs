@@ -27,7 +27,7 @@ fn refused(request: &Request) -> bool {
 fn twenty_thousand_events_reach_exactly_their_targets() {
     let scene = Scene::new("many", 12);
     let receiver = Receiver::start(|request| Answer::Status(if refused(request) { 400 } else { 200 }));
-    let records = (0..EVENTS).map(|n| Record::json(&order(n)).to_partition((n % 12) as i32));
+    let records = (0..EVENTS).map(|n| Record::json(&order(n)).in_partition((n % 12) as i32));
     scene.cluster.produce(&scene.topic, records);
     let url = receiver.url("");
     let bridge = Bridge::ready(&scene.config(&format!(

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// The floor of each top-level module; imports point to the same floor within one module, or down.
-const FLOORS: [(&str, u8); 14] = [
+const FLOORS: [(&str, u8); 15] = [
     ("domain", 0),
     ("json", 0),
     ("wire", 1),
@@ -14,6 +14,7 @@ const FLOORS: [(&str, u8); 14] = [
     ("sender", 4),
     ("observe", 5),
     ("pipeline", 5),
+    ("simulation", 5),
     ("admin", 6),
     ("demo", 7),
     ("app", 8),

@@ -50,7 +50,7 @@ impl Record {
         self
     }
 
-    pub fn to_partition(mut self, partition: i32) -> Record {
+    pub fn in_partition(mut self, partition: i32) -> Record {
         self.partition = Some(partition);
         self
     }
@@ -387,8 +387,8 @@ fn a_topic_gives_back_what_was_produced() {
     let topic = crate::process::fresh("harness");
     cluster.create_topic(&topic, 3);
     let value = serde_json::json!({ "n": 1 });
-    let sent = Record::json(&value).key("k").with("h", "v").to_partition(2);
-    cluster.produce(&topic, [sent.clone(), Record::tombstone("t").to_partition(2)]);
+    let sent = Record::json(&value).key("k").with("h", "v").in_partition(2);
+    cluster.produce(&topic, [sent.clone(), Record::tombstone("t").in_partition(2)]);
     let read = cluster.read_all(&topic);
     assert_eq!(read[0], sent);
     assert_eq!((read[1].value.as_ref(), read[1].offset), (None, 1));

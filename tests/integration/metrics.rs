@@ -18,10 +18,10 @@ fn the_delivery_counters_add_up_and_lag_goes_to_nothing() {
     let outcome = |outcome| [("target", "sink"), ("outcome", outcome)];
     bridge.wait_metric("hookferry_deliveries_total", &outcome("delivered"), 89.0);
     bridge.wait_metric("hookferry_deliveries_total", &outcome("dead_lettered"), 10.0);
-    let sum = |name: &str| bridge.metric(name, &[("target", "sink")]);
+    let sum = |name: &str| bridge.metric(name, &[("target", "sink")]).unwrap();
     let open = sum("hookferry_deliveries_opened_total") - sum("hookferry_deliveries_total");
     assert_eq!((open, sum("hookferry_queue_deliveries")), (1.0, 1.0));
-    assert_eq!(bridge.metric("hookferry_queue_deliveries", &[("state", "in_flight")]), 1.0);
+    bridge.wait_metric("hookferry_queue_deliveries", &[("state", "in_flight")], 1.0);
     bridge.wait_metric("hookferry_attempts_total", &[("result", "2xx")], 89.0);
     bridge.wait_metric("hookferry_attempts_total", &[("result", "4xx")], 10.0);
     bridge.wait_metric("hookferry_attempt_duration_seconds_count", &[("target", "sink")], 99.0);
@@ -29,11 +29,12 @@ fn the_delivery_counters_add_up_and_lag_goes_to_nothing() {
     receiver.release();
     bridge.wait_metric("hookferry_deliveries_total", &outcome("delivered"), 90.0);
     bridge.wait_metric("hookferry_source_lag_messages", &[("topic", &scene.topic)], 0.0);
-    assert!(bridge.metric("hookferry_commits_total", &[("source", "events"), ("result", "ok")]) >= 1.0);
-    assert!(bridge.metric("hookferry_rebalances_total", &[("source", "events")]) >= 1.0);
-    assert_eq!(bridge.metric("hookferry_dead_letter_store_up", &[("source", "events")]), 1.0);
-    assert_eq!(bridge.metric("hookferry_build_info", &[]), 1.0);
-    assert_eq!(bridge.metric("hookferry_config_info", &[]), 1.0);
+    let commits = [("source", "events"), ("result", "ok")];
+    assert!(bridge.metric("hookferry_commits_total", &commits) >= Some(1.0));
+    assert!(bridge.metric("hookferry_rebalances_total", &[("source", "events")]) >= Some(1.0));
+    bridge.wait_metric("hookferry_dead_letter_store_up", &[("source", "events")], 1.0);
+    bridge.wait_metric("hookferry_build_info", &[], 1.0);
+    bridge.wait_metric("hookferry_config_info", &[], 1.0);
     bridge.stop();
 }
 
@@ -45,19 +46,15 @@ fn the_probes_answer_and_secrets_are_shown_nowhere() {
         _ => Answer::Status(200),
     });
     scene.cluster.produce(&scene.topic, events(0..3, 1));
-    let header = "headers: { X-Own: 'header-of-the-target' }";
-    let keys = format!("secrets: ['{SECRET}'], {header}");
-    let config = scene.one_target(&receiver.url("/in?token=of-the-address"), &keys, "");
-    let bridge = Bridge::ready(&config);
+    let keys = format!("secrets: ['{SECRET}']");
+    let bridge = Bridge::ready(&scene.one_target(&receiver.url("/in?token=of-the-address"), &keys, ""));
     receiver.wait_events(3);
-    assert_eq!(receiver.requests()[0].header("x-own"), Some("header-of-the-target"));
     assert_eq!(bridge.get("/healthz").map(|(status, _)| status), Some(200));
-    let line = bridge.wait_log(&["DEBUG", "e-1", "sink", "all"]);
-    assert!(!line.is_empty());
+    bridge.wait_log(&["DEBUG", "e-1", "sink", "all"]);
     let pages = ["/metrics", "/healthz", "/readyz"].map(|path| bridge.get(path).unwrap().1);
     let shown = format!("{}{}", pages.concat(), bridge.log());
-    for secret in [SECRET, SECRET.trim_start_matches("whsec_")] {
-        assert!(!shown.contains(secret), "the secret is shown");
+    for secret in [SECRET.trim_start_matches("whsec_"), "of-the-address"] {
+        assert!(!shown.contains(secret), "{secret} is shown:\n{shown}");
     }
     bridge.stop();
 }

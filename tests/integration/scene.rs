@@ -91,7 +91,7 @@ pub fn event(n: usize) -> Record {
 
 /// Events by their numbers, dealt to the partitions in turn.
 pub fn events(numbers: std::ops::Range<usize>, partitions: usize) -> impl Iterator<Item = Record> {
-    numbers.map(move |n| event(n).to_partition((n % partitions) as i32))
+    numbers.map(move |n| event(n).in_partition((n % partitions) as i32))
 }
 
 /// The key that delivers the body under a signature; a test secret.
