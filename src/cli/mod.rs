@@ -48,7 +48,7 @@ pub fn main() -> Exit {
     let Arguments { config, format, command } = arguments;
     let layers = |when_unset| Layers::of_process(config, when_unset);
     match command {
-        Command::Demo(options) => demo::demo(&options, format),
+        Command::Demo(options) => demonstrate(&options, format),
         Command::Run => with_plan(&layers(WhenUnset::Fault), run),
         Command::Check { allow_unset } => {
             let when_unset = if allow_unset { WhenUnset::Allow } else { WhenUnset::Fault };
@@ -88,6 +88,21 @@ fn run(plan: Plan) -> Exit {
         tracing::warn!("{notice}");
     }
     app::run(Arc::new(plan)).into()
+}
+
+fn demonstrate(options: &demo::Options, format: Format) -> Exit {
+    let telling = match format {
+        Format::Text => demo::Telling::Text,
+        Format::Json => demo::Telling::Json,
+    };
+    match demo::demo(options, telling) {
+        Ok(demo::Ending::AddsUp) => Exit::Done,
+        Ok(demo::Ending::Mismatch) => Exit::Failed,
+        Err(fault) => {
+            complain(&fault);
+            Exit::NotStarted
+        }
+    }
 }
 
 /// One line on standard error.
