@@ -4,6 +4,8 @@
 
 use secrecy::SecretString;
 
+pub use crate::json::JsonForm;
+
 /// Everything that decides the bytes of a target's requests, except their address.
 #[derive(Debug, Clone)]
 pub struct RequestSpec {
@@ -49,7 +51,8 @@ pub enum Member {
         /// Its value; if the event has none, the member is left out.
         value: Value,
     },
-    /// All members of the event's `data`, in its order, except those whose name is taken already.
+    /// All members of the event's `data`, in its order, except those that have the name of a
+    /// [`Member::Named`], even of one that this event leaves out.
     RestOfData,
 }
 
@@ -74,20 +77,10 @@ pub enum Value {
     Literal(String),
 }
 
-/// How JSON is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum JsonForm {
-    /// Without white space outside strings; every token as the event had it.
-    Exact,
-    /// A fixed point of `JSON.stringify(JSON.parse(body))` (DIALECTS.md §1).
-    Js,
-    /// As `Exact`, with the keys of every object sorted by code point.
-    Sorted,
-}
-
-/// How a request is signed. Templates know `{{id}}` (the event's id), `{{timestamp}}`, `{{body}}`
-/// (in `message` only), `{{event.type}}`, `{{target.id}}`; `each` also `{{signature}}`; `headers`
-/// also `{{signature}}` (the newest secret's) and `{{signatures}}` (all, joined).
+/// How a request is signed. Templates know `{{id}}` (the event's id), `{{timestamp}}`,
+/// `{{event.type}}`, `{{event.type_path}}` (the type with `/` for `.`) and `{{target.id}}`;
+/// `message` also `{{body}}`; `each` also `{{signature}}`; `headers` also `{{signature}}` (the
+/// newest secret's) and `{{signatures}}` (all, as `each` writes them, joined).
 #[derive(Debug, Clone)]
 pub struct SignatureSpec {
     /// Live secrets, newest first. Empty: the headers are sent, those with a signature are not.

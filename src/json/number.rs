@@ -1,0 +1,75 @@
+use std::fmt::Write as _;
+
+/// The largest number up to which every integer has its own double.
+const SAFE_DIGITS: usize = 15;
+
+/// Appends a JSON number as ECMAScript's `JSON.stringify(JSON.parse(token))` prints it, except that
+/// an integer which would not survive keeps its digits. A number beyond the range of a double is
+/// `null`, as there.
+pub(super) fn write(token: &str, out: &mut Vec<u8>) {
+    let digits = token.strip_prefix('-').unwrap_or(token);
+    let integer = digits.bytes().all(|byte| byte.is_ascii_digit());
+    if integer && digits.len() <= SAFE_DIGITS {
+        let zero = digits == "0";
+        return out.extend_from_slice(if zero { digits } else { token }.as_bytes());
+    }
+    let Ok(value) = token.parse::<f64>() else {
+        return out.extend_from_slice(token.as_bytes());
+    };
+    if integer && !survives(digits, value) {
+        out.extend_from_slice(token.as_bytes());
+    } else if value.is_finite() {
+        out.extend_from_slice(ecmascript(value).as_bytes());
+    } else {
+        out.extend_from_slice(b"null");
+    }
+}
+
+/// Whether an integer's digits are those of the double that is nearest to it.
+fn survives(digits: &str, value: f64) -> bool {
+    let (shortest, exponent) = shortest(value.abs());
+    let whole = usize::try_from(exponent + 1).unwrap_or_default();
+    value.is_finite() && digits.len() == whole && digits.trim_end_matches('0') == shortest
+}
+
+/// Number::toString (ECMA-262 §6.1.6.1.20) with radix 10 of a finite number.
+fn ecmascript(value: f64) -> String {
+    if value == 0.0 {
+        return "0".to_owned();
+    }
+    let (digits, exponent) = shortest(value.abs());
+    let mut text = String::with_capacity(26);
+    if value < 0.0 {
+        text.push('-');
+    }
+    let point = exponent + 1;
+    let length = digits.len() as i32;
+    if (length..=21).contains(&point) {
+        text.push_str(&digits);
+        text.extend(std::iter::repeat_n('0', (point - length) as usize));
+    } else if (1..=21).contains(&point) {
+        let (whole, fraction) = digits.split_at(point as usize);
+        text.extend([whole, ".", fraction]);
+    } else if (-5..=0).contains(&point) {
+        text.push_str("0.");
+        text.extend(std::iter::repeat_n('0', -point as usize));
+        text.push_str(&digits);
+    } else {
+        let (first, rest) = digits.split_at(1);
+        text.push_str(first);
+        if !rest.is_empty() {
+            text.extend([".", rest]);
+        }
+        // Writing to a String does not fail.
+        let _ = write!(text, "e{exponent:+}");
+    }
+    text
+}
+
+/// The shortest decimal digits that read back as `value` (the standard library's), and the
+/// exponent of the first one.
+fn shortest(value: f64) -> (String, i32) {
+    let text = format!("{value:e}");
+    let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    (digits.replace('.', ""), exponent.parse().unwrap_or_default())
+}

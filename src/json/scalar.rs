@@ -1,0 +1,45 @@
+use std::borrow::Cow;
+
+use super::cursor::Cursor;
+use super::string::unescape_lossy;
+use crate::domain::Field;
+
+/// A JSON text as what a route's condition looks at. Numbers that are 64-bit integers stay
+/// integers; lone surrogates become U+FFFD; in an array, inner arrays count as objects.
+pub fn field(raw: &str) -> Field {
+    if !raw.starts_with('[') {
+        return single(raw);
+    }
+    let mut cursor = Cursor::new(raw);
+    let mut elements = Vec::new();
+    cursor.open();
+    while cursor.more() {
+        elements.push(single(cursor.value()));
+    }
+    Field::List(elements.into())
+}
+
+fn single(raw: &str) -> Field {
+    match raw.as_bytes().first() {
+        Some(b'"') => Field::Text(unescape_lossy(raw).into()),
+        Some(b'{' | b'[') => Field::Object,
+        Some(b't') => Field::Bool(true),
+        Some(b'f') => Field::Bool(false),
+        Some(b'-' | b'0'..=b'9') => raw.parse().map(Field::Integer).unwrap_or_else(|_| float(raw)),
+        _ => Field::Null,
+    }
+}
+
+fn float(raw: &str) -> Field {
+    raw.parse().map_or(Field::Null, Field::Float)
+}
+
+/// The text of a JSON string (unescaped, with U+FFFD for lone surrogates), number or boolean;
+/// `None` for `null`, arrays and objects.
+pub fn text(raw: &str) -> Option<Cow<'_, str>> {
+    match raw.as_bytes().first()? {
+        b'"' => Some(unescape_lossy(raw)),
+        b'{' | b'[' | b'n' => None,
+        _ => Some(Cow::Borrowed(raw)),
+    }
+}

@@ -1,0 +1,83 @@
+use std::collections::HashSet;
+
+use bytes::Bytes;
+use hyper::header::HeaderMap;
+
+use super::headers;
+use super::payload::Payload;
+use super::signature::Signer;
+use super::spec::RequestSpec;
+use crate::domain::Event;
+
+/// A target's requests, compiled: static headers prepared, keys decoded, templates cut up. `Debug`
+/// shows no secret.
+#[derive(Debug)]
+pub struct Blueprint {
+    target_id: Box<str>,
+    /// Those that are the same in every request.
+    headers: HeaderMap,
+    payload: Payload,
+    signature: Option<Signer>,
+}
+
+/// One finished request, without method and address.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Request {
+    /// All headers except `host` and `content-length`, which the sender writes. Configured values
+    /// are marked sensitive.
+    pub headers: HeaderMap,
+    /// The exact bytes that were signed.
+    pub body: Bytes,
+}
+
+/// Why a [`RequestSpec`] can't be compiled. Names the setting, never a secret's text.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("{setting}: {fault}")]
+pub struct SpecFault {
+    /// The key below the target, for example `signature.message` or `secrets.0`.
+    pub setting: String,
+    /// What is wrong and what to write instead.
+    pub fault: String,
+}
+
+/// Why an event can't be rendered for a target (dead letter `template`).
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("{0}")]
+pub struct Unrenderable(pub Box<str>);
+
+impl Blueprint {
+    /// Compiles a specification; all faults at once.
+    ///
+    /// # Errors
+    /// Every setting that can't be used, with the remedy.
+    pub fn compile(spec: &RequestSpec) -> Result<Blueprint, Vec<SpecFault>> {
+        let mut faults = Vec::new();
+        if !spec.target_id.bytes().all(|byte| byte.is_ascii_graphic()) {
+            let fault = "receivers see it in a header; use visible ASCII without spaces";
+            faults.push(SpecFault { setting: "id".to_owned(), fault: fault.to_owned() });
+        }
+        let mut signed = HashSet::new();
+        let signature =
+            spec.signature.as_ref().and_then(|spec| Signer::compile(spec, &mut signed, &mut faults));
+        let headers = headers::prepare(&spec.headers, &signed, &mut faults);
+        let payload = Payload::compile(&spec.payload, &spec.target_id, &mut faults);
+        if faults.is_empty() {
+            Ok(Blueprint { target_id: spec.target_id.as_str().into(), headers, payload, signature })
+        } else {
+            Err(faults)
+        }
+    }
+
+    /// Renders and signs the request for one attempt made at `now_ms` (milliseconds since 1970).
+    ///
+    /// # Errors
+    /// The event lacks what the payload needs, or a header can't hold a value.
+    pub fn render(&self, event: &Event, now_ms: i64) -> Result<Request, Unrenderable> {
+        let mut headers = self.headers.clone();
+        let body = self.payload.render(event, &mut headers)?;
+        if let Some(signature) = &self.signature {
+            signature.sign(event, &self.target_id, &body, now_ms, &mut headers)?;
+        }
+        Ok(Request { headers, body })
+    }
+}

@@ -1,0 +1,67 @@
+use std::collections::HashSet;
+
+use hyper::header::{
+    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING,
+    USER_AGENT,
+};
+use secrecy::{ExposeSecret, SecretString};
+
+use super::SpecFault;
+
+/// What receivers see unless a dialect or a target says otherwise.
+const DEFAULT_USER_AGENT: HeaderValue =
+    HeaderValue::from_static(concat!("hookferry/", env!("CARGO_PKG_VERSION")));
+
+/// Prepares a target's static headers. Their values are marked sensitive, so that `Debug` does not
+/// show them.
+pub(super) fn prepare(
+    configured: &[(String, SecretString)],
+    signed: &HashSet<HeaderName>,
+    faults: &mut Vec<SpecFault>,
+) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in configured {
+        match header(name, value, signed, &headers) {
+            Ok((name, value)) => {
+                headers.insert(name, value);
+            }
+            Err(fault) => faults.push(SpecFault { setting: format!("headers.{name}"), fault }),
+        }
+    }
+    headers.entry(USER_AGENT).or_insert(DEFAULT_USER_AGENT);
+    headers
+}
+
+fn header(
+    name: &str,
+    value: &SecretString,
+    signed: &HashSet<HeaderName>,
+    earlier: &HeaderMap,
+) -> Result<(HeaderName, HeaderValue), String> {
+    let name = free_name(name)?;
+    if signed.contains(&name) {
+        return Err(
+            "the signature writes this header; remove it here, or from `signature.headers`".to_owned()
+        );
+    }
+    if earlier.contains_key(&name) {
+        return Err("the header is set twice (names differ only in case); keep one".to_owned());
+    }
+    let mut value = HeaderValue::from_bytes(value.expose_secret().as_bytes())
+        .map_err(|_| "the value has a control character, for example a line break; remove it".to_owned())?;
+    value.set_sensitive(true);
+    Ok((name, value))
+}
+
+/// A header name that configuration may set.
+pub(super) fn free_name(name: &str) -> Result<HeaderName, String> {
+    let parsed = HeaderName::from_bytes(name.as_bytes())
+        .map_err(|_| "this is no header name; write letters, digits and `-`".to_owned())?;
+    if [HOST, CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION].contains(&parsed) {
+        return Err("the sender writes this header itself; remove it".to_owned());
+    }
+    if parsed == CONTENT_TYPE {
+        return Err("set `payload.content_type` instead".to_owned());
+    }
+    Ok(parsed)
+}

@@ -1,0 +1,251 @@
+use bytes::Bytes;
+use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+
+use super::spec::{Member, PayloadSpec, Shape, Value};
+use super::{SpecFault, Unrenderable};
+use crate::domain::{Content, Data, Event};
+use crate::json::{self, JsonForm, ObjectWriter};
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const BYTES: HeaderValue = HeaderValue::from_static("application/octet-stream");
+
+/// A target's body, compiled.
+#[derive(Debug)]
+pub(super) struct Payload {
+    shape: Compiled,
+    /// Fixed, or told by each message.
+    content_type: Option<HeaderValue>,
+}
+
+#[derive(Debug)]
+enum Compiled {
+    Raw,
+    Object(Object),
+}
+
+/// A JSON object that is built for a receiver.
+#[derive(Debug)]
+struct Object {
+    form: JsonForm,
+    parts: Vec<Part>,
+    /// Names that the rest of the data can't have.
+    taken: Vec<Box<str>>,
+}
+
+#[derive(Debug)]
+enum Part {
+    Named {
+        /// As JSON text.
+        key: Box<str>,
+        value: Source,
+    },
+    RestOfData,
+}
+
+#[derive(Debug)]
+enum Source {
+    Id,
+    Type,
+    Time,
+    TimeMillis,
+    Subject,
+    Data,
+    /// JSON text in the object's form.
+    Fixed(Box<str>),
+}
+
+impl Payload {
+    pub(super) fn compile(spec: &PayloadSpec, target_id: &str, faults: &mut Vec<SpecFault>) -> Payload {
+        let content_type = spec.content_type.as_deref().and_then(|text| {
+            let value = HeaderValue::from_str(text).ok().filter(|value| !value.is_empty());
+            if value.is_none() {
+                let fault = "it is empty or no header value; write for example `application/json`";
+                faults.push(SpecFault { setting: "payload.content_type".into(), fault: fault.into() });
+            }
+            value
+        });
+        match &spec.shape {
+            Shape::Raw => Payload { shape: Compiled::Raw, content_type },
+            Shape::Members(members) => Payload {
+                shape: Compiled::Object(Object::compile(members, spec.json, target_id, faults)),
+                content_type: Some(content_type.unwrap_or(JSON)),
+            },
+        }
+    }
+
+    /// The body of an event's requests; sets their content type.
+    pub(super) fn render(&self, event: &Event, headers: &mut HeaderMap) -> Result<Bytes, Unrenderable> {
+        let content_type = self.content_type.clone().unwrap_or_else(|| told_by(event));
+        headers.insert(CONTENT_TYPE, content_type);
+        match &self.shape {
+            Compiled::Raw => Ok(event.body.clone()),
+            Compiled::Object(object) => object.render(event).map(Bytes::from),
+        }
+    }
+}
+
+/// What a message says of its own body, else what is known of it.
+fn told_by(event: &Event) -> HeaderValue {
+    let told = event.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type"));
+    told.filter(|(_, value)| !value.is_empty())
+        .and_then(|(_, value)| HeaderValue::from_maybe_shared(value.clone()).ok())
+        .unwrap_or(if event.content == Content::Json { JSON } else { BYTES })
+}
+
+impl Object {
+    fn compile(members: &[Member], form: JsonForm, target_id: &str, faults: &mut Vec<SpecFault>) -> Object {
+        let mut object = Object { form, parts: Vec::with_capacity(members.len()), taken: Vec::new() };
+        for member in members {
+            let Member::Named { name, value } = member else {
+                object.parts.push(Part::RestOfData);
+                continue;
+            };
+            if object.taken.iter().any(|taken| **taken == **name) {
+                faults.push(member_fault(name, "the member is named twice; keep one"));
+                continue;
+            }
+            match source(value, form, target_id) {
+                Ok(value) => object.parts.push(Part::Named { key: quoted(name), value }),
+                Err(fault) => faults.push(member_fault(name, fault)),
+            }
+            object.taken.push(name.as_str().into());
+        }
+        object
+    }
+
+    fn render(&self, event: &Event) -> Result<Vec<u8>, Unrenderable> {
+        let data = data_of(event);
+        let mut out = Vec::with_capacity(data.map_or(0, str::len) + 256);
+        let mut object = ObjectWriter::open(self.form, &mut out);
+        for part in &self.parts {
+            match part {
+                Part::Named { key, value } => self.write_named(key, value, event, data, &mut object)?,
+                Part::RestOfData => self.write_rest(event, data, &mut object)?,
+            }
+        }
+        object.close();
+        Ok(out)
+    }
+
+    /// Writes one member, if the event has its value.
+    fn write_named<'a>(
+        &'a self,
+        key: &'a str,
+        value: &Source,
+        event: &Event,
+        data: Option<&str>,
+        object: &mut ObjectWriter<'a, '_>,
+    ) -> Result<(), Unrenderable> {
+        match value {
+            Source::Id => json::quote(&event.id, object.member(key)),
+            Source::Type => {
+                if let Some(event_type) = &event.event_type {
+                    json::quote(event_type, object.member(key));
+                }
+            }
+            Source::Time => match &event.time.text {
+                Some(text) => json::quote(text, object.member(key)),
+                None => json::quote(&rfc3339(event.time.unix_ms)?, object.member(key)),
+            },
+            Source::TimeMillis => {
+                object.member(key).extend_from_slice(event.time.unix_ms.to_string().as_bytes());
+            }
+            Source::Subject => {
+                if let Some(subject) = &event.subject {
+                    json::quote(subject, object.member(key));
+                }
+            }
+            Source::Data => {
+                if let Some(data) = data {
+                    self.write_json(data, object.member(key))?;
+                } else if let Content::NotJson(reason) = &event.content {
+                    return Err(not_json(reason));
+                }
+            }
+            Source::Fixed(text) => object.member(key).extend_from_slice(text.as_bytes()),
+        }
+        Ok(())
+    }
+
+    fn write_rest<'a>(
+        &'a self,
+        event: &Event,
+        data: Option<&'a str>,
+        object: &mut ObjectWriter<'a, '_>,
+    ) -> Result<(), Unrenderable> {
+        let Some(data) = data else {
+            return Err(match &event.content {
+                Content::NotJson(reason) => not_json(reason),
+                Content::Json => {
+                    Unrenderable("the payload is made of the event's data, and it has none".into())
+                }
+            });
+        };
+        let members = json::members(data).ok_or_else(|| {
+            Unrenderable(
+                "the payload is made of the members of the event's data, which is no JSON object".into(),
+            )
+        })?;
+        for member in members {
+            let name = member.name();
+            if !self.taken.iter().any(|taken| **taken == *name) {
+                self.write_json(member.value, object.member(member.key))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write_json(&self, raw: &str, out: &mut Vec<u8>) -> Result<(), Unrenderable> {
+        json::write(raw, self.form, out)
+            .map_err(|error| Unrenderable(format!("the event's data can't be written: {error}").into()))
+    }
+}
+
+fn source(value: &Value, form: JsonForm, target_id: &str) -> Result<Source, &'static str> {
+    Ok(match value {
+        Value::EventId => Source::Id,
+        Value::EventType => Source::Type,
+        Value::EventTime => Source::Time,
+        Value::EventTimeMillis => Source::TimeMillis,
+        Value::EventSubject => Source::Subject,
+        Value::EventData => Source::Data,
+        Value::TargetId => Source::Fixed(quoted(target_id)),
+        Value::Literal(text) => Source::Fixed(literal(text, form)?),
+    })
+}
+
+fn literal(text: &str, form: JsonForm) -> Result<Box<str>, &'static str> {
+    serde_json::from_str::<serde::de::IgnoredAny>(text).map_err(|_| "its constant is no JSON value")?;
+    let mut out = Vec::new();
+    json::write(text.trim(), form, &mut out).map_err(|_| "its constant is nested too deep")?;
+    String::from_utf8(out).map(Into::into).map_err(|_| "its constant is no JSON value")
+}
+
+fn member_fault(name: &str, fault: &str) -> SpecFault {
+    SpecFault { setting: format!("payload.members.{name}"), fault: fault.to_owned() }
+}
+
+fn quoted(text: &str) -> Box<str> {
+    let mut out = Vec::with_capacity(text.len() + 2);
+    json::quote(text, &mut out);
+    String::from_utf8_lossy(&out).into()
+}
+
+fn data_of(event: &Event) -> Option<&str> {
+    match &event.data {
+        Data::Slice(range) => event.body.get(range.clone()).and_then(|data| str::from_utf8(data).ok()),
+        Data::Text(text) => Some(text),
+        Data::Absent => None,
+    }
+}
+
+fn not_json(reason: &str) -> Unrenderable {
+    Unrenderable(format!("the payload needs the event's data, and the body is not JSON: {reason}").into())
+}
+
+/// A time with milliseconds and `Z`.
+fn rfc3339(unix_ms: i64) -> Result<String, Unrenderable> {
+    let time = jiff::Timestamp::from_millisecond(unix_ms)
+        .map_err(|_| Unrenderable("the event's time is beyond the year 9999".into()))?;
+    Ok(format!("{time:.3}"))
+}
