@@ -1,7 +1,15 @@
 //! Floor 4: where events come from. A source reads messages, extracts the parts of each event,
 //! hands them over within its grant, and acknowledges what is settled.
 
+mod event_id;
+mod event_time;
+mod intake;
 pub mod kafka;
+mod looks;
+#[cfg(test)]
+pub(crate) mod test_plan;
+
+pub use intake::{Intake, Message};
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -38,16 +46,43 @@ pub enum ToSource {
 pub enum Report {
     /// Whether it joined its group (also with no partition), and why not.
     Ready(Result<(), String>),
-    /// A partition's backlog, in messages after the last settled one; `None` when it was given up.
-    Lag { topic: Arc<str>, partition: i32, messages: Option<u64> },
-    /// When the oldest unsettled message of a partition was stored (ms since 1970); `None` if all are settled.
-    OldestUnsettled { topic: Arc<str>, partition: i32, stored_ms: Option<i64> },
+    /// A partition's backlog, in messages from the oldest unsettled one on.
+    Lag {
+        /// The partition's topic.
+        topic: Arc<str>,
+        /// Its number.
+        partition: i32,
+        /// How many; `None` when the partition was given up.
+        messages: Option<u64>,
+    },
+    /// When the oldest unsettled message of a partition was stored.
+    OldestUnsettled {
+        /// The partition's topic.
+        topic: Arc<str>,
+        /// Its number.
+        partition: i32,
+        /// In milliseconds since 1970-01-01 UTC, to within a second; `None` if all are settled or
+        /// the partition was given up.
+        stored_ms: Option<i64>,
+    },
     /// Messages that the broker deleted before they were read.
-    Lost { topic: Arc<str>, partition: i32, from: i64, messages: u64 },
+    Lost {
+        /// The partition's topic.
+        topic: Arc<str>,
+        /// Its number.
+        partition: i32,
+        /// The first offset that is missing.
+        from: i64,
+        /// How many offsets are missing.
+        messages: u64,
+    },
     /// A commit succeeded or failed.
     Committed(Result<(), String>),
     /// Partitions were assigned or revoked.
-    Rebalanced { assigned: usize },
+    Rebalanced {
+        /// How many this process holds now.
+        assigned: usize,
+    },
 }
 
 /// The grant of one source as the pipeline publishes it and the source reads it.

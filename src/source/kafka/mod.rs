@@ -1,1 +1,20 @@
-//! A Kafka source.
+//! Apache Kafka as a source: a member of a consumer group on a thread of its own, a probe for
+//! everything that blocks, and the frontier that says what may be committed.
+
+mod connection;
+mod consumer;
+mod context;
+mod first_start;
+mod frontier;
+mod membership;
+mod outbox;
+mod partition;
+mod probe;
+mod reachability;
+mod record;
+mod worker;
+
+pub use connection::{Connection, refusal};
+pub use consumer::{Consumer, Handle, StartFault};
+pub use frontier::Frontier;
+pub(crate) use reachability::pass_on;

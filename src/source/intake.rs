@@ -1,0 +1,318 @@
+use std::borrow::Cow;
+use std::ops::Range;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
+
+use super::looks::{Compiler, Look, Profile};
+use super::{event_id, event_time};
+use crate::domain::{Content, Data, Event, EventTime, Field, Generation, Kind, Lease, Origin, SourceId};
+use crate::json::{self, Selection};
+use crate::plan::Plan;
+
+/// Turns a source's messages into events: finds the parts of each event and the fields that routes
+/// look at. Compiled once for a source; pure.
+///
+/// Each part is the first that is present in its list of places. Of several headers with one name
+/// the last counts, as Kafka's own clients have it; a header counts if it is not empty and UTF-8, a
+/// JSON string, number or boolean if it is not empty text. CloudEvents are recognised by their
+/// content type (structured) or by `ce_specversion` (binary), and then the envelope supplies every
+/// part that the configuration does not set (DESIGN.md §4.9).
+#[derive(Debug)]
+pub struct Intake {
+    source: SourceId,
+    cluster: Box<str>,
+    /// `/<source name>`: the producer where nothing else says it.
+    producer: Arc<str>,
+    max_event: usize,
+    body: Selection,
+    data: Selection,
+    plain: Profile,
+    structured: Profile,
+    binary: Profile,
+}
+
+/// One message as it is on the broker.
+#[derive(Debug)]
+pub struct Message<'a> {
+    /// Its topic.
+    pub topic: Arc<str>,
+    /// Its partition.
+    pub partition: i32,
+    /// Its offset.
+    pub offset: i64,
+    /// Its timestamp in milliseconds since 1970-01-01 UTC; `None` from brokers that record none.
+    pub timestamp_ms: Option<i64>,
+    /// Its key.
+    pub key: Option<&'a [u8]>,
+    /// Its value; `None` for a tombstone.
+    pub value: Option<&'a [u8]>,
+    /// Its headers, in their order. A header without a value has an empty one.
+    pub headers: Box<[(Box<str>, Bytes)]>,
+}
+
+impl Intake {
+    /// Prepares the intake of one source of the plan. `cluster` is the id that the broker's cluster
+    /// gives itself; event ids are made with it.
+    pub fn new(plan: &Plan, source: &crate::plan::Source, id: SourceId, cluster: &str) -> Intake {
+        let mut compiler = Compiler::default();
+        let plain = compiler.plain(&source.event, &plan.fields);
+        let structured = compiler.structured(&source.event, &plan.fields);
+        let binary = compiler.binary(&source.event, &plan.fields);
+        Intake {
+            source: id,
+            cluster: cluster.into(),
+            producer: format!("/{}", source.name).into(),
+            max_event: plan.limits.max_event,
+            body: Selection::new(compiler.body_paths()),
+            data: Selection::new(compiler.data_paths()),
+            plain,
+            structured,
+            binary,
+        }
+    }
+
+    /// Reads one message that came under `generation` and `lease`. The value's bytes are copied
+    /// once, and its JSON is read once.
+    pub fn read(&self, message: Message<'_>, generation: Generation, lease: Arc<Lease>) -> Event {
+        let (kind, value) = match message.value {
+            None => (Kind::Tombstone, None),
+            Some(value) if value.len() > self.max_event => (Kind::Oversized(value.len()), None),
+            Some(value) => (Kind::Regular, Some(value)),
+        };
+        let mut found = Vec::new();
+        let content = match value {
+            None => Content::NotJson("the message's value is not there to be read".into()),
+            Some(value) => match json::read(value, &self.body, &mut found) {
+                Ok(()) => Content::Json,
+                Err(fault) => {
+                    found.clear();
+                    Content::NotJson(fault.to_string().into())
+                }
+            },
+        };
+        let profile = self.profile(&message.headers);
+        let mut reading = Reading {
+            intake: self,
+            message: &message,
+            body: value.unwrap_or_default(),
+            found,
+            data: Data::Absent,
+            data_place: 0,
+        };
+        reading.choose_data(profile);
+        let parts = reading.parts(profile);
+        let data = reading.data;
+
+        Event {
+            source: self.source,
+            id: parts.id,
+            event_type: parts.event_type,
+            time: parts.time,
+            subject: parts.subject,
+            key: parts.key,
+            producer: parts.producer,
+            kind,
+            body: value.map_or_else(Bytes::new, Bytes::copy_from_slice),
+            content,
+            data,
+            fields: parts.fields,
+            origin: Origin {
+                topic: message.topic,
+                partition: message.partition,
+                position: message.offset,
+                stored_ms: message.timestamp_ms.unwrap_or_default(),
+                key: message.key.map(Bytes::copy_from_slice),
+            },
+            headers: message.headers,
+            generation,
+            lease,
+        }
+    }
+
+    fn profile(&self, headers: &[(Box<str>, Bytes)]) -> &Profile {
+        let structured = header(headers, "content-type").is_some_and(|content_type| {
+            let media_type = content_type.split(';').next().unwrap_or_default();
+            media_type.trim().eq_ignore_ascii_case("application/cloudevents+json")
+        });
+        if structured {
+            return &self.structured;
+        }
+        match header(headers, "ce_specversion").or_else(|| header(headers, "ce-specversion")) {
+            Some(_) => &self.binary,
+            None => &self.plain,
+        }
+    }
+
+    /// DESIGN.md §4.2.
+    fn origin_id(&self, message: &Message<'_>) -> Arc<str> {
+        let number = |number: i64| number.to_string();
+        event_id::hashed([
+            &*self.cluster,
+            &*message.topic,
+            &number(message.partition.into()),
+            &number(message.offset),
+            &number(message.timestamp_ms.unwrap_or(-1)),
+        ])
+    }
+}
+
+/// What was found in one message, without what is taken over as it is.
+struct Parts {
+    id: Arc<str>,
+    event_type: Option<Arc<str>>,
+    time: EventTime,
+    subject: Option<Box<str>>,
+    key: Option<Box<str>>,
+    producer: Arc<str>,
+    fields: Box<[Option<Field>]>,
+}
+
+/// One message while its parts are looked up.
+struct Reading<'a> {
+    intake: &'a Intake,
+    message: &'a Message<'a>,
+    body: &'a [u8],
+    /// Raw JSON texts at the intake's body paths; empty if the body is not JSON.
+    found: Vec<Option<&'a str>>,
+    data: Data,
+    /// Which entry of the profile's data places `data` came from.
+    data_place: usize,
+}
+
+impl<'a> Reading<'a> {
+    fn parts(&self, profile: &Profile) -> Parts {
+        let outside = self.outside_data(profile);
+        let first = |looks: &[Look]| looks.iter().find_map(|look| self.text(look, &outside).map(into_text));
+        let time = |look: &Look| match look {
+            Look::Broker => self.message.timestamp_ms.map(|unix_ms| EventTime { unix_ms, text: None }),
+            look => event_time::parse(&self.text(look, &outside)?),
+        };
+        let stored = EventTime { unix_ms: self.message.timestamp_ms.unwrap_or_default(), text: None };
+        Parts {
+            id: first(&profile.id)
+                .map_or_else(|| self.intake.origin_id(self.message), |id| event_id::own(&id)),
+            event_type: first(&profile.event_type).map(Arc::from),
+            time: profile.time.iter().find_map(time).unwrap_or(stored),
+            subject: first(&profile.subject),
+            key: first(&profile.key),
+            producer: first(&profile.producer).map_or_else(|| self.intake.producer.clone(), Arc::from),
+            fields: profile.fields.iter().map(|look| self.field(look, &outside)).collect(),
+        }
+    }
+
+    /// The first data place that is present as JSON.
+    fn choose_data(&mut self, profile: &Profile) {
+        for (place, look) in profile.data.iter().enumerate() {
+            let data = match look {
+                Look::Body(index) => self.slice(*index).map(Data::Slice),
+                Look::Base64(index) => self.decoded(*index),
+                Look::Data { .. } => None,
+                look => self.text(look, &[]).map(|text| Data::Text(quoted(&text))),
+            };
+            if let Some(data) = data {
+                self.data = data;
+                self.data_place = place;
+                return;
+            }
+        }
+    }
+
+    /// `data_base64` (CloudEvents JSON format §3.1.1): the JSON document that it encodes, else the
+    /// base64 text itself.
+    fn decoded(&self, index: usize) -> Option<Data> {
+        let encoded = json::text(self.raw(index)?)?;
+        let document = BASE64.decode(encoded.as_bytes()).ok().filter(|bytes| {
+            let nothing = Selection::new(&[]);
+            json::read(bytes, &nothing, &mut Vec::new()).is_ok()
+        });
+        match document.and_then(|bytes| String::from_utf8(bytes).ok()) {
+            Some(document) => Some(Data::Text(document.into())),
+            None => self.slice(index).map(Data::Slice),
+        }
+    }
+
+    /// What `data:PATH` finds where `data` does not stand in the body; empty in the common case.
+    fn outside_data(&self, profile: &Profile) -> Vec<Option<&str>> {
+        let mut found = Vec::new();
+        if let (Data::Text(text), true) = (&self.data, profile.looks_inside_data)
+            && json::read(text.as_bytes(), &self.intake.data, &mut found).is_err()
+        {
+            found.clear();
+        }
+        found
+    }
+
+    fn raw(&self, index: usize) -> Option<&'a str> {
+        self.found.get(index).copied().flatten().filter(|raw| *raw != "null")
+    }
+
+    fn raw_data<'b>(
+        &'b self,
+        in_body: &[Option<usize>],
+        inside: usize,
+        outside: &[Option<&'b str>],
+    ) -> Option<&'b str> {
+        match self.data {
+            Data::Slice(_) => self.raw(in_body.get(self.data_place).copied().flatten()?),
+            Data::Text(_) => outside.get(inside).copied().flatten().filter(|raw| *raw != "null"),
+            Data::Absent => None,
+        }
+    }
+
+    /// Where a raw text, which is a slice of the body, stands in it.
+    fn slice(&self, index: usize) -> Option<Range<usize>> {
+        let raw = self.raw(index)?;
+        let start = (raw.as_ptr() as usize).checked_sub(self.body.as_ptr() as usize)?;
+        Some(start..start + raw.len())
+    }
+
+    fn text<'b>(&'b self, look: &'b Look, outside: &[Option<&'b str>]) -> Option<Cow<'b, str>> {
+        let text = match look {
+            Look::Header(name) => Cow::Borrowed(header(&self.message.headers, name)?),
+            Look::Body(index) | Look::Base64(index) => json::text(self.raw(*index)?)?,
+            Look::Data { in_body, inside } => json::text(self.raw_data(in_body, *inside, outside)?)?,
+            Look::Topic => Cow::Borrowed(&*self.message.topic),
+            Look::Key => Cow::Borrowed(std::str::from_utf8(self.message.key?).ok()?),
+            Look::Broker => Cow::Owned(self.message.timestamp_ms?.to_string()),
+            Look::Origin => Cow::Owned(self.origin()),
+            Look::Const(text) => Cow::Borrowed(&**text),
+        };
+        (!text.is_empty()).then_some(text)
+    }
+
+    fn field(&self, look: &Look, outside: &[Option<&str>]) -> Option<Field> {
+        match look {
+            Look::Body(index) => self.found.get(*index).copied().flatten().map(json::field),
+            Look::Data { in_body, inside } => self.raw_data(in_body, *inside, outside).map(json::field),
+            Look::Broker => self.message.timestamp_ms.map(Field::Integer),
+            look => self.text(look, outside).map(|text| Field::Text(text.into())),
+        }
+    }
+
+    fn origin(&self) -> String {
+        let Message { topic, partition, offset, .. } = self.message;
+        format!("kafka:{}/{topic}/{partition}/{offset}", self.intake.cluster)
+    }
+}
+
+/// The last header of this name that is text.
+fn header<'a>(headers: &'a [(Box<str>, Bytes)], name: &str) -> Option<&'a str> {
+    let (_, value) = headers.iter().rev().find(|(own, _)| own.eq_ignore_ascii_case(name))?;
+    std::str::from_utf8(value).ok().filter(|text| !text.is_empty())
+}
+
+fn into_text(text: Cow<'_, str>) -> Box<str> {
+    text.into()
+}
+
+fn quoted(text: &str) -> Box<str> {
+    let mut json = Vec::with_capacity(text.len() + 2);
+    json::quote(text, &mut json);
+    String::from_utf8(json).unwrap_or_default().into()
+}
+
+#[cfg(test)]
+mod tests;

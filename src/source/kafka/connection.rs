@@ -1,0 +1,119 @@
+use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::KafkaError;
+use secrecy::ExposeSecret;
+
+use crate::plan::{Plan, Source};
+
+/// A group member that is not heard of for so long is given up by its broker, in milliseconds.
+const SESSION_TIMEOUT_MS: u64 = 10_000;
+/// What a record needs beside its value: key, headers and the batch around it.
+const RECORD_ROOM: usize = 256 * 1024;
+
+/// How the clients of one source reach its brokers. First our defaults, over them the user's
+/// properties, over those what is ours alone (DESIGN.md §5); the plan has refused the latter.
+#[derive(Debug, Clone, Copy)]
+pub struct Connection<'a> {
+    plan: &'a Plan,
+    source: &'a Source,
+}
+
+impl<'a> Connection<'a> {
+    /// The connection of one of the plan's sources.
+    pub fn new(plan: &'a Plan, source: &'a Source) -> Connection<'a> {
+        Connection { plan, source }
+    }
+
+    /// For a client that only looks: metadata, offsets. It is in the group's name, so that it can
+    /// read and set the group's offsets, but never joins it.
+    pub fn observer(&self) -> ClientConfig {
+        let mut config = self.with_defaults(&[("topic.metadata.refresh.interval.ms", "30000")]);
+        self.own_group(&mut config);
+        config
+    }
+
+    /// For the group's member.
+    pub fn member(&self) -> ClientConfig {
+        let mut config = self.with_defaults(&[
+            // A small queue with the default back-off of 1 s stalls every partition a second at a time.
+            ("queued.max.messages.kbytes", "16384"),
+            ("fetch.queue.backoff.ms", "20"),
+            ("fetch.max.bytes", "16777216"),
+            ("topic.metadata.refresh.interval.ms", "30000"),
+        ]);
+        let session_timeout_ms = session_timeout_ms(&config);
+        config.set("session.timeout.ms", session_timeout_ms.to_string());
+        if config.get("heartbeat.interval.ms").is_none() {
+            config.set("heartbeat.interval.ms", (session_timeout_ms / 4).clamp(1, 3000).to_string());
+        }
+        self.own_group(&mut config);
+        config
+            .set("group.protocol", "classic")
+            .set("partition.assignment.strategy", "cooperative-sticky")
+            .set("topic.blacklist", self.own_topics());
+        config
+    }
+
+    /// For a producer whose writes count only once every in-sync replica has them.
+    pub fn producer(&self) -> ClientConfig {
+        let message_bytes =
+            self.plan.limits.max_event.saturating_add(RECORD_ROOM).clamp(1_000_000, 1_000_000_000);
+        let mut config = self.with_defaults(&[
+            ("queue.buffering.max.kbytes", "65536"),
+            ("linger.ms", "5"),
+            ("message.timeout.ms", "10000"),
+            ("request.timeout.ms", "8000"),
+            ("message.max.bytes", &message_bytes.to_string()),
+        ]);
+        config.set("enable.idempotence", "true").set("acks", "all");
+        config
+    }
+
+    fn with_defaults(&self, defaults: &[(&str, &str)]) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config.set_log_level(RDKafkaLogLevel::Info);
+        for (name, value) in defaults {
+            config.set(*name, *value);
+        }
+        for (name, value) in &self.source.kafka.properties {
+            config.set(name, value.expose_secret());
+        }
+        config
+            .set("bootstrap.servers", &self.source.kafka.brokers)
+            .set("client.id", format!("{}-{}", self.plan.name, self.source.name));
+        config
+    }
+
+    fn own_group(&self, config: &mut ClientConfig) {
+        config
+            .set("group.id", &self.source.kafka.group)
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("auto.offset.reset", "earliest")
+            .set("isolation.level", "read_committed")
+            .set("enable.partition.eof", "false")
+            .set("allow.auto.create.topics", "false");
+    }
+
+    /// Our own topics by their exact names, so that a source's `^.*` never reads what we write.
+    fn own_topics(&self) -> String {
+        format!("^{}$", regex::escape(&self.plan.dead_letters.topic))
+    }
+}
+
+/// The session timeout of a configuration, in milliseconds.
+pub(super) fn session_timeout_ms(config: &ClientConfig) -> u64 {
+    config.get("session.timeout.ms").and_then(|text| text.trim().parse().ok()).unwrap_or(SESSION_TIMEOUT_MS)
+}
+
+/// Why librdkafka refused a configuration, without the value, which may be a secret.
+pub fn refusal(error: &KafkaError) -> String {
+    match error {
+        KafkaError::ClientConfig(_, reason, name, value) if !value.is_empty() => {
+            format!("property `{name}`: {}", reason.replace(value.as_str(), "…"))
+        }
+        KafkaError::ClientConfig(_, reason, name, _) => format!("property `{name}`: {reason}"),
+        KafkaError::ClientCreation(reason) => reason.clone(),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,129 @@
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rdkafka::bindings::rd_kafka_resp_err_t;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol};
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{ClientContext, Offset, TopicPartitionList};
+
+use super::partition::PartitionName;
+use super::reachability::{Reachability, pass_on};
+
+/// What happened to the group's member, in order.
+#[derive(Debug)]
+pub(super) enum GroupEvent {
+    /// Partitions are to be taken over.
+    Assigned(Vec<PartitionName>),
+    /// Partitions are to be given up.
+    Revoked(Vec<PartitionName>),
+    /// A commit has ended; with what was committed.
+    Committed(Result<Vec<(PartitionName, i64)>, String>),
+}
+
+/// The call-backs of the group's member. They only note what happened: the rebalance is answered
+/// by the worker, in its own time (DESIGN.md §4.7).
+pub(super) struct MemberContext {
+    reachability: Arc<Reachability>,
+    events: Mutex<VecDeque<GroupEvent>>,
+    /// Nobody takes events any more: rebalances are answered at once, or closing would never end.
+    closing: AtomicBool,
+}
+
+impl MemberContext {
+    pub(super) fn new(reachability: Arc<Reachability>) -> MemberContext {
+        MemberContext { reachability, events: Mutex::default(), closing: AtomicBool::new(false) }
+    }
+
+    pub(super) fn next_event(&self) -> Option<GroupEvent> {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
+
+    pub(super) fn close(&self) {
+        self.closing.store(true, Ordering::Release);
+    }
+
+    fn push(&self, event: GroupEvent) {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner).push_back(event);
+    }
+}
+
+impl ClientContext for MemberContext {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        pass_on(level, facility, text);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.reachability.error(&error, reason);
+    }
+}
+
+impl ConsumerContext for MemberContext {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, kind: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        let assigned = kind == rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
+        if self.closing.load(Ordering::Acquire) {
+            let answered = if assigned { assign(consumer, list) } else { unassign(consumer, list) };
+            if let Err(error) = answered {
+                tracing::debug!(target: "librdkafka", "a rebalance while closing was not answered: {error}");
+            }
+            return;
+        }
+        let names = list.elements().iter().map(PartitionName::of).collect();
+        self.push(if assigned { GroupEvent::Assigned(names) } else { GroupEvent::Revoked(names) });
+    }
+
+    fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
+        let result = result.map_err(|error| error.to_string()).and_then(|()| {
+            let mut committed = Vec::with_capacity(offsets.count());
+            for element in offsets.elements() {
+                element.error().map_err(|error| error.to_string())?;
+                if let Offset::Offset(offset) = element.offset() {
+                    committed.push((PartitionName::of(&element), offset));
+                }
+            }
+            Ok(committed)
+        });
+        self.push(GroupEvent::Committed(result));
+    }
+}
+
+/// Answers an assignment in the protocol of the group.
+pub(super) fn assign(consumer: &BaseConsumer<MemberContext>, list: &TopicPartitionList) -> KafkaResult<()> {
+    match consumer.rebalance_protocol() {
+        RebalanceProtocol::Cooperative => consumer.incremental_assign(list),
+        _ => consumer.assign(list),
+    }
+}
+
+/// Answers a revocation in the protocol of the group.
+pub(super) fn unassign(consumer: &BaseConsumer<MemberContext>, list: &TopicPartitionList) -> KafkaResult<()> {
+    match consumer.rebalance_protocol() {
+        RebalanceProtocol::Cooperative => consumer.incremental_unassign(list),
+        _ => consumer.unassign(),
+    }
+}
+
+/// The call-backs of a client that only looks.
+pub(super) struct ObserverContext {
+    reachability: Arc<Reachability>,
+}
+
+impl ObserverContext {
+    pub(super) fn new(reachability: Arc<Reachability>) -> ObserverContext {
+        ObserverContext { reachability }
+    }
+}
+
+impl ClientContext for ObserverContext {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        pass_on(level, facility, text);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.reachability.error(&error, reason);
+    }
+}
+
+impl ConsumerContext for ObserverContext {}

@@ -1,0 +1,578 @@
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use rdkafka::Offset;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::error::KafkaError;
+
+use super::context::{GroupEvent, MemberContext, assign, unassign};
+use super::outbox::Outbox;
+use super::partition::{Partition, PartitionName, list};
+use super::probe::Standing;
+use super::record::cached_low;
+use crate::domain::{Generation, Lease, Moment, Receipt};
+use crate::engine::Input;
+use crate::source::Report;
+
+/// What is open in a revoked partition may take so long to end.
+const GRACE: Duration = Duration::from_secs(10);
+/// The last commit of a revoked partition may take so long.
+const COMMIT_GRACE: Duration = Duration::from_secs(3);
+/// The probe may take so long to say where the group stands.
+const STANDING_GRACE: Duration = Duration::from_secs(25);
+
+/// One life of this process as a member of the group: from joining until it leaves, or was frozen
+/// for longer than the session lasts.
+pub(super) struct Membership {
+    consumer: Arc<BaseConsumer<MemberContext>>,
+    /// In order of their generations.
+    partitions: Vec<Partition>,
+    /// Where the last record was found in `partitions`; records come in runs.
+    last: usize,
+    /// Rebalances are answered one after the other.
+    rebalance: Option<Rebalance>,
+    waiting: VecDeque<GroupEvent>,
+    flow: Flow,
+    commits_in_flight: usize,
+    renewed_us: Arc<AtomicU64>,
+    session: Duration,
+    joined: bool,
+}
+
+/// Whether partitions are fetched from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Flow {
+    Running,
+    Paused,
+}
+
+/// A rebalance that is not answered yet.
+enum Rebalance {
+    /// The probe was asked where the group stands in these partitions.
+    Assigning { number: u64, partitions: Vec<PartitionName>, until: Instant },
+    /// These partitions finish what is in flight.
+    Leaving { generations: Vec<Generation>, until: Instant },
+    /// Their last commit is under way.
+    Committing { generations: Vec<Generation>, until: Instant },
+}
+
+/// How a record stands to what was read before it.
+pub(super) enum Place {
+    /// It is the next of this partition.
+    Next { topic: Arc<str>, generation: Generation, lease: Arc<Lease> },
+    /// It belongs to nothing that we hold, or to what is being given up.
+    Foreign,
+}
+
+impl Place {
+    fn next(partition: &Partition) -> Place {
+        Place::Next {
+            topic: partition.name.topic.clone(),
+            generation: partition.generation,
+            lease: partition.lease.clone(),
+        }
+    }
+}
+
+impl Membership {
+    pub(super) fn new(consumer: BaseConsumer<MemberContext>, session: Duration) -> Membership {
+        Membership {
+            consumer: Arc::new(consumer),
+            partitions: Vec::new(),
+            last: 0,
+            rebalance: None,
+            waiting: VecDeque::new(),
+            flow: Flow::Running,
+            commits_in_flight: 0,
+            renewed_us: Arc::new(AtomicU64::new(Moment::now().mono_us)),
+            session,
+            joined: false,
+        }
+    }
+
+    /// Joins the group.
+    ///
+    /// # Errors
+    /// The subscription is not possible, for example because of a bad regular expression.
+    pub(super) fn join(&self, topics: &[&str]) -> Result<(), KafkaError> {
+        self.consumer.subscribe(topics)
+    }
+
+    /// The consumer, to be polled. Records borrow from it, not from the membership.
+    pub(super) fn consumer(&self) -> Arc<BaseConsumer<MemberContext>> {
+        self.consumer.clone()
+    }
+
+    /// Whether the group has given us an assignment, even an empty one.
+    pub(super) fn joined(&self) -> bool {
+        self.joined
+    }
+
+    pub(super) fn names(&self) -> Vec<PartitionName> {
+        self.partitions.iter().map(|partition| partition.name.clone()).collect()
+    }
+
+    /// A sign of life, for all leases of this membership. Never after a freeze: see [`Self::frozen`].
+    pub(super) fn renew(&self, now: Moment) {
+        self.renewed_us.store(now.mono_us, Ordering::Release);
+    }
+
+    /// Whether the last sign of life is so old that the broker may have given our partitions away.
+    pub(super) fn frozen(&self, now: Moment) -> bool {
+        let renewed_us = self.renewed_us.load(Ordering::Acquire);
+        Duration::from_micros(now.mono_us.saturating_sub(renewed_us)) >= self.session
+    }
+
+    /// Gives everything up at once, without a commit: what is open belongs to somebody else by now.
+    /// Closing the consumer may take long, so that is left to a thread of its own.
+    pub(super) fn abandon(mut self, outbox: &Outbox) {
+        self.answer_open_rebalances();
+        let generations = self.generations();
+        self.forget(&generations, outbox, Ending::Lost);
+        self.close();
+    }
+
+    /// Closes the consumer on a thread of its own; the receiver hears when it is done.
+    pub(super) fn close(mut self) -> std::sync::mpsc::Receiver<()> {
+        let (done, closed) = std::sync::mpsc::channel();
+        self.answer_open_rebalances();
+        let consumer = self.consumer;
+        let closing = std::thread::Builder::new().name("kafka-close".to_owned()).spawn(move || {
+            drop(consumer);
+            // Nobody may be waiting any more.
+            let _ = done.send(());
+        });
+        if let Err(error) = closing {
+            tracing::warn!("no thread to close the Kafka consumer on: {error}");
+        }
+        closed
+    }
+
+    /// An unanswered rebalance would keep the consumer from closing. From here on the call-back
+    /// answers.
+    fn answer_open_rebalances(&mut self) {
+        self.consumer.context().close();
+        let assigned =
+            |partitions: &[PartitionName]| list(partitions.iter().map(|name| (name, Offset::Invalid)));
+        let mut answers = match self.rebalance.take() {
+            Some(Rebalance::Assigning { partitions, .. }) => {
+                vec![assign(&self.consumer, &assigned(&partitions))]
+            }
+            Some(Rebalance::Leaving { generations, .. } | Rebalance::Committing { generations, .. }) => {
+                vec![unassign(&self.consumer, &self.list_of(&generations))]
+            }
+            None => Vec::new(),
+        };
+        let unseen = std::iter::from_fn(|| self.consumer.context().next_event());
+        for event in std::mem::take(&mut self.waiting).into_iter().chain(unseen) {
+            match event {
+                GroupEvent::Assigned(partitions) => {
+                    answers.push(assign(&self.consumer, &assigned(&partitions)))
+                }
+                GroupEvent::Revoked(partitions) => {
+                    answers.push(unassign(&self.consumer, &assigned(&partitions)))
+                }
+                GroupEvent::Committed(_) => {}
+            }
+        }
+        for error in answers.into_iter().filter_map(Result::err) {
+            tracing::debug!(target: "librdkafka", "a rebalance was answered too late: {error}");
+        }
+    }
+
+    // ---- Rebalances ----
+
+    /// Goes on with rebalances as far as they go without waiting. The answer, if there is one, is
+    /// what the probe is to be asked: number and partitions.
+    pub(super) fn step(&mut self, outbox: &Outbox, number: u64) -> Option<(u64, Vec<PartitionName>)> {
+        while let Some(event) = self.consumer.context().next_event() {
+            match event {
+                GroupEvent::Committed(result) => self.committed(result, outbox),
+                rebalance => self.waiting.push_back(rebalance),
+            }
+        }
+        self.go_on(outbox);
+        if self.rebalance.is_some() {
+            return None;
+        }
+        match self.waiting.pop_front()? {
+            GroupEvent::Assigned(partitions) if partitions.is_empty() => {
+                self.take_over(&[], &[], outbox);
+                None
+            }
+            GroupEvent::Assigned(partitions) => {
+                let until = Instant::now() + STANDING_GRACE;
+                self.rebalance = Some(Rebalance::Assigning { number, partitions: partitions.clone(), until });
+                Some((number, partitions))
+            }
+            GroupEvent::Revoked(partitions) => {
+                self.leave(&partitions, outbox);
+                None
+            }
+            GroupEvent::Committed(_) => None,
+        }
+    }
+
+    fn go_on(&mut self, outbox: &Outbox) {
+        let now = Instant::now();
+        match self.rebalance.take() {
+            Some(Rebalance::Assigning { partitions, until, .. }) if now >= until => {
+                self.take_over(&partitions, &[], outbox);
+            }
+            Some(Rebalance::Leaving { generations, until }) => {
+                if self.consumer.assignment_lost() {
+                    self.give_up(&generations, outbox, Ending::Lost);
+                } else if now >= until || generations.iter().all(|one| self.is_quiet(*one)) {
+                    self.end_leases(&generations);
+                    self.commit(Which::These(&generations));
+                    let until = now + COMMIT_GRACE;
+                    self.rebalance = Some(Rebalance::Committing { generations, until });
+                } else {
+                    self.rebalance = Some(Rebalance::Leaving { generations, until });
+                }
+            }
+            Some(Rebalance::Committing { generations, until }) => {
+                if self.commits_in_flight == 0 || now >= until {
+                    self.give_up(&generations, outbox, Ending::Left);
+                } else {
+                    self.rebalance = Some(Rebalance::Committing { generations, until });
+                }
+            }
+            other => self.rebalance = other,
+        }
+    }
+
+    /// Nothing of this generation is open in the engine any more.
+    pub(super) fn released(&mut self, generation: Generation) {
+        if let Some(partition) = self.partition(generation) {
+            partition.quiet = true;
+        }
+    }
+
+    fn is_quiet(&self, generation: Generation) -> bool {
+        self.partitions.iter().all(|partition| partition.generation != generation || partition.quiet)
+    }
+
+    /// The probe's answer: takes the partitions over where the group stands.
+    pub(super) fn standing(&mut self, answered: u64, standings: &[Standing], outbox: &Outbox) {
+        match self.rebalance.take() {
+            Some(Rebalance::Assigning { number, partitions, .. }) if number == answered => {
+                self.take_over(&partitions, standings, outbox);
+            }
+            other => self.rebalance = other,
+        }
+    }
+
+    fn take_over(&mut self, names: &[PartitionName], standings: &[Standing], outbox: &Outbox) {
+        let starts: Vec<Option<i64>> = names
+            .iter()
+            .map(|name| {
+                standings.iter().find(|standing| standing.name == *name).and_then(|s| start(s, outbox))
+            })
+            .collect();
+        let offsets = starts.iter().map(|start| start.map_or(Offset::Invalid, Offset::Offset));
+        let taken = list(names.iter().zip(offsets));
+        if let Err(error) = assign(&self.consumer, &taken) {
+            // The group has moved on meanwhile and assigns anew.
+            tracing::debug!(target: "librdkafka", "an assignment came too late: {error}");
+            return;
+        }
+        for (name, start) in names.iter().zip(starts) {
+            let lease = Lease::new(self.renewed_us.clone(), self.session);
+            self.partitions.push(Partition::new(name.clone(), start, lease));
+        }
+        self.joined = true;
+        if self.flow == Flow::Paused {
+            self.apply_flow();
+        }
+        outbox.report(Report::Rebalanced { assigned: self.partitions.len() });
+    }
+
+    /// A revocation: nothing more is handed over, and what is in flight may finish.
+    fn leave(&mut self, names: &[PartitionName], outbox: &Outbox) {
+        let mut generations = Vec::with_capacity(names.len());
+        for partition in self.partitions.iter_mut().filter(|partition| names.contains(&partition.name)) {
+            partition.leaving = true;
+            generations.push(partition.generation);
+        }
+        if self.consumer.assignment_lost() {
+            return self.give_up(&generations, outbox, Ending::Lost);
+        }
+        outbox.inputs(generations.iter().map(|generation| Input::Revoked(*generation)).collect());
+        self.rebalance = Some(Rebalance::Leaving { generations, until: Instant::now() + GRACE });
+        self.go_on(outbox);
+    }
+
+    /// The end of a revocation.
+    fn give_up(&mut self, generations: &[Generation], outbox: &Outbox, ending: Ending) {
+        let list = self.list_of(generations);
+        self.forget(generations, outbox, ending);
+        if let Err(error) = unassign(&self.consumer, &list) {
+            tracing::debug!(target: "librdkafka", "a revocation was answered too late: {error}");
+        }
+        outbox.report(Report::Rebalanced { assigned: self.partitions.len() });
+    }
+
+    /// Ends leases and drops partitions. What is still open of them is told to be lost.
+    fn forget(&mut self, generations: &[Generation], outbox: &Outbox, ending: Ending) {
+        self.end_leases(generations);
+        let (gone, kept) = std::mem::take(&mut self.partitions)
+            .into_iter()
+            .partition(|partition| generations.contains(&partition.generation));
+        self.partitions = kept;
+        let gone: Vec<Partition> = gone;
+        let open = gone.iter().filter(|partition| ending == Ending::Lost || !partition.quiet);
+        outbox.inputs(open.map(|partition| Input::Lost(partition.generation)).collect());
+        for partition in gone {
+            let PartitionName { topic, number: partition } = partition.name;
+            outbox.report(Report::Lag { topic: topic.clone(), partition, messages: None });
+            outbox.report(Report::OldestUnsettled { topic, partition, stored_ms: None });
+        }
+    }
+
+    fn end_leases(&self, generations: &[Generation]) {
+        let these = self.partitions.iter().filter(|partition| generations.contains(&partition.generation));
+        these.for_each(|partition| partition.lease.end());
+    }
+
+    fn generations(&self) -> Vec<Generation> {
+        self.partitions.iter().map(|partition| partition.generation).collect()
+    }
+
+    fn list_of(&self, generations: &[Generation]) -> rdkafka::TopicPartitionList {
+        let these = self.partitions.iter().filter(|partition| generations.contains(&partition.generation));
+        list(these.map(|partition| (&partition.name, Offset::Invalid)))
+    }
+
+    fn partition(&mut self, generation: Generation) -> Option<&mut Partition> {
+        let index =
+            self.partitions.binary_search_by_key(&generation, |partition| partition.generation).ok()?;
+        self.partitions.get_mut(index)
+    }
+
+    // ---- Reading ----
+
+    /// Stops or starts fetching in all partitions. Each pause throws away what was fetched ahead,
+    /// so it is for transitions only.
+    pub(super) fn set_flow(&mut self, flow: Flow) {
+        if self.flow != flow {
+            self.flow = flow;
+            self.apply_flow();
+        }
+    }
+
+    pub(super) fn flow(&self) -> Flow {
+        self.flow
+    }
+
+    fn apply_flow(&self) {
+        if self.partitions.is_empty() {
+            return;
+        }
+        let all = list(self.partitions.iter().map(|partition| (&partition.name, Offset::Invalid)));
+        let applied = match self.flow {
+            Flow::Running => self.consumer.resume(&all),
+            Flow::Paused => self.consumer.pause(&all),
+        };
+        if let Err(error) = applied {
+            tracing::debug!(target: "librdkafka", "pausing or resuming: {error}");
+        }
+    }
+
+    /// Notes a record that was read: where it belongs, and whether the broker deleted something
+    /// before it.
+    pub(super) fn received(
+        &mut self,
+        topic: &str,
+        number: i32,
+        offset: i64,
+        stored_ms: i64,
+        outbox: &Outbox,
+    ) -> Place {
+        let Some(index) = self.find(topic, number) else { return Place::Foreign };
+        self.last = index;
+        let lost = self.lost_before(index, offset);
+        let Some(partition) = self.partitions.get_mut(index) else { return Place::Foreign };
+        if partition.leaving {
+            return Place::Foreign;
+        }
+        if let Some((from, messages)) = lost {
+            report_loss(outbox, &partition.name, from, messages);
+        }
+        if !partition.received(offset, stored_ms) {
+            return self.start_again(index, offset, stored_ms, outbox);
+        }
+        Place::next(partition)
+    }
+
+    /// Whether events of this generation may be handed over.
+    pub(super) fn holds(&mut self, generation: Generation) -> bool {
+        self.partition(generation).is_some_and(|partition| !partition.leaving)
+    }
+
+    fn find(&self, topic: &str, number: i32) -> Option<usize> {
+        let is = |partition: &Partition| partition.name.number == number && *partition.name.topic == *topic;
+        match self.partitions.get(self.last) {
+            Some(partition) if is(partition) => Some(self.last),
+            _ => self.partitions.iter().position(is),
+        }
+    }
+
+    /// At a gap: from where the broker deleted how many messages. Other gaps are compaction and
+    /// transaction markers.
+    fn lost_before(&self, index: usize, offset: i64) -> Option<(i64, u64)> {
+        let partition = self.partitions.get(index)?;
+        let expected = partition.expected.filter(|expected| offset > *expected)?;
+        let low = cached_low(&self.consumer, &partition.name.topic, partition.name.number)?.min(offset);
+        let lost = u64::try_from(low.checked_sub(expected)?).ok().filter(|lost| *lost > 0)?;
+        Some((expected, lost))
+    }
+
+    /// The log was cut off or made anew, so that its offsets begin again: what is open belongs to
+    /// the old one. It counts as a new assignment.
+    fn start_again(&mut self, index: usize, offset: i64, stored_ms: i64, outbox: &Outbox) -> Place {
+        let old = self.partitions.remove(index);
+        old.lease.end();
+        tracing::error!(
+            "{}/{} goes back to offset {offset}: the topic was truncated or made anew; it is read from there",
+            old.name.topic,
+            old.name.number,
+        );
+        outbox.inputs(vec![Input::Lost(old.generation)]);
+        let lease = Lease::new(self.renewed_us.clone(), self.session);
+        let mut partition = Partition::new(old.name, Some(offset), lease);
+        partition.received(offset, stored_ms);
+        let place = Place::next(&partition);
+        self.partitions.push(partition);
+        self.last = self.partitions.len() - 1;
+        place
+    }
+
+    // ---- Acknowledging ----
+
+    pub(super) fn settled(&mut self, receipts: Vec<Receipt>) {
+        for receipt in receipts {
+            if let Some(partition) = self.partition(receipt.generation) {
+                partition.frontier.settled(receipt.position);
+            }
+        }
+    }
+
+    /// Commits what has moved since the last commit.
+    pub(super) fn commit_all(&mut self) {
+        // One at a time, so that an older commit never overtakes a newer one. What is being given up
+        // has its own, last one.
+        if self.commits_in_flight == 0 && !matches!(self.rebalance, Some(Rebalance::Committing { .. })) {
+            self.commit(Which::All);
+        }
+    }
+
+    /// Whether something is settled that the broker does not know of.
+    pub(super) fn has_to_commit(&self) -> bool {
+        self.partitions.iter().any(|partition| partition.to_commit().is_some())
+    }
+
+    fn commit(&mut self, which: Which<'_>) {
+        let chosen = self.partitions.iter().filter(|partition| match which {
+            Which::All => true,
+            Which::These(generations) => generations.contains(&partition.generation),
+        });
+        let offsets: Vec<_> = chosen
+            .filter_map(|partition| Some((&partition.name, Offset::Offset(partition.to_commit()?))))
+            .collect();
+        if offsets.is_empty() {
+            return;
+        }
+        match self.consumer.commit(&list(offsets), CommitMode::Async) {
+            Ok(()) => self.commits_in_flight += 1,
+            Err(error) => tracing::warn!("a commit could not be sent; it is made again: {error}"),
+        }
+    }
+
+    fn committed(&mut self, result: Result<Vec<(PartitionName, i64)>, String>, outbox: &Outbox) {
+        self.commits_in_flight = self.commits_in_flight.saturating_sub(1);
+        let result = result.map(|committed| {
+            for (name, offset) in committed {
+                let holds = self.partitions.iter_mut().find(|partition| partition.name == name);
+                if let Some(partition) = holds {
+                    partition.committed = Some(offset);
+                }
+            }
+        });
+        if let Err(error) = &result {
+            tracing::warn!("a commit failed; it is made again: {error}");
+        }
+        outbox.report(Report::Committed(result));
+    }
+
+    // ---- Looking ----
+
+    /// Reports each partition's backlog, given where it ends.
+    pub(super) fn report_lag(&self, ends: &[(PartitionName, i64)], outbox: &Outbox) {
+        for partition in &self.partitions {
+            let Some((_, end)) = ends.iter().find(|(name, _)| *name == partition.name) else { continue };
+            let position = partition.position().unwrap_or(*end);
+            let PartitionName { topic, number: partition } = partition.name.clone();
+            let messages = Some(u64::try_from(end.saturating_sub(position)).unwrap_or(0));
+            outbox.report(Report::Lag { topic, partition, messages });
+        }
+    }
+
+    /// Reports since when each partition has something unsettled.
+    pub(super) fn report_oldest(&mut self, outbox: &Outbox) {
+        for partition in &mut self.partitions {
+            let stored_ms = partition.oldest_stored_ms();
+            let PartitionName { topic, number: partition } = partition.name.clone();
+            outbox.report(Report::OldestUnsettled { topic, partition, stored_ms });
+        }
+    }
+}
+
+/// Which partitions to commit.
+#[derive(Clone, Copy)]
+enum Which<'a> {
+    All,
+    These(&'a [Generation]),
+}
+
+/// How partitions are given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    /// In order: only what did not finish in time is lost.
+    Left,
+    /// Somebody else has them by now.
+    Lost,
+}
+
+/// Where to start reading a partition; `None` leaves it to the broker.
+fn start(standing: &Standing, outbox: &Outbox) -> Option<i64> {
+    let Standing { name, committed, low, high } = standing;
+    let Some(committed) = *committed else { return *low };
+    if let Some(low) = low.filter(|low| *low > committed) {
+        report_loss(outbox, name, committed, low.abs_diff(committed));
+        return Some(low);
+    }
+    if let (Some(high), Some(low)) = (*high, *low)
+        && committed > high
+    {
+        tracing::error!(
+            "{}/{}: the group's offset {committed} lies after the log's end {high}: the topic was truncated or \
+             made anew; it is read from its beginning at {low}",
+            name.topic,
+            name.number,
+        );
+        return Some(low);
+    }
+    Some(committed)
+}
+
+fn report_loss(outbox: &Outbox, name: &PartitionName, from: i64, messages: u64) {
+    let PartitionName { topic, number: partition } = name;
+    tracing::error!(
+        "{topic}/{partition}: the broker deleted {messages} messages from offset {from} on before they were read; \
+         make the topic's retention longer than the longest outage",
+    );
+    outbox.report(Report::Lost { topic: topic.clone(), partition: *partition, from, messages });
+}

@@ -1,0 +1,501 @@
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::time::{Duration, Instant};
+
+use rdkafka::Message as _;
+use rdkafka::error::KafkaError;
+use rdkafka::message::BorrowedMessage;
+
+use super::connection::refusal;
+use super::consumer::{Mail, Member};
+use super::membership::{Flow, Membership, Place};
+use super::outbox::Outbox;
+use super::probe::{Ask, News, Topics};
+use super::record;
+use crate::domain::{Event, Moment, Receipt, SourceId};
+use crate::engine::{Grant, Input};
+use crate::plan::{Plan, Topic, Window};
+use crate::source::{Intake, Report, SharedGrant, ToSource};
+
+/// At most so many events are handed over together.
+const BATCH: usize = 256;
+/// A poll that finds nothing takes so long; mail waits as long.
+const POLL: Duration = Duration::from_millis(50);
+/// While there is no grant, mail is waited for so long before polling again.
+const NAP: Duration = Duration::from_millis(20);
+/// Without a grant for so long, fetching is paused.
+const PAUSE_AFTER: Duration = Duration::from_millis(200);
+const COMMIT_EVERY: Duration = Duration::from_secs(1);
+const LAG_EVERY: Duration = Duration::from_secs(15);
+const OLDEST_EVERY: Duration = Duration::from_secs(5);
+const READY_EVERY: Duration = Duration::from_millis(200);
+/// After librdkafka gave the client up, a new one waits so long.
+const REJOIN_AFTER: Duration = Duration::from_secs(10);
+/// The last commit may take so long, and then closing.
+const FINAL_COMMIT: Duration = Duration::from_secs(4);
+const CLOSE: Duration = Duration::from_secs(4);
+
+/// The consumer's thread.
+pub(super) struct Worker {
+    plan: Arc<Plan>,
+    source: SourceId,
+    grant: Arc<SharedGrant>,
+    outbox: Outbox,
+    member: Member,
+    asks: Sender<Ask>,
+    /// `None` between librdkafka's giving up of one client and the next.
+    membership: Option<Membership>,
+    rejoin_at: Instant,
+    /// Known once the group may be joined.
+    intake: Option<Intake>,
+    draining: bool,
+    /// All that was handed over since the start.
+    handed: Grant,
+    /// Events that the grant had no room for: one, unless librdkafka hands out what it had fetched
+    /// before a pause.
+    hands: VecDeque<Hand>,
+    blocked_since: Option<Instant>,
+    /// librdkafka can't use the client any more.
+    gave_up: bool,
+    topics: Topics,
+    told_ready: Option<Result<(), String>>,
+    questions: u64,
+    awaits_ends: bool,
+    due: Due,
+}
+
+/// When what happens now and then happens next.
+struct Due {
+    commit: Instant,
+    lag: Instant,
+    oldest: Instant,
+    ready: Instant,
+}
+
+/// An event on its way to the pipeline.
+struct Hand {
+    event: Event,
+    receipt: Receipt,
+}
+
+impl Worker {
+    pub(super) fn new(
+        plan: Arc<Plan>,
+        source: SourceId,
+        grant: Arc<SharedGrant>,
+        outbox: Outbox,
+        member: Member,
+        membership: Membership,
+        asks: Sender<Ask>,
+    ) -> Worker {
+        let now = Instant::now();
+        Worker {
+            plan,
+            source,
+            grant,
+            outbox,
+            member,
+            asks,
+            membership: Some(membership),
+            rejoin_at: now,
+            intake: None,
+            draining: false,
+            handed: Grant::default(),
+            hands: VecDeque::new(),
+            gave_up: false,
+            blocked_since: None,
+            topics: Topics::default(),
+            told_ready: None,
+            questions: 0,
+            awaits_ends: false,
+            due: Due { commit: now, lag: now, oldest: now, ready: now },
+        }
+    }
+
+    /// Runs until it is told to stop.
+    pub(super) fn run(mut self, inbox: &Receiver<Mail>) {
+        loop {
+            if self.read_mail(inbox, Duration::ZERO).is_break() {
+                return self.stop();
+            }
+            self.keep_membership();
+            self.step();
+            self.tick();
+            let nap = self.pump();
+            if !nap.is_zero() && self.read_mail(inbox, nap).is_break() {
+                return self.stop();
+            }
+        }
+    }
+
+    // ---- Mail ----
+
+    /// Reads all mail; waits for the first of it up to `patience`.
+    fn read_mail(&mut self, inbox: &Receiver<Mail>, patience: Duration) -> ControlFlow<()> {
+        let mut patience = patience;
+        loop {
+            match inbox.recv_timeout(patience) {
+                Ok(Mail::Pipeline(ToSource::Stop)) | Err(RecvTimeoutError::Disconnected) => {
+                    return ControlFlow::Break(());
+                }
+                Ok(Mail::Pipeline(message)) => self.obey(message),
+                Ok(Mail::Probe(news)) => self.hear(news),
+                Err(RecvTimeoutError::Timeout) => return ControlFlow::Continue(()),
+            }
+            patience = Duration::ZERO;
+        }
+    }
+
+    fn obey(&mut self, message: ToSource) {
+        match (message, &mut self.membership) {
+            (ToSource::Settled(receipts), Some(membership)) => membership.settled(receipts),
+            (ToSource::Released(generation), Some(membership)) => membership.released(generation),
+            (ToSource::Drain, membership) => {
+                self.draining = true;
+                self.hands.clear();
+                if let Some(membership) = membership {
+                    membership.set_flow(Flow::Paused);
+                }
+            }
+            // Of what we do not hold any more, or told to the caller.
+            (ToSource::Settled(_) | ToSource::Released(_) | ToSource::Stop, _) => {}
+        }
+    }
+
+    fn hear(&mut self, news: News) {
+        match news {
+            News::Open { cluster } => {
+                if let Some(source) = self.plan.sources.get(usize::from(self.source.0)) {
+                    self.intake = Some(Intake::new(&self.plan, source, self.source, &cluster));
+                }
+                self.join();
+            }
+            News::Topics(topics) => self.topics = topics,
+            News::Standing(number, standings) => {
+                if let Some(membership) = &mut self.membership {
+                    membership.standing(number, &standings, &self.outbox);
+                }
+                self.due.lag = Instant::now();
+            }
+            News::Ends(ends) => {
+                self.awaits_ends = false;
+                if let Some(membership) = &self.membership {
+                    membership.report_lag(&ends, &self.outbox);
+                }
+            }
+        }
+    }
+
+    fn ask(&self, ask: Ask) {
+        // Without its probe this thread goes on; the group's own offsets count then.
+        drop(self.asks.send(ask));
+    }
+
+    // ---- Membership ----
+
+    /// Notices a freeze: then everything belongs to others by now, and the group is joined anew.
+    fn keep_membership(&mut self) {
+        if std::mem::take(&mut self.gave_up) {
+            self.abandon(REJOIN_AFTER);
+        }
+        let now = Moment::now();
+        match &self.membership {
+            Some(membership) if membership.frozen(now) => {
+                tracing::warn!(
+                    source = self.name(),
+                    "this process stood still for longer than its session lasts; it gives its partitions up \
+                     and joins the group anew",
+                );
+                self.abandon(Duration::ZERO);
+            }
+            Some(membership) => membership.renew(now),
+            None => {}
+        }
+        if self.membership.is_none() && Instant::now() >= self.rejoin_at {
+            match self.member.create() {
+                Ok(membership) => {
+                    self.membership = Some(membership);
+                    self.join();
+                }
+                Err(error) => {
+                    tracing::error!(source = self.name(), "no new Kafka client: {}", refusal(&error));
+                    self.rejoin_at = Instant::now() + REJOIN_AFTER;
+                }
+            }
+        }
+    }
+
+    fn abandon(&mut self, wait: Duration) {
+        self.hands.clear();
+        self.rejoin_at = Instant::now() + wait;
+        if let Some(membership) = self.membership.take() {
+            membership.abandon(&self.outbox);
+        }
+    }
+
+    /// Joins the group, as soon as that is allowed.
+    fn join(&mut self) {
+        let (Some(membership), true) = (&mut self.membership, self.intake.is_some()) else { return };
+        let Some(source) = self.plan.sources.get(usize::from(self.source.0)) else { return };
+        let topics: Vec<&str> = source
+            .kafka
+            .topics
+            .iter()
+            .map(|topic| match topic {
+                Topic::Name(name) | Topic::Regex(name) => name.as_str(),
+            })
+            .collect();
+        if self.draining {
+            membership.set_flow(Flow::Paused);
+        }
+        if let Err(error) = membership.join(&topics) {
+            tracing::error!(source = source.name, "the topics can't be subscribed to: {error}");
+        }
+    }
+
+    fn step(&mut self) {
+        let Some(membership) = &mut self.membership else { return };
+        let was_joined = membership.joined();
+        self.questions += 1;
+        let ask = membership.step(&self.outbox, self.questions);
+        if let Some((number, partitions)) = ask {
+            self.ask(Ask::Standing(number, partitions));
+        }
+        if !was_joined && self.membership.as_ref().is_some_and(Membership::joined) {
+            self.member.reachability.admitted();
+            self.due.ready = Instant::now();
+        }
+    }
+
+    // ---- Now and then ----
+
+    fn tick(&mut self) {
+        let now = Instant::now();
+        if now >= self.due.ready {
+            self.due.ready = now + READY_EVERY;
+            self.tell_ready();
+        }
+        let Some(membership) = &mut self.membership else { return };
+        if now >= self.due.commit {
+            self.due.commit = now + COMMIT_EVERY;
+            membership.commit_all();
+        }
+        if now >= self.due.oldest {
+            self.due.oldest = now + OLDEST_EVERY;
+            membership.report_oldest(&self.outbox);
+        }
+        if now >= self.due.lag {
+            self.due.lag = now + LAG_EVERY;
+            let partitions = membership.names();
+            if !partitions.is_empty() && !self.awaits_ends {
+                self.awaits_ends = true;
+                self.ask(Ask::Ends(partitions));
+            }
+        }
+    }
+
+    fn tell_ready(&mut self) {
+        let ready = self.ready();
+        if self.told_ready.as_ref() != Some(&ready) {
+            self.outbox.report(Report::Ready(ready.clone()));
+            self.told_ready = Some(ready);
+        }
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        if let Some(fault) = self.member.reachability.fault() {
+            return Err(fault);
+        }
+        if self.intake.is_none() {
+            return Err("the Kafka brokers have not answered yet".to_owned());
+        }
+        if !self.topics.faults.is_empty() {
+            return Err(self.topics.faults.join("; "));
+        }
+        // A pattern that matches nothing gives nothing to join for.
+        let joined = self.membership.as_ref().is_some_and(Membership::joined);
+        if joined || self.topics.found.is_empty() {
+            return Ok(());
+        }
+        Err("the consumer group has not been joined yet".to_owned())
+    }
+
+    // ---- Reading ----
+
+    /// Reads a batch and hands it over. The answer is how long to wait for mail instead of polling.
+    fn pump(&mut self) -> Duration {
+        if self.membership.is_none() || self.intake.is_none() || self.draining {
+            self.poll_only();
+            return NAP;
+        }
+        let now = Instant::now();
+        if !self.offer_hands() {
+            let since = *self.blocked_since.get_or_insert(now);
+            if now.duration_since(since) >= PAUSE_AFTER {
+                self.set_flow(Flow::Paused);
+                self.poll_only();
+            }
+            return NAP;
+        }
+        self.blocked_since = None;
+        if self.flow() == Some(Flow::Paused) {
+            if !self.is_roomy() {
+                self.poll_only();
+                return NAP;
+            }
+            self.set_flow(Flow::Running);
+        }
+        self.read_batch();
+        Duration::ZERO
+    }
+
+    fn flow(&self) -> Option<Flow> {
+        self.membership.as_ref().map(Membership::flow)
+    }
+
+    fn set_flow(&mut self, flow: Flow) {
+        if let Some(membership) = &mut self.membership {
+            membership.set_flow(flow);
+        }
+    }
+
+    /// Polls where no record is wanted: for rebalances, commits and errors, and as a sign of life.
+    fn poll_only(&mut self) {
+        let Some(consumer) = self.membership.as_ref().map(Membership::consumer) else { return };
+        // Bounded, because a poll ends at each event.
+        for _ in 0..BATCH {
+            match consumer.poll(Duration::ZERO) {
+                None => return,
+                Some(Ok(record)) => {
+                    // It was fetched before the pause and can't be put back. While draining it stays
+                    // unread: no commit passes what was read.
+                    if !self.draining {
+                        let hand = self.take(&record);
+                        self.hands.extend(hand);
+                    }
+                }
+                Some(Err(error)) => self.poll_failed(&error),
+            }
+        }
+    }
+
+    fn read_batch(&mut self) {
+        let Some(consumer) = self.membership.as_ref().map(Membership::consumer) else { return };
+        let mut batch = Vec::new();
+        let mut patience = POLL;
+        while batch.len() < BATCH && self.hands.is_empty() {
+            match consumer.poll(std::mem::take(&mut patience)) {
+                None => break,
+                Some(Ok(record)) => {
+                    if let Some(hand) = self.take(&record) {
+                        match self.fits(&hand) {
+                            true => batch.push(self.hand_over(hand)),
+                            false => self.hands.push_back(hand),
+                        }
+                    }
+                }
+                Some(Err(error)) => {
+                    self.poll_failed(&error);
+                    break;
+                }
+            }
+        }
+        if !batch.is_empty() {
+            self.member.reachability.contact();
+        }
+        self.outbox.inputs(batch);
+    }
+
+    fn poll_failed(&mut self, error: &KafkaError) {
+        // Everything else came through the error call-back as well, and librdkafka goes on.
+        if let KafkaError::MessageConsumptionFatal(code) = error {
+            tracing::error!(source = self.name(), "librdkafka gave up: {code}; the group is joined anew");
+            self.gave_up = true;
+        }
+    }
+
+    fn take(&mut self, record: &BorrowedMessage<'_>) -> Option<Hand> {
+        let (membership, intake) = (self.membership.as_mut()?, self.intake.as_ref()?);
+        let stored_ms = record::timestamp_ms(record).unwrap_or_default();
+        let place =
+            membership.received(record.topic(), record.partition(), record.offset(), stored_ms, &self.outbox);
+        let Place::Next { topic, generation, lease } = place else { return None };
+        let event = intake.read(record::message(record, topic), generation, lease);
+        let receipt = Receipt { source: self.source, generation, position: event.origin.position };
+        Some(Hand { event, receipt })
+    }
+
+    fn fits(&self, hand: &Hand) -> bool {
+        let grant = self.grant.read();
+        let weight = hand.event.weight();
+        // Key and headers can make an event larger than the whole window: it goes alone.
+        let alone = grant.bytes.saturating_sub(self.handed.bytes) >= self.window().bytes;
+        self.handed.events < grant.events
+            && (self.handed.bytes.saturating_add(weight) <= grant.bytes || alone)
+    }
+
+    fn hand_over(&mut self, hand: Hand) -> Input {
+        self.handed.events += 1;
+        self.handed.bytes = self.handed.bytes.saturating_add(hand.event.weight());
+        Input::Arrived { event: Arc::new(hand.event), receipt: hand.receipt }
+    }
+
+    /// Hands over events that had no room, as far as they have it now. `false`: one still has none.
+    fn offer_hands(&mut self) -> bool {
+        let mut batch = Vec::new();
+        while let Some(hand) = self.hands.pop_front() {
+            let generation = hand.receipt.generation;
+            if !self.membership.as_mut().is_some_and(|membership| membership.holds(generation)) {
+                continue;
+            }
+            if !self.fits(&hand) {
+                self.hands.push_front(hand);
+                break;
+            }
+            batch.push(self.hand_over(hand));
+        }
+        self.outbox.inputs(batch);
+        self.hands.is_empty()
+    }
+
+    /// Whether at least a quarter of the window is free, so that a resumed partition does not
+    /// pause again at once.
+    fn is_roomy(&self) -> bool {
+        let (grant, window) = (self.grant.read(), self.window());
+        grant.events.saturating_sub(self.handed.events) >= window.events.div_ceil(4)
+            && grant.bytes.saturating_sub(self.handed.bytes) >= window.bytes / 4
+    }
+
+    fn window(&self) -> Window {
+        self.plan.limits.window
+    }
+
+    fn name(&self) -> &str {
+        self.plan.sources.get(usize::from(self.source.0)).map_or("", |source| &source.name)
+    }
+
+    // ---- The end ----
+
+    /// Commits what is settled, closes and says so; all in bounded time.
+    fn stop(mut self) {
+        let until = Instant::now() + FINAL_COMMIT;
+        while Instant::now() < until && self.membership.as_ref().is_some_and(Membership::has_to_commit) {
+            self.keep_membership();
+            self.step();
+            if let Some(membership) = &mut self.membership {
+                membership.commit_all();
+                drop(membership.consumer().poll(NAP));
+            }
+        }
+        let Some(membership) = self.membership.take() else { return self.outbox.stopped(Ok(())) };
+        let uncommitted = membership.has_to_commit();
+        let closed = membership.close().recv_timeout(CLOSE).is_ok();
+        self.outbox.stopped(match (uncommitted, closed) {
+            (false, true) => Ok(()),
+            (true, _) => Err("the last offsets could not be committed; their events come again".to_owned()),
+            (false, false) => Err("the Kafka consumer could not be closed in time".to_owned()),
+        });
+    }
+}

@@ -1,0 +1,51 @@
+//! A plan with one source, for the tests of sources and stores.
+
+use std::time::Duration;
+
+use crate::domain::Place;
+use crate::plan::{
+    Admin, DeadLetters, EventParts, Kafka, Limits, Log, LogFormat, LogLevel, Plan, Shutdown, Source, Start,
+    Tombstones, Topic, Window,
+};
+
+pub(crate) fn plan(brokers: &str, topics: &[&str], start: Start) -> Plan {
+    let topic = |topic: &&str| match topic.starts_with('^') {
+        true => Topic::Regex((*topic).to_owned()),
+        false => Topic::Name((*topic).to_owned()),
+    };
+    let source = Source {
+        name: "orders".to_owned(),
+        kafka: Kafka {
+            brokers: brokers.to_owned(),
+            topics: topics.iter().map(topic).collect(),
+            group: "hookferry-orders".to_owned(),
+            start,
+            properties: Vec::new(),
+        },
+        tombstones: Tombstones::Ignore,
+        event: EventParts::default(),
+    };
+    Plan {
+        name: "hookferry".to_owned(),
+        hash: String::new(),
+        admin: Admin { listen: ([127, 0, 0, 1], 0).into() },
+        log: Log { format: LogFormat::Text, level: LogLevel::Info },
+        limits: Limits {
+            in_flight: 16,
+            max_event: 1 << 20,
+            window: Window { bytes: 64 << 20, events: 50_000 },
+        },
+        shutdown: Shutdown { deadline: Duration::from_secs(25) },
+        sources: vec![source],
+        targets: Vec::new(),
+        routes: Vec::new(),
+        fields: Vec::new(),
+        dead_letters: DeadLetters { topic: "hookferry.dlq".to_owned() },
+        notices: Vec::new(),
+    }
+}
+
+/// A plan whose broker is never asked.
+pub(crate) fn offline(fields: Vec<Place>) -> Plan {
+    Plan { fields, ..plan("127.0.0.1:9", &["events"], Start::Latest) }
+}
