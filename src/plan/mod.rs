@@ -1,8 +1,90 @@
 //! Floor 2: text → validated [`Plan`]. All faults at once, each with its place in the file.
+//!
+//! Files and environment → placed trees ([`read`], [`environment`]) with references resolved
+//! ([`interpolate`]) → one document ([`merge`], [`layers`]) → for each target its own layers
+//! ([`target_layers`]) → typed reading that collects faults ([`walk`]; one file for each part of the
+//! configuration). What is built in, defaults and dialects, is data in the same language
+//! ([`presets`]).
 
+mod conditions;
+mod egress;
+mod environment;
+mod fault;
+mod interpolate;
+mod layers;
+mod merge;
+mod origin;
+mod places;
+mod presets;
+mod properties;
+mod read;
+mod request;
+mod retry;
+mod routes;
+mod settings;
+mod sources;
+mod target_layers;
+mod targets;
+mod top;
+mod tree;
 mod types;
+mod units;
+mod walk;
 
+pub use fault::{Fault, Faults};
+pub use interpolate::WhenUnset;
+pub use layers::Layers;
+pub use origin::{Origin, Position};
+pub use settings::Setting;
 pub use types::{
     Admin, DeadLetters, Egress, EventParts, HostPort, Kafka, Limits, Log, LogFormat, LogLevel, Network, Plan,
     Route, Shutdown, Source, Start, Target, TargetUrl, Tombstones, Topic, Window,
 };
+
+use fault::Findings;
+
+/// A plan, with where each of its values comes from.
+#[derive(Debug)]
+pub struct Examined {
+    /// The plan.
+    pub plan: Plan,
+    /// All effective values, masked.
+    pub settings: Vec<Setting>,
+}
+
+/// Reads and judges a configuration.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn load(layers: &Layers) -> Result<Plan, Faults> {
+    examine(layers).map(|examined| examined.plan)
+}
+
+/// As [`load`], and says where each value comes from.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn examine(layers: &Layers) -> Result<Examined, Faults> {
+    let findings = Findings::default();
+    let document = layers::assemble(layers, &findings);
+    top::plan(document, findings)
+}
+
+/// Reads and judges one text as if it were the only file, under the name `name`. `layers` gives the
+/// environment; its paths are not read.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn load_text(name: &str, text: &str, layers: &Layers) -> Result<Plan, Faults> {
+    examine_text(name, text, layers).map(|examined| examined.plan)
+}
+
+/// As [`load_text`], and says where each value comes from.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn examine_text(name: &str, text: &str, layers: &Layers) -> Result<Examined, Faults> {
+    let findings = Findings::default();
+    let document = layers::assemble_text(layers, name, text, &findings);
+    top::plan(document, findings)
+}

@@ -1,0 +1,137 @@
+//! `egress` and `url` of a target.
+
+use ipnet::IpNet;
+use url::Url;
+
+use super::tree::{Unset, Value};
+use super::types::{Egress, HostPort, Network};
+use super::walk::Item;
+
+/// Reads `egress`.
+pub(super) fn egress(item: &Item<'_>) -> Egress {
+    match &item.node.value {
+        Value::Map(_) => {
+            let mut keys = item.keys();
+            let mut networks = |key| keys.get(key).map(|list| list.elements()).unwrap_or_default();
+            let (allow, deny) = (networks("allow"), networks("deny"));
+            keys.done();
+            let read = |items: Vec<Item<'_>>| items.iter().filter_map(listed).collect();
+            Egress::Listed { allow: read(allow), deny: read(deny) }
+        }
+        _ => {
+            let quoted = item.quoted();
+            item.parse(Egress::Public, |text| match text {
+                "public" => Ok(Egress::Public),
+                "private" => Ok(Egress::Private),
+                _ => Err(format!(
+                    "{quoted} is not possible here; write `public`, `private` or `{{ allow: […], deny: […] }}`"
+                )),
+            })
+        }
+    }
+}
+
+fn listed(item: &Item<'_>) -> Option<Network> {
+    let quoted = item.quoted();
+    item.parse(None, |text| match network(text) {
+        Some(network) => Ok(Some(network)),
+        None => Err(format!(
+            "{quoted} is no network; write an address, a range such as `10.1.0.0/16`, a host or `host:port`"
+        )),
+    })
+}
+
+fn network(text: &str) -> Option<Network> {
+    if let Ok(range) = text.parse::<IpNet>() {
+        return Some(Network::Range(range));
+    }
+    if let Ok(address) = text.parse::<std::net::IpAddr>() {
+        return Some(Network::Range(address.into()));
+    }
+    // The host is judged, and normalised, exactly as that of a target's URL.
+    let legal = |byte: u8| byte.is_ascii_graphic() && !b"/?#@\\*%".contains(&byte);
+    if !text.bytes().all(legal) {
+        return None;
+    }
+    let url = Url::parse(&format!("unknown://{text}")).ok()?;
+    let host = Url::parse(&format!("https://{}", url.host_str()?)).ok()?;
+    let host = host.host_str()?.trim_end_matches('.').to_owned();
+    (!host.is_empty()).then(|| Network::Host(HostPort { host, port: url.port() }))
+}
+
+/// Whether `http://` is allowed for a target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Plain {
+    /// By `egress: private` or `allow_http: true`.
+    Allowed,
+    /// It is not.
+    Refused,
+}
+
+/// Reads a target's `url`. Faults never show it: path and query may be secret.
+pub(super) fn url(item: &Item<'_>, plain: Plain) -> Option<Url> {
+    let is_unset = item.node.as_scalar().is_some_and(|scalar| scalar.unset == Unset::Yes);
+    let stand_in = || is_unset.then(|| Url::parse("https://unset.invalid/").ok()).flatten();
+    item.parse(None, |text| judged(text, plain).map(Some)).or_else(stand_in)
+}
+
+fn judged(text: &str, plain: Plain) -> Result<Url, String> {
+    let url = Url::parse(text)
+        .map_err(|reason| format!("no URL ({reason}); write for example `https://host/path`"))?;
+    match (url.scheme(), plain) {
+        ("https", _) | ("http", Plain::Allowed) => {}
+        ("http", Plain::Refused) => {
+            return Err(
+                "`http://` is not encrypted; write `https://`, or set `egress: private` or `allow_http: \
+                        true`"
+                    .to_owned(),
+            );
+        }
+        _ => return Err("only `https://` is possible here".to_owned()),
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("a user or password in the URL is not possible; send them in `headers`".to_owned());
+    }
+    if url.fragment().is_some() {
+        return Err("a fragment (`#…`) is never sent; remove it".to_owned());
+    }
+    match url.host_str().is_none_or(str::is_empty) {
+        true => Err("a host is missing; write for example `https://host/path`".to_owned()),
+        false => Ok(url),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host(host: &str, port: Option<u16>) -> Option<Network> {
+        Some(Network::Host(HostPort { host: host.to_owned(), port }))
+    }
+
+    #[test]
+    fn networks_are_ranges_addresses_or_hosts() {
+        assert_eq!(network("10.1.0.0/16"), "10.1.0.0/16".parse().ok().map(Network::Range));
+        assert_eq!(network("::1"), "::1/128".parse().ok().map(Network::Range));
+        assert_eq!(network("Host.Internal:8443"), host("host.internal", Some(8443)));
+        assert_eq!(network("host.internal."), host("host.internal", None));
+        for wrong in ["", "a b", "https://x", "a/b", "10.1.0.0/99", "host:99999", "*.x"] {
+            assert_eq!(network(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_url_is_judged_by_its_parts() {
+        assert!(judged("https://example.com/a?b", Plain::Refused).is_ok());
+        assert!(judged("http://example.com/", Plain::Allowed).is_ok());
+        for wrong in [
+            "http://example.com",
+            "ftp://example.com",
+            "example.com",
+            "https://u:p@example.com",
+            "https://e.x/#a",
+        ] {
+            assert!(judged(wrong, Plain::Refused).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! From `-c` and the environment to one document.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::environment;
+use super::fault::Findings;
+use super::interpolate::{Interpolation, WhenUnset};
+use super::merge;
+use super::origin::{Origin, Position};
+use super::read;
+use super::tree::{Map, Node, Value};
+
+/// What a configuration is made of.
+#[derive(Debug, Clone, Default)]
+pub struct Layers {
+    /// Files and folders in the order of their `-c`; each is laid over the ones before it. None:
+    /// `./hookferry.yaml` if it exists, else `/etc/hookferry/`.
+    pub paths: Vec<PathBuf>,
+    /// The environment: `HOOKFERRY__…` is laid over all files, and `${env:NAME}` looks here.
+    pub environment: BTreeMap<String, String>,
+    /// What happens to references without a value.
+    pub when_unset: WhenUnset,
+}
+
+impl Layers {
+    /// These files and folders, with the environment of this process. Variables that are not
+    /// Unicode are left out.
+    pub fn of_process(paths: Vec<PathBuf>, when_unset: WhenUnset) -> Layers {
+        let variables = std::env::vars_os();
+        let unicode =
+            variables.filter_map(|(name, text)| Some((name.into_string().ok()?, text.into_string().ok()?)));
+        Layers { paths, environment: unicode.collect(), when_unset }
+    }
+}
+
+/// One configuration before anything in it has a type.
+pub(super) struct Document {
+    /// All layers of the user over each other.
+    pub root: Node,
+    /// How many files there were.
+    pub files: usize,
+}
+
+/// A file that was found.
+struct Text {
+    name: Arc<str>,
+    text: String,
+}
+
+/// Reads all layers. Faults of files that can't be read are in `findings`.
+pub(super) fn assemble(layers: &Layers, findings: &Findings) -> Document {
+    let found;
+    let paths = match layers.paths.is_empty() {
+        true => {
+            found = [usual_place()];
+            &found[..]
+        }
+        false => &layers.paths,
+    };
+    let mut files = 0;
+    let mut laid = Vec::new();
+    for path in paths {
+        let texts = texts(path, findings);
+        files += texts.len();
+        let united = texts
+            .iter()
+            .filter_map(|text| document(layers, text, findings))
+            .reduce(|first, second| merge::unite(first, second, findings));
+        laid.extend(united);
+    }
+    assembled(layers, laid, files)
+}
+
+/// Reads one text as the only file.
+pub(super) fn assemble_text(layers: &Layers, name: &str, text: &str, findings: &Findings) -> Document {
+    let text = Text { name: name.into(), text: text.to_owned() };
+    assembled(layers, document(layers, &text, findings).into_iter().collect(), 1)
+}
+
+fn assembled(layers: &Layers, laid: Vec<Node>, files: usize) -> Document {
+    let empty = Node { origin: Origin::Program, value: Value::Map(Map::default()) };
+    let all = laid.into_iter().chain(environment::layer(&layers.environment));
+    Document { root: all.reduce(merge::lay_document_over).unwrap_or(empty), files }
+}
+
+fn usual_place() -> PathBuf {
+    let here = Path::new("hookferry.yaml");
+    match here.exists() {
+        true => here.to_owned(),
+        false => PathBuf::from("/etc/hookferry"),
+    }
+}
+
+fn document(layers: &Layers, text: &Text, findings: &Findings) -> Option<Node> {
+    let mut root = read::read(&text.name, &text.text, findings)?;
+    if root.is_null() {
+        root.value = Value::Map(Map::default());
+    }
+    if root.as_map().is_none() {
+        findings.unreadable(&root.origin, "a configuration is a map (`key: value`)");
+        return None;
+    }
+    let interpolation =
+        Interpolation { variables: &layers.environment, when_unset: layers.when_unset, findings };
+    interpolation.resolve(&mut root, "");
+    Some(root)
+}
+
+/// The file's text, or those of a folder, sorted by name.
+fn texts(path: &Path, findings: &Findings) -> Vec<Text> {
+    let files = match path.is_dir() {
+        true => folder(path),
+        false => Ok(vec![path.to_owned()]),
+    };
+    let unreadable = |path: &Path, error: &std::io::Error| {
+        let message = format!("can't be read: {error}; name a file or folder with `-c`");
+        findings.unreadable(&whole(path), message);
+    };
+    let files = files.unwrap_or_else(|error| {
+        unreadable(path, &error);
+        Vec::new()
+    });
+    if files.is_empty() && path.is_dir() {
+        findings.unreadable(&whole(path), "the folder holds no `*.yaml`, `*.yml` or `*.json`");
+    }
+    let text = |path: PathBuf| match std::fs::read_to_string(&path) {
+        Ok(text) => Some(Text { name: path.to_string_lossy().into(), text }),
+        Err(error) => {
+            unreadable(&path, &error);
+            None
+        }
+    };
+    files.into_iter().filter_map(text).collect()
+}
+
+/// The configuration files of a folder: not those below it, and none whose name starts with a dot
+/// (Kubernetes keeps the versions of a mounted map under such names).
+fn folder(path: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(path)? {
+        let file = entry?.path();
+        let hidden = file.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+        let kind = file.extension().and_then(|extension| extension.to_str());
+        if !hidden && matches!(kind, Some("yaml" | "yml" | "json")) && file.is_file() {
+            files.push(file);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn whole(path: &Path) -> Origin {
+    Origin::File(Position { file: path.to_string_lossy().into(), line: 1, column: 1 })
+}

@@ -1,0 +1,112 @@
+//! Where the parts of an event are (PRODUCT.md §1, "Places").
+
+use crate::domain::{Path, Place};
+
+use super::tree::Map;
+use super::types::EventParts;
+use super::walk::{Item, Keys, did_you_mean};
+
+/// The words before a colon.
+const PREFIXES: [&str; 4] = ["header", "body", "data", "const"];
+
+/// Reads `header:N`, `body:PATH`, `data:PATH`, `topic`, `key`, `broker`, `origin`, `const:TEXT` or a
+/// bare path.
+pub(super) fn place(text: &str) -> Result<Place, String> {
+    match text {
+        "topic" => return Ok(Place::Topic),
+        "key" => return Ok(Place::Key),
+        "broker" => return Ok(Place::Broker),
+        "origin" => return Ok(Place::Origin),
+        "body" => return Ok(Place::Body(Path::default())),
+        "data" => return Ok(Place::Data(Path::default())),
+        _ => {}
+    }
+    match text.split_once(':') {
+        Some(("header", "")) => Err("write a header's name after `header:`".to_owned()),
+        Some(("header", name)) => Ok(Place::Header(name.into())),
+        Some(("body", text)) => Ok(Place::Body(path(text)?)),
+        Some(("data", text)) => Ok(Place::Data(path(text)?)),
+        Some(("const", text)) => Ok(Place::Const(text.into())),
+        Some(("subject", _)) => Err("`subject:` is for NATS, which is not supported yet".to_owned()),
+        // The text may be secret and is not repeated.
+        Some((prefix, _)) if !prefix.contains('/') => Err(format!(
+            "the word before `:` is no place{}; a path with a colon is written `body:…`",
+            did_you_mean(prefix, PREFIXES)
+        )),
+        _ => Ok(Place::Body(path(text)?)),
+    }
+}
+
+/// Reads `a.b`, `items.0.sku`, or a JSON Pointer (RFC 6901) such as `/a/b.c`.
+fn path(text: &str) -> Result<Path, String> {
+    if let Some(pointer) = text.strip_prefix('/') {
+        let unescape = |segment: &str| segment.replace("~1", "/").replace("~0", "~").into();
+        return Ok(Path(pointer.split('/').map(unescape).collect()));
+    }
+    match text.split('.').any(str::is_empty) {
+        true => Err("a path has names between its dots, such as `cost.amount`; write keys with dots as a \
+                     JSON Pointer, such as `/a/b.c`"
+            .to_owned()),
+        false => Ok(Path(text.split('.').map(Into::into).collect())),
+    }
+}
+
+/// Reads `event` of a source.
+pub(super) fn event_parts(event: &Item<'_>) -> EventParts {
+    let mut keys = event.keys();
+    let parts = EventParts {
+        event_type: part(&mut keys, "type"),
+        id: part(&mut keys, "id"),
+        time: part(&mut keys, "time"),
+        subject: part(&mut keys, "subject"),
+        key: part(&mut keys, "key"),
+        producer: part(&mut keys, "source"),
+        data: part(&mut keys, "data"),
+    };
+    let inside_itself = |place: &Place| matches!(place, Place::Data(_));
+    if parts.data.as_ref().is_some_and(|places| places.iter().any(inside_itself)) {
+        event.fault("`data` can't be found inside itself; write `body:PATH` in `event.data`");
+    }
+    // The defaults for both are empty lists, which may be written out.
+    let empty = |key: &str| event.node.as_map().and_then(|map: &Map| map.get(key)).is_some_and(is_empty);
+    for key in ["tenant", "priority"] {
+        match empty(key) {
+            true => keys.skip(key),
+            false => keys.later(&[key]),
+        }
+    }
+    keys.done();
+    parts
+}
+
+fn is_empty(node: &super::tree::Node) -> bool {
+    matches!(&node.value, super::tree::Value::List(elements) if elements.is_empty())
+}
+
+fn part(keys: &mut Keys<'_>, key: &'static str) -> Option<Vec<Place>> {
+    let places = keys.get(key)?;
+    Some(places.elements().iter().map(|item| item.parse(Place::Topic, place)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_reads_back_as_it_is_written() {
+        for text in ["header:ce_type", "body", "body:a.b", "body:/a/b.c", "data", "data:x.0", "topic", "key"]
+        {
+            assert_eq!(place(text).map(|place| place.to_string()), Ok(text.to_owned()));
+        }
+        assert_eq!(place("cost.amount"), place("body:cost.amount"));
+        assert_eq!(place("/a~1b/c~0d"), Ok(Place::Body(Path(vec!["a/b".into(), "c~d".into()]))));
+        assert_eq!(place("const:/orders"), Ok(Place::Const("/orders".into())));
+    }
+
+    #[test]
+    fn what_is_no_place_is_refused() {
+        for wrong in ["", "a..b", ".a", "header:", "headers:x", "subject:2"] {
+            assert!(place(wrong).is_err(), "{wrong}");
+        }
+    }
+}

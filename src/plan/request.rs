@@ -1,0 +1,129 @@
+//! `payload`, `secrets`, `signature` and `headers` of a target: what its requests look like.
+
+use secrecy::SecretString;
+
+use crate::wire::{
+    Algorithm, Encoding, JsonForm, KeyForm, PayloadSpec, RequestSpec, Shape, SignatureSpec, TimestampForm,
+};
+
+use super::presets::{Presets, json_form};
+use super::tree::Unset;
+use super::walk::{Item, Keys};
+
+/// Keys of `payload` that a later version brings.
+const LATER: [&str; 5] = ["template", "template_file", "extra", "include", "exclude"];
+
+/// Reads the keys of a target that decide the bytes of its requests. `None` if the payload has a
+/// fault.
+pub(super) fn specification(
+    keys: &mut Keys<'_>,
+    target_id: String,
+    presets: &Presets,
+    required_headers: &[String],
+) -> Option<RequestSpec> {
+    let secrets = secrets(keys);
+    let signature = signature(keys, secrets);
+    let headers = headers(keys, required_headers);
+    let payload = keys.get("payload").map(|item| payload(&item, presets));
+    let payload = payload.unwrap_or(Some(PayloadSpec {
+        shape: Shape::Raw,
+        json: JsonForm::Exact,
+        content_type: None,
+    }))?;
+    Some(RequestSpec { target_id, payload, signature, headers })
+}
+
+fn payload(item: &Item<'_>, presets: &Presets) -> Option<PayloadSpec> {
+    let mut keys = item.keys();
+    keys.later(&LATER);
+    let preset = keys.require("preset", "write for example `preset: raw`");
+    let preset = preset.and_then(|item| presets.payload(&item));
+    let json = keys.get("json").map(|item| json_form(&item));
+    let content_type = keys.get("content_type").map(|item| item.nonempty());
+    keys.done();
+    let preset = preset?;
+    Some(PayloadSpec {
+        shape: preset.shape,
+        json: json.unwrap_or(preset.json),
+        content_type: content_type.or(preset.content_type),
+    })
+}
+
+/// Live secrets; those that are let through without a value sign nothing.
+fn secrets(keys: &mut Keys<'_>) -> Vec<SecretString> {
+    let items = keys.get("secrets").map(|item| item.elements()).unwrap_or_default();
+    let is_set = |item: &Item<'_>| item.node.as_scalar().is_none_or(|scalar| scalar.unset == Unset::No);
+    items.iter().filter(|item| is_set(item)).map(Item::secret).collect()
+}
+
+fn headers(keys: &mut Keys<'_>, required: &[String]) -> Vec<(String, SecretString)> {
+    let item = keys.get("headers");
+    let named = item.as_ref().map(Item::entries).unwrap_or_default();
+    for name in required {
+        if !named.iter().any(|header| header.name.eq_ignore_ascii_case(name)) {
+            keys.missing("headers", &format!("the receivers of this dialect demand the header {name}"));
+        }
+    }
+    for (index, header) in named.iter().enumerate() {
+        let same = named.iter().take(index).find(|other| other.name.eq_ignore_ascii_case(header.name));
+        if let Some(first) = same {
+            let message = format!("the header is set twice; it is set first at {}", first.at);
+            header.item.findings().fault(header.at, header.item.path.clone(), message);
+        }
+    }
+    named.iter().map(|header| (header.name.to_owned(), header.item.secret())).collect()
+}
+
+fn signature(keys: &mut Keys<'_>, secrets: Vec<SecretString>) -> Option<SignatureSpec> {
+    let item = keys.get("signature")?;
+    if item.is("none") {
+        if !secrets.is_empty() {
+            let text = format!("{}: {}: `none`, so its `secrets` are not used", item.node.origin, item.path);
+            item.findings().notice(text);
+        }
+        return None;
+    }
+    if item.node.as_scalar().is_some() {
+        item.fault("write `none`, or a map with `message` and `headers`");
+        return None;
+    }
+    let mut keys_below = item.keys();
+    let signature = general(&mut keys_below, secrets);
+    keys_below.done();
+    if signature.secrets.is_empty() {
+        let text =
+            format!("{}: {}: without `secrets` its requests carry no signature", keys.at(), keys.path());
+        item.findings().notice(text);
+    }
+    Some(signature)
+}
+
+fn general(keys: &mut Keys<'_>, secrets: Vec<SecretString>) -> SignatureSpec {
+    const ALGORITHMS: [(&str, Algorithm); 3] = [
+        ("hmac-sha256", Algorithm::HmacSha256),
+        ("hmac-sha512", Algorithm::HmacSha512),
+        ("ed25519", Algorithm::Ed25519),
+    ];
+    const TIMESTAMPS: [(&str, TimestampForm); 3] = [
+        ("seconds", TimestampForm::Seconds),
+        ("milliseconds", TimestampForm::Milliseconds),
+        ("rfc3339", TimestampForm::Rfc3339),
+    ];
+    let message = keys.require("message", "write for example `message: '{{timestamp}}.{{body}}'`");
+    let headers = keys.require("headers", "write for example `headers: { X-Signature: '{{signature}}' }`");
+    let headers = headers.map(|item| item.entries()).unwrap_or_default();
+    let key_forms = [("text", KeyForm::Text), ("base64", KeyForm::Base64)];
+    let encodings = [("hex", Encoding::Hex), ("base64", Encoding::Base64)];
+    let text = |item: Option<Item<'_>>| item.map(|item| item.text()).unwrap_or_default();
+    SignatureSpec {
+        secrets,
+        message: text(message),
+        algorithm: keys.get("algorithm").map_or(Algorithm::HmacSha256, |item| item.choice(&ALGORITHMS)),
+        key: keys.get("key").map_or(KeyForm::Text, |item| item.choice(&key_forms)),
+        encoding: keys.get("encoding").map_or(Encoding::Hex, |item| item.choice(&encodings)),
+        each: text(keys.get("each")),
+        join: text(keys.get("join")),
+        timestamp: keys.get("timestamp").map_or(TimestampForm::Seconds, |item| item.choice(&TIMESTAMPS)),
+        headers: headers.iter().map(|header| (header.name.to_owned(), header.item.text())).collect(),
+    }
+}

@@ -1,0 +1,134 @@
+//! `routes`.
+
+use std::sync::Arc;
+
+use crate::domain::{RouteId, SourceId, TargetId, TypePattern, TypePatternFault, TypeSet};
+
+use super::conditions::{Fields, conditions};
+use super::origin::Origin;
+use super::types::Route;
+use super::units;
+use super::walk::{Item, did_you_mean};
+
+/// What routes refer to.
+pub(super) struct Surroundings<'a> {
+    /// The names of all sources; the index is the id.
+    pub sources: &'a [String],
+    /// The names of all targets, and whether each is switched on; the index is the id.
+    pub targets: &'a [(String, Switch)],
+    /// How many files the configuration has; with several, a route needs a name.
+    pub files: usize,
+}
+
+/// `enabled` of a target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Switch {
+    /// It receives.
+    On,
+    /// It receives nothing.
+    Off,
+}
+
+/// Reads `routes`.
+pub(super) fn routes(item: &Item<'_>, around: &Surroundings<'_>, fields: &mut Fields) -> Vec<Route> {
+    let mut routes: Vec<Route> = Vec::new();
+    let mut named: Vec<(Arc<str>, Origin)> = Vec::new();
+    for (index, item) in item.elements().iter().enumerate() {
+        let id = RouteId(index as u32);
+        let route = route(item, id, around, fields);
+        if let Some((_, first)) = named.iter().find(|(name, _)| *name == route.name) {
+            item.fault(format!("a second route with the name `{}`; the first is at {first}", route.name));
+        }
+        named.push((route.name.clone(), item.node.origin.clone()));
+        routes.push(route);
+    }
+    routes
+}
+
+fn route(item: &Item<'_>, id: RouteId, around: &Surroundings<'_>, fields: &mut Fields) -> Route {
+    let mut keys = item.keys();
+    keys.later(&["priority"]);
+    let unnamed = format!("route-{}", id.0 + 1);
+    let name = match keys.get("name") {
+        Some(item) => item.parse(unnamed, units::name),
+        None => {
+            if around.files > 1 {
+                keys.missing("name", "with several files every route needs a name");
+            }
+            unnamed
+        }
+    };
+    let from = keys.get("from").map(|item| item.elements()).unwrap_or_default();
+    let types = keys.get("types").map(|item| item.elements()).unwrap_or_default();
+    let to = keys.require("to", "write for example `to: [NAME]`");
+    let route = Route {
+        from: from.iter().filter_map(|item| source(item, around)).collect(),
+        types: type_set(&types),
+        conditions: keys.get("where").map(|item| conditions(&item, fields)).unwrap_or_default(),
+        to: to.map(|item| targets(&item, &name, around)).unwrap_or_default(),
+        name: name.into(),
+    };
+    keys.done();
+    route
+}
+
+fn source(item: &Item<'_>, around: &Surroundings<'_>) -> Option<SourceId> {
+    let name = item.text();
+    let index = around.sources.iter().position(|source| *source == name);
+    if index.is_none() {
+        let hint = did_you_mean(&name, around.sources.iter().map(String::as_str));
+        item.names_nothing(format!("there is no source {}{hint}", item.quoted()));
+    }
+    index.map(|index| SourceId(index as u16))
+}
+
+/// The targets that are switched on, each once.
+fn targets(item: &Item<'_>, route: &str, around: &Surroundings<'_>) -> Vec<TargetId> {
+    let mut to = Vec::new();
+    let elements = item.elements();
+    if elements.is_empty() {
+        item.fault("a route needs at least one target; write for example `to: [NAME]`");
+    }
+    for element in elements {
+        let name = element.text();
+        let found = around.targets.iter().position(|(target, _)| *target == name);
+        match found.and_then(|index| Some((TargetId(index as u32), around.targets.get(index)?.1))) {
+            Some((id, Switch::On)) if !to.contains(&id) => to.push(id),
+            Some((_, Switch::On)) => {}
+            Some((_, Switch::Off)) => element.findings().notice(format!(
+                "{}: routes.{route}: the target {name} is switched off (`enabled: false`) and receives nothing",
+                element.node.origin
+            )),
+            None => {
+                let hint = did_you_mean(&name, around.targets.iter().map(|(target, _)| target.as_str()));
+                element.names_nothing(format!("there is no target {}{hint}", element.quoted()));
+            }
+        }
+    }
+    to
+}
+
+fn type_set(items: &[Item<'_>]) -> TypeSet {
+    let mut set = TypeSet::default();
+    for item in items {
+        let parsed = item.parse(None, |text| {
+            let (patterns, text) = match text.strip_prefix('!') {
+                Some(text) => (&mut set.exclude, text),
+                None => (&mut set.include, text),
+            };
+            match text.parse::<TypePattern>() {
+                Ok(pattern) => Ok(Some((patterns, pattern))),
+                // The pattern itself may not be shown.
+                Err(TypePatternFault::MixedSegment(_)) => Err(format!(
+                    "{} mixes `*` with text in one segment; `*` stands for whole segments",
+                    item.quoted()
+                )),
+                Err(fault @ TypePatternFault::EmptySegment) => Err(fault.to_string()),
+            }
+        });
+        if let Some((patterns, pattern)) = parsed {
+            patterns.push(pattern);
+        }
+    }
+    set
+}

@@ -1,0 +1,100 @@
+//! The effective values, each with where it comes from; masked (DESIGN.md §4.11).
+
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use url::Url;
+
+use super::origin::Origin;
+use super::properties::is_sensitive;
+use super::read::join;
+use super::tree::{Node, Scalar, Taint, Value};
+
+/// Stands for a value that is not shown.
+const MASK: &str = "***";
+
+/// Keys whose value may be shown although it comes from the environment (DESIGN.md §4.11).
+const SHOWN: [&str; 9] =
+    ["name", "brokers", "servers", "topics", "stream", "subjects", "group", "durable", "listen"];
+
+/// One effective value of the configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Setting {
+    /// Its key, for example `targets.crm.timeout`.
+    pub path: String,
+    /// Its value; `***` where it may be secret.
+    pub value: String,
+    /// Where it comes from.
+    pub from: Origin,
+}
+
+/// All values below `node`, in its order.
+pub(super) fn settings(node: &Node) -> Vec<Setting> {
+    let mut settings = Vec::new();
+    collect(node, "", &mut settings);
+    settings
+}
+
+/// The first 16 hex digits of SHA-256 over paths and masked values.
+pub(super) fn hash(settings: &[Setting]) -> String {
+    let mut sha = Sha256::new();
+    for setting in settings {
+        for part in [&setting.path, &setting.value] {
+            sha.update((part.len() as u64).to_be_bytes());
+            sha.update(part.as_bytes());
+        }
+    }
+    sha.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn collect(node: &Node, path: &str, settings: &mut Vec<Setting>) {
+    let mut push = |value| settings.push(Setting { path: path.to_owned(), value, from: node.origin.clone() });
+    match &node.value {
+        Value::Null => {}
+        Value::Scalar(scalar) => push(shown(path, scalar)),
+        Value::Map(map) if map.0.is_empty() => push("{}".to_owned()),
+        Value::Map(map) => {
+            for entry in &map.0 {
+                collect(&entry.node, &join(path, &entry.key), settings);
+            }
+        }
+        Value::List(elements) if elements.iter().all(|element| element.as_scalar().is_some()) => {
+            let scalars = elements.iter().filter_map(Node::as_scalar);
+            let shown: Vec<String> = scalars.map(|scalar| shown(path, scalar)).collect();
+            push(format!("[{}]", shown.join(", ")));
+        }
+        Value::List(elements) => {
+            for (index, element) in elements.iter().enumerate() {
+                let name = element.as_map().and_then(|map| map.get("name")).and_then(Node::as_scalar);
+                let name = name.map_or_else(|| format!("route-{}", index + 1), |name| name.text.clone());
+                collect(element, &join(path, name), settings);
+            }
+        }
+    }
+}
+
+/// The text as it may be shown.
+fn shown(path: &str, scalar: &Scalar) -> String {
+    let segments: Vec<&str> = path.split('.').collect();
+    let key = segments.last().copied().unwrap_or_default();
+    let hidden = match segments.as_slice() {
+        ["targets", _, "secrets", ..] | ["targets", _, "headers", ..] => true,
+        ["sources", _, "kafka", "properties", property @ ..] => is_sensitive(&property.join(".")),
+        _ => false,
+    };
+    match scalar.taint {
+        _ if hidden => MASK.to_owned(),
+        Taint::File => MASK.to_owned(),
+        Taint::Clear => scalar.text.clone(),
+        Taint::Environment if SHOWN.contains(&key) => scalar.text.clone(),
+        Taint::Environment if key == "url" => origin_of(&scalar.text),
+        Taint::Environment => MASK.to_owned(),
+    }
+}
+
+/// Scheme, host and port of a URL; path and query are masked.
+fn origin_of(text: &str) -> String {
+    match Url::parse(text) {
+        Ok(url) => format!("{}/{MASK}", url.origin().ascii_serialization()),
+        Err(_) => MASK.to_owned(),
+    }
+}

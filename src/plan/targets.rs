@@ -1,0 +1,91 @@
+//! `targets`: what is read of one after its layers were laid.
+
+use std::time::Duration;
+
+use crate::domain::{Exhausted, StatusSet};
+use crate::wire::{Blueprint, RequestSpec};
+
+use super::egress::{Plain, egress, url};
+use super::presets::Presets;
+use super::request;
+use super::retry;
+use super::target_layers::{LATER, Layered};
+use super::types::{Egress, Target, TargetUrl};
+use super::walk::{Item, Keys};
+
+/// The shortest time-out that lets any request end.
+const LEAST_TIMEOUT: Duration = Duration::from_millis(10);
+
+/// Reads one target. `None` if a fault was found in it.
+pub(super) fn target(item: &Item<'_>, name: &str, layered: &Layered, presets: &Presets) -> Option<Target> {
+    let mut keys = item.keys();
+    keys.later(&LATER);
+    keys.skip("dialect");
+    let id = keys.get("id").map_or_else(String::new, |item| item.parse(String::new(), target_id));
+    let spec = request::specification(&mut keys, id.clone(), presets, &layered.required_headers);
+    let egress = keys.get("egress").map_or(Egress::Public, |item| egress(&item));
+    let allow_http = keys.get("allow_http").is_some_and(|item| item.flag());
+    let plain = if allow_http || egress == Egress::Private { Plain::Allowed } else { Plain::Refused };
+    let address = keys.require("url", "write `url: https://…`").and_then(|item| url(&item, plain));
+    let enabled = keys.get("enabled").is_none_or(|item| item.flag());
+    let description = keys.get("description").map(|item| item.text());
+    let labels = labels(&mut keys);
+    let timeout = keys.get("timeout").map_or(LEAST_TIMEOUT, |item| item.duration(LEAST_TIMEOUT));
+    let success = keys.get("success").map_or_else(StatusSet::default, |item| retry::success(&item));
+    let on_exhausted = on_exhausted(&mut keys);
+    let retry = keys.get("retry").map(|item| retry::policy(&item, on_exhausted));
+    let concurrency = keys.get("concurrency").map_or(1, |item| item.number(1..=10_000));
+    keys.done();
+    let blueprint = compiled(item, &spec?);
+    Some(Target {
+        name: name.into(),
+        id,
+        enabled,
+        description,
+        labels,
+        url: TargetUrl(address?),
+        blueprint: blueprint?,
+        egress,
+        timeout,
+        success,
+        retry: retry?,
+        concurrency,
+    })
+}
+
+/// Compiles the requests; each fault goes to the setting that it names, or to the nearest above.
+fn compiled(target: &Item<'_>, spec: &RequestSpec) -> Option<Blueprint> {
+    let faults = match Blueprint::compile(spec) {
+        Ok(blueprint) => return Some(blueprint),
+        Err(faults) => faults,
+    };
+    for fault in faults {
+        let node = target.node.nearest(fault.setting.split('.'));
+        let path = format!("{}.{}", target.path, fault.setting);
+        Item::new(node, path, target.findings()).fault(fault.fault);
+    }
+    None
+}
+
+fn target_id(id: &str) -> Result<String, String> {
+    match (1..=200).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic()) {
+        true => Ok(id.to_owned()),
+        false => Err("an id has 1 to 200 visible ASCII characters, because headers carry it".to_owned()),
+    }
+}
+
+fn on_exhausted(keys: &mut Keys<'_>) -> Exhausted {
+    let Some(item) = keys.get("on_exhausted") else { return Exhausted::DeadLetter };
+    if item.is("block") {
+        item.fault(
+            "`block` is for ordered targets, which are not supported yet; write `dead_letter` or `discard`",
+        );
+        return Exhausted::DeadLetter;
+    }
+    item.choice(&[("dead_letter", Exhausted::DeadLetter), ("discard", Exhausted::Discard)])
+}
+
+fn labels(keys: &mut Keys<'_>) -> Vec<(String, String)> {
+    let labels = keys.get("labels").map(|item| item.entries()).unwrap_or_default();
+    labels.into_iter().map(|label| (label.name.to_owned(), label.item.text())).collect()
+}

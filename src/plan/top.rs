@@ -1,0 +1,304 @@
+//! The top level: one document → one [`Plan`].
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::Examined;
+use super::conditions::Fields;
+use super::fault::{Faults, Findings};
+use super::layers::Document;
+use super::merge;
+use super::origin::Origin;
+use super::presets::Presets;
+use super::routes::{Surroundings, Switch, routes};
+use super::settings;
+use super::sources::source;
+use super::target_layers::{Layered, TargetLayers, pruned};
+use super::targets::target;
+use super::tree::{Map, Node, Value};
+use super::types::{
+    Admin, DeadLetters, Limits, Log, LogFormat, LogLevel, Plan, Shutdown, Source, Target, Topic, Window,
+};
+use super::units;
+use super::walk::{Item, Keys};
+
+/// Keys that a later version brings.
+const LATER: [&str; 4] = ["replicas", "event_types", "store", "metrics"];
+
+/// Judges a document. Every fault is in `findings` or is added to it.
+pub(super) fn plan(document: Document, findings: Findings) -> Result<Examined, Faults> {
+    let presets = Presets::read(&findings);
+    let laid = laid(document.root, &presets, &findings);
+    let mut plan = read(&laid, document.files, &presets, &findings);
+    let settings = settings::settings(&laid.root);
+    plan.hash = settings::hash(&settings);
+    plan.notices = findings.conclude()?;
+    Ok(Examined { plan, settings })
+}
+
+/// The document with every layer laid.
+struct Laid {
+    root: Node,
+    /// In the order of their names.
+    targets: Vec<(String, Layered)>,
+}
+
+fn laid(root: Node, presets: &Presets, findings: &Findings) -> Laid {
+    let mut user = root.into_map();
+    let defaults = user.remove("defaults").map(|entry| entry.node);
+    let layers = TargetLayers::new(presets, defaults.as_ref(), findings);
+    let top = Node { origin: Origin::Program, value: Value::Map(presets.program("top")) };
+    let mut map = Map::default();
+    let mut apart = Map::default();
+    for entry in user.0 {
+        match entry.key.as_str() {
+            "sources" | "targets" | "routes" => apart.0.push(entry),
+            _ => map.0.push(entry),
+        }
+    }
+    let user = pruned(Node { origin: Origin::Program, value: Value::Map(map) });
+    let mut map = merge::lay_over(top, user).into_map();
+    let name = map.get("name").and_then(Node::as_scalar).map_or("hookferry", |name| &name.text).to_owned();
+    complete_dead_letters(&mut map, &name);
+    let mut targets = Vec::new();
+    for mut entry in apart.0 {
+        if let Value::Map(named) = &mut entry.node.value {
+            match entry.key.as_str() {
+                "sources" => lay_sources(named, presets, &name),
+                "targets" => targets = lay_targets(named, &layers, findings),
+                _ => {}
+            }
+        }
+        map.0.push(entry);
+    }
+    Laid { root: Node { origin: Origin::Program, value: Value::Map(map) }, targets }
+}
+
+fn complete_dead_letters(map: &mut Map, name: &str) {
+    let mut own = Map::default();
+    own.set_default("topic", format!("{name}.dlq"));
+    let own = Node { origin: Origin::Program, value: Value::Map(own) };
+    let complete = match map.get("dead_letters") {
+        Some(user) => merge::lay_over(own, user.clone()),
+        None => own,
+    };
+    map.set("dead_letters", complete);
+}
+
+fn lay_sources(sources: &mut Map, presets: &Presets, name: &str) {
+    sources.0.sort_by(|left, right| left.key.cmp(&right.key));
+    for entry in &mut sources.0 {
+        if entry.node.as_map().is_none() {
+            continue;
+        }
+        let mut program = presets.program("source");
+        // Nothing is made up for a source that is not of Kafka.
+        let kafka = entry.node.as_map().and_then(|source| source.get("kafka")).and_then(Node::as_map);
+        match (kafka, program.remove("kafka")) {
+            (Some(_), Some(mut kafka)) => {
+                if let Value::Map(map) = &mut kafka.node.value {
+                    map.set_default("group", format!("{name}-{}", entry.key));
+                }
+                program.0.push(kafka);
+            }
+            _ => {}
+        }
+        let program = Node { origin: Origin::Program, value: Value::Map(program) };
+        // The place of a source is that of its name: there, what is missing is missing.
+        entry.node = merge::lay_over(program, pruned(entry.node.clone()));
+    }
+}
+
+fn lay_targets(targets: &mut Map, layers: &TargetLayers<'_>, findings: &Findings) -> Vec<(String, Layered)> {
+    targets.0.sort_by(|left, right| left.key.cmp(&right.key));
+    let mut laid = Vec::new();
+    for entry in &mut targets.0 {
+        if entry.node.as_map().is_none() && !entry.node.is_null() {
+            continue;
+        }
+        let item = Item::new(&entry.node, format!("targets.{}", entry.key), findings);
+        let layered = layers.lay(&item);
+        entry.node = layered.node.clone();
+        laid.push((entry.key.clone(), layered));
+    }
+    laid
+}
+
+fn read(laid: &Laid, files: usize, presets: &Presets, findings: &Findings) -> Plan {
+    let root = Item::new(&laid.root, "", findings);
+    let mut keys = root.keys();
+    keys.later(&LATER);
+    let name = keys.get("name").map_or_else(String::new, |item| item.parse(String::new(), units::name));
+    let (admin, log) = (admin(&mut keys), log(&mut keys));
+    let limits = limits(&mut keys);
+    let shutdown = shutdown(&mut keys);
+    let dead_letters = dead_letters(&mut keys);
+    let sources = sources(&mut keys, &dead_letters);
+    let targets = targets(&mut keys, laid, presets);
+    let source_names: Vec<String> = sources.iter().map(|source| source.name.clone()).collect();
+    let around = Surroundings { sources: &source_names, targets: &targets.names, files };
+    let mut fields = Fields::default();
+    let routes = match keys.require("routes", "without a route every event would be dropped") {
+        Some(item) => {
+            if item.elements().is_empty() {
+                item.names_nothing("without a route every event would be dropped");
+            }
+            routes(&item, &around, &mut fields)
+        }
+        None => Vec::new(),
+    };
+    keys.done();
+    Plan {
+        name,
+        hash: String::new(),
+        admin,
+        log,
+        limits,
+        shutdown,
+        sources,
+        targets: targets.read,
+        routes,
+        fields: fields.0,
+        dead_letters,
+        notices: Vec::new(),
+    }
+}
+
+fn admin(keys: &mut Keys<'_>) -> Admin {
+    let loopback = SocketAddr::from(([127, 0, 0, 1], 9477));
+    let Some(item) = keys.get("admin") else { return Admin { listen: loopback } };
+    let mut keys = item.keys();
+    keys.later(&["token", "tokens"]);
+    let listen = keys.get("listen").map_or(loopback, |item| {
+        let quoted = item.quoted();
+        item.parse(loopback, |text| {
+            text.parse().map_err(|_| {
+                format!("{quoted} is no address; write an IP address and a port, such as `127.0.0.1:9477`")
+            })
+        })
+    });
+    keys.done();
+    Admin { listen }
+}
+
+fn log(keys: &mut Keys<'_>) -> Log {
+    const LEVELS: [(&str, LogLevel); 5] = [
+        ("error", LogLevel::Error),
+        ("warn", LogLevel::Warn),
+        ("info", LogLevel::Info),
+        ("debug", LogLevel::Debug),
+        ("trace", LogLevel::Trace),
+    ];
+    let formats = [("text", LogFormat::Text), ("json", LogFormat::Json)];
+    let standard = Log { format: LogFormat::Text, level: LogLevel::Info };
+    let Some(item) = keys.get("log") else { return standard };
+    let mut keys = item.keys();
+    let log = Log {
+        format: keys.get("format").map_or(standard.format, |item| item.choice(&formats)),
+        level: keys.get("level").map_or(standard.level, |item| item.choice(&LEVELS)),
+    };
+    keys.done();
+    log
+}
+
+fn limits(keys: &mut Keys<'_>) -> Limits {
+    let mut limits =
+        Limits { in_flight: 1, max_event: 1, window: Window { bytes: u64::MAX, events: u64::MAX } };
+    let Some(item) = keys.get("limits") else { return limits };
+    let mut keys = item.keys();
+    keys.later(&["memory"]);
+    limits.in_flight = keys.get("in_flight").map_or(1, |item| item.number(1..=1_000_000));
+    if let Some(item) = keys.get("window") {
+        let mut keys = item.keys();
+        limits.window.bytes = keys.get("bytes").map_or(u64::MAX, |item| item.size());
+        limits.window.events = keys.get("events").map_or(u64::MAX, |item| item.number(1..=100_000_000));
+        keys.done();
+    }
+    if let Some(item) = keys.get("max_event") {
+        let size = item.size();
+        limits.max_event = usize::try_from(size).unwrap_or(usize::MAX);
+        if size > limits.window.bytes {
+            item.fault("larger than `limits.window.bytes`: such an event would never fit into the window");
+        }
+    }
+    keys.done();
+    limits
+}
+
+fn shutdown(keys: &mut Keys<'_>) -> Shutdown {
+    let least = Duration::from_secs(1);
+    let Some(item) = keys.get("shutdown") else { return Shutdown { deadline: least } };
+    let mut keys = item.keys();
+    let deadline = keys.get("deadline").map_or(least, |item| item.duration(least));
+    keys.done();
+    Shutdown { deadline }
+}
+
+fn dead_letters(keys: &mut Keys<'_>) -> DeadLetters {
+    let Some(item) = keys.get("dead_letters") else { return DeadLetters { topic: String::new() } };
+    let mut keys = item.keys();
+    keys.later(&["on", "stream", "subject"]);
+    let topic = keys.get("topic").map_or_else(String::new, |item| item.parse(String::new(), units::topic));
+    keys.done();
+    DeadLetters { topic }
+}
+
+fn sources(keys: &mut Keys<'_>, dead_letters: &DeadLetters) -> Vec<Source> {
+    let Some(item) = keys.require("sources", "write for example `sources: { NAME: { kafka: … } }`") else {
+        return Vec::new();
+    };
+    let entries = item.entries();
+    if entries.is_empty() {
+        item.names_nothing("at least one source is needed");
+    }
+    let mut sources = Vec::new();
+    for named in entries {
+        judge_name(&named.item, named.at, named.name);
+        let source = source(&named.item, named.name);
+        let own = |topic: &Topic| *topic == Topic::Name(dead_letters.topic.clone());
+        if !dead_letters.topic.is_empty() && source.kafka.topics.iter().any(own) {
+            let node = named.item.node.nearest(["kafka", "topics"]);
+            let path = format!("{}.kafka.topics", named.item.path);
+            Item::new(node, path, named.item.findings()).fault(
+                "the dead letters are written to this topic; a source that reads them would never end",
+            );
+        }
+        sources.push(source);
+    }
+    sources
+}
+
+/// What was read of `targets`.
+struct Targets {
+    read: Vec<Target>,
+    names: Vec<(String, Switch)>,
+}
+
+fn targets(keys: &mut Keys<'_>, laid: &Laid, presets: &Presets) -> Targets {
+    let mut targets = Targets { read: Vec::new(), names: Vec::new() };
+    let Some(item) = keys.require("targets", "write for example `targets: { NAME: { url: https://… } }`")
+    else {
+        return targets;
+    };
+    for named in item.entries() {
+        judge_name(&named.item, named.at, named.name);
+        let layered = laid.targets.iter().find(|(name, _)| name == named.name);
+        let read = match layered {
+            Some((_, layered)) => target(&named.item, named.name, layered, presets),
+            None => {
+                named.item.keys().done();
+                None
+            }
+        };
+        let off = read.as_ref().is_some_and(|target| !target.enabled);
+        targets.names.push((named.name.to_owned(), if off { Switch::Off } else { Switch::On }));
+        targets.read.extend(read);
+    }
+    targets
+}
+
+fn judge_name(item: &Item<'_>, at: &Origin, name: &str) {
+    if let Err(message) = units::name(name) {
+        item.findings().fault(at, item.path.clone(), message);
+    }
+}
