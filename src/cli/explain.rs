@@ -13,7 +13,7 @@ use crate::domain::{
 };
 use crate::engine::routing::{Matches, Routing, Verdict, judge};
 use crate::plan::{Plan, Source, Topic};
-use crate::source::intake::{Intake, Message};
+use crate::source::{Intake, Message};
 
 /// Says which routes take an event, what refuses it in the others, and what would be sent.
 pub(super) fn explain(plan: &Plan, question: &Question, format: Format) -> Exit {
@@ -129,10 +129,9 @@ fn refusal(plan: &Plan, verdict: Verdict, route: RouteId, event: &Event) -> Opti
     Some(match verdict {
         Verdict::Takes => return None,
         Verdict::OtherSource => "it does not take from this source (`from`)".to_owned(),
-        Verdict::OtherType => format!(
-            "the type {} is not among its `types`",
-            event.event_type.as_deref().unwrap_or("(none)")
-        ),
+        Verdict::OtherType => {
+            format!("the type {} is not among its `types`", event.event_type.as_deref().unwrap_or("(none)"))
+        }
         Verdict::Refuses(index) => {
             condition(index).map(|condition| refused_by(plan, condition, event)).unwrap_or_default()
         }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use clap::Parser;
 
+use crate::pipeline::Drained;
 use crate::plan::{self, Faults, Layers, Plan, WhenUnset};
 use crate::{app, demo, observe};
 pub use arguments::{Arguments, Command, Format};
@@ -27,16 +28,6 @@ pub enum Exit {
     NotStarted,
     /// `run` did not drain within its deadline. Exit code 4.
     Overdue,
-}
-
-impl From<app::Exit> for Exit {
-    fn from(exit: app::Exit) -> Exit {
-        match exit {
-            app::Exit::Drained => Exit::Done,
-            app::Exit::NotStarted => Exit::NotStarted,
-            app::Exit::Overdue => Exit::Overdue,
-        }
-    }
 }
 
 /// Carries out the command line of this process.
@@ -87,7 +78,14 @@ fn run(plan: Plan) -> Exit {
     for notice in &plan.notices {
         tracing::warn!("{notice}");
     }
-    app::run(Arc::new(plan)).into()
+    match app::run(Arc::new(plan)) {
+        app::Exit::Drained(Drained::InTime) => Exit::Done,
+        app::Exit::Drained(Drained::Late) => Exit::Overdue,
+        app::Exit::NotStarted(fault) => {
+            complain(&fault);
+            Exit::NotStarted
+        }
+    }
 }
 
 fn demonstrate(options: &demo::Options, format: Format) -> Exit {

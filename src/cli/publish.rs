@@ -219,7 +219,10 @@ fn report(tally: &Tally, events: usize, topic: &str, format: Format) -> Exit {
         Format::Text => format!("published {} of {events} events to {topic}\n", tally.confirmed),
         Format::Json => {
             let failed = events - tally.confirmed;
-            format!("{}\n", serde_json::json!({ "topic": topic, "published": tally.confirmed, "failed": failed }))
+            format!(
+                "{}\n",
+                serde_json::json!({ "topic": topic, "published": tally.confirmed, "failed": failed })
+            )
         }
     };
     let written = answer(&text);
@@ -276,7 +279,10 @@ mod tests {
         source.kafka.topics.push(Topic::Name("more".to_owned()));
         assert_eq!(chosen_topic(&source, Some("more")), Ok("more"));
         let several = chosen_topic(&source, None).expect_err("two topics").to_string();
-        assert_eq!(several, "source orders reads several topics; say with --topic which one is meant: events, more");
+        assert_eq!(
+            several,
+            "source orders reads several topics; say with --topic which one is meant: events, more"
+        );
     }
 
     #[test]

@@ -19,6 +19,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use crate::engine::Note;
+use crate::pipeline::Observer;
 use crate::plan::{self, Faults, Layers, Plan};
 use crate::{app, observe};
 use account::{Colours, Line, Progress, Waited};
@@ -96,7 +97,9 @@ pub fn demo(options: &Options, telling: Telling) -> Result<Ending, DemoFault> {
     let summary = stage.end(published)?;
     match telling {
         Telling::Text => say(format!("\n{summary}").trim_end()),
-        Telling::Json => say(&serde_json::json!({ "summary": summary, "mismatches": summary.mismatches() }).to_string()),
+        Telling::Json => {
+            say(&serde_json::json!({ "summary": summary, "mismatches": summary.mismatches() }).to_string())
+        }
     }
     let agrees = complete == Waited::Settled && summary.mismatches().is_empty();
     Ok(if agrees { Ending::AddsUp } else { Ending::Mismatch })
@@ -122,7 +125,7 @@ impl Stage {
         if telling == Telling::Text {
             say(&format!("broker    {} (embedded, Kafka-compatible)", broker.address()));
             say(&format!("receiver  http://{} ({})", receiver.address, TARGETS.join(", ")));
-            say(&format!("metrics   http://{}/metrics", pipeline.admin()));
+            say(&format!("metrics   http://{}/metrics", pipeline.admin_address()));
             say("the first deliveries come when the consumer group has formed, in about 4 s\n");
         }
         Ok(Stage { pipeline, progress, receiver, broker })
@@ -145,8 +148,9 @@ impl Stage {
     }
 
     fn end(self, published: u64) -> Result<Summary, DemoFault> {
-        let metrics = fetch_metrics(self.pipeline.admin())?;
-        self.pipeline.stop();
+        let metrics = fetch_metrics(self.pipeline.admin_address())?;
+        self.pipeline.stopper().stop();
+        self.pipeline.wait();
         Ok(Summary {
             published,
             expected: expected(published as usize),
@@ -172,7 +176,7 @@ fn secret() -> String {
 }
 
 /// What the pipeline calls for everything that happens.
-fn observer(plan: Arc<Plan>, progress: Arc<Progress>, telling: Telling) -> app::Observer {
+fn observer(plan: Arc<Plan>, progress: Arc<Progress>, telling: Telling) -> Observer {
     let colours = if io::stdout().is_terminal() { Colours::On } else { Colours::Off };
     Box::new(move |note: &Note| {
         if telling == Telling::Text

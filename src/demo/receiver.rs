@@ -89,7 +89,12 @@ async fn receive(
 }
 
 /// Decides and counts; the wait comes after.
-fn answer(shared: &Shared, target: String, verified: Option<()>, id: Option<String>) -> (StatusCode, Duration) {
+fn answer(
+    shared: &Shared,
+    target: String,
+    verified: Option<()>,
+    id: Option<String>,
+) -> (StatusCode, Duration) {
     let mut log = shared.log.lock().unwrap_or_else(PoisonError::into_inner);
     *log.requests.entry(target.clone()).or_default() += 1;
     let (Some(()), Some(id)) = (verified, id) else {
@@ -128,7 +133,8 @@ fn event_id(target: &str, headers: &HeaderMap, body: &[u8]) -> Option<String> {
 fn verified(target: &str, headers: &HeaderMap, body: &[u8], secret: &str) -> Option<()> {
     match target {
         "ledger" => {
-            let (time, signature) = text(headers, "stripe-signature")?.strip_prefix("t=")?.split_once(",v1=")?;
+            let (time, signature) =
+                text(headers, "stripe-signature")?.strip_prefix("t=")?.split_once(",v1=")?;
             verify(secret.as_bytes(), &[time.as_bytes(), b".", body], &hex(signature)?)
         }
         "crm" => {
@@ -156,7 +162,12 @@ fn verify(key: &[u8], message: &[&[u8]], signature: &[u8]) -> Option<()> {
 
 fn hex(text: &str) -> Option<Vec<u8>> {
     let digits: Vec<u32> = text.chars().map(|digit| digit.to_digit(16)).collect::<Option<_>>()?;
-    Some(digits.chunks_exact(2).map(|pair| pair.iter().fold(0, |byte, digit| byte * 16 + *digit as u8)).collect())
+    Some(
+        digits
+            .chunks_exact(2)
+            .map(|pair| pair.iter().fold(0, |byte, digit| byte * 16 + *digit as u8))
+            .collect(),
+    )
 }
 
 #[cfg(test)]

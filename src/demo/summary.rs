@@ -178,7 +178,10 @@ mod tests {
         assert_eq!(summary.mismatches(), Vec::<String>::new());
         let text = summary.to_string();
         assert!(text.contains("7 published = 4 routed + 1 unrouted + 1 tombstones + 1 poisoned"), "{text}");
-        assert!(text.ends_with("it adds up: what was published, the metrics and the receiver agree\n"), "{text}");
+        assert!(
+            text.ends_with("it adds up: what was published, the metrics and the receiver agree\n"),
+            "{text}"
+        );
         let row = text.lines().find(|line| line.starts_with("crm")).expect("a row");
         let numbers: Vec<u64> = row.split_whitespace().filter_map(|word| word.parse().ok()).collect();
         assert_eq!(numbers, [7, 3, 1, 0, 3]);

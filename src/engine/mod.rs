@@ -1,6 +1,541 @@
 //! Floor 3: the delivery logic, pure and synchronous. Time and randomness come in as arguments,
-//! effects go out as values.
+//! effects go out as values, so all of it runs in tests without sockets, threads or sleeping.
+//!
+//! One event's way: [`Input::Arrived`] → [`routing`] names its deliveries → each waits in the
+//! [`lane`] of its target for a permit → [`Command::Attempt`] → [`Input::Attempted`] → [`retry`]
+//! decides → delivered, held for another attempt, or [`Command::DeadLetter`] → [`ledger`]: when
+//! the last obligation of the event has ended, [`Command::Settle`].
+//!
+//! Invariants: a receipt is given back at most once, and only when every delivery of its event has
+//! ended for good; whatever belongs to a generation that is gone changes nothing; a permit is held
+//! for exactly as long as an attempt is in the hands of a sender.
 
+mod lane;
+mod ledger;
 mod protocol;
+mod retry;
+pub mod routing;
+mod timers;
+mod writes;
 
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use lane::LaneState;
 pub use protocol::{Command, Grant, Input, Note, StoreFault, WriteId};
+
+use crate::domain::{
+    Attempt, Attempted, DeadLetter, DeadLetterReason, DeliveryId, DiscardReason, Event, Exhausted, Failure,
+    Generation, Kind, Moment, Outcome, Receipt, ReleaseReason, Reply, RouteId, SourceId, TargetId,
+};
+use crate::plan::{Plan, Tombstones};
+use lane::Lane;
+use ledger::{Closed, EventSlot, Ledger, State};
+use retry::Decision;
+use routing::{Matches, Routing};
+use timers::{Timer, Timers};
+use writes::{Obligation, Writes};
+
+/// The delivery logic of one process.
+#[derive(Debug)]
+pub struct Engine {
+    plan: Arc<Plan>,
+    routing: Routing,
+    matches: Matches,
+    ledger: Ledger,
+    lanes: Vec<Lane>,
+    /// Lanes that can dispatch, in turn.
+    round: VecDeque<TargetId>,
+    in_flight: usize,
+    writes: Writes,
+    timers: Timers,
+    commands: VecDeque<Command>,
+    random: fastrand::Rng,
+    life: Life,
+    #[cfg(test)]
+    pub(crate) sabotage: Option<Sabotage>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Life {
+    Running,
+    Stopping,
+}
+
+/// Faults that the simulation puts in on purpose, to show that it would notice them.
+#[cfg(test)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sabotage {
+    /// A dead letter counts when it is sent, not when it is confirmed.
+    SkipDeadLetterConfirmation,
+    /// What belongs to a lost generation stays alive.
+    IgnoreGeneration,
+    /// A held delivery is never attempted again.
+    LoseHeldRetry,
+}
+
+impl Engine {
+    /// An engine with nothing open. `seed` decides all jitter.
+    pub fn new(plan: Arc<Plan>, seed: u64) -> Engine {
+        Engine {
+            routing: Routing::new(&plan),
+            matches: Matches::default(),
+            ledger: Ledger::new(plan.sources.len()),
+            lanes: plan.targets.iter().map(|target| Lane::new(target.concurrency)).collect(),
+            round: VecDeque::new(),
+            in_flight: 0,
+            writes: Writes::default(),
+            timers: Timers::default(),
+            commands: VecDeque::new(),
+            random: fastrand::Rng::with_seed(seed),
+            life: Life::Running,
+            #[cfg(test)]
+            sabotage: None,
+            plan,
+        }
+    }
+
+    /// Takes in one fact. Effects wait in [`Engine::next_command`].
+    pub fn handle(&mut self, input: Input, now: Moment) {
+        match input {
+            Input::Arrived { event, receipt } => self.arrived(event, receipt, now),
+            Input::Attempted(attempted) => self.attempted(attempted, now),
+            Input::Stored { write, result } => self.stored(write, result, now),
+            Input::Revoked(source, generation) => self.revoked(source, generation),
+            Input::Lost(generation) => self.lost(generation),
+            Input::Shutdown => self.shut_down(),
+        }
+    }
+
+    /// Lets time pass: what has become due happens.
+    pub fn advance(&mut self, now: Moment) {
+        while let Some(timer) = self.timers.take_due(now) {
+            match timer {
+                Timer::Retry(delivery) => self.retry_due(delivery),
+                Timer::Write(write) => self.write(write),
+            }
+        }
+    }
+
+    /// The next effect to carry out. Attempts are handed out here, as permits allow.
+    pub fn next_command(&mut self, now: Moment) -> Option<Command> {
+        self.commands.pop_front().or_else(|| self.dispatch(now))
+    }
+
+    /// When [`Engine::advance`] has something to do next, in microseconds on the monotonic clock.
+    pub fn next_deadline_us(&self) -> Option<u64> {
+        self.timers.next_due_us()
+    }
+
+    /// How much a source may have handed over since the start.
+    pub fn credit(&self, source: SourceId) -> Grant {
+        let closed = self.ledger.closed(source);
+        let window = self.plan.limits.window;
+        Grant { events: closed.events + window.events, bytes: closed.bytes + window.bytes }
+    }
+
+    /// Events and bytes of one source that are open.
+    pub fn open(&self, source: SourceId) -> Grant {
+        self.ledger.open(source)
+    }
+
+    /// Whether nothing is open and no attempt is being made.
+    pub fn is_idle(&self) -> bool {
+        self.ledger.is_empty() && self.in_flight == 0
+    }
+
+    /// The state of every lane, by [`TargetId`].
+    pub fn lanes(&self) -> impl Iterator<Item = LaneState> {
+        self.lanes.iter().map(Lane::state)
+    }
+
+    fn lane(&mut self, target: TargetId) -> &mut Lane {
+        &mut self.lanes[target.0 as usize]
+    }
+
+    fn note(&mut self, note: Note) {
+        self.commands.push_back(Command::Note(note));
+    }
+
+    fn arrived(&mut self, event: Arc<Event>, receipt: Receipt, _now: Moment) {
+        let slot = self.ledger.open_event(event.clone(), receipt);
+        if self.life == Life::Stopping {
+            let closed = self.ledger.release_obligation(slot);
+            return self.closed(closed);
+        }
+        match (event.kind, self.plan.sources[usize::from(event.source.0)].tombstones) {
+            (Kind::Oversized(size), _) => {
+                self.note(Note::Poisoned(event.source));
+                let most = self.plan.limits.max_event;
+                let detail = format!("the message has {size} bytes, and limits.max_event is {most}");
+                self.dead_letter_event(slot, DeadLetterReason::Oversized, Vec::new(), Some(detail));
+            }
+            (Kind::Tombstone, Tombstones::Ignore) => self.note(Note::Tombstone(event.source)),
+            (Kind::Tombstone, Tombstones::DeadLetter) => {
+                self.note(Note::Tombstone(event.source));
+                self.dead_letter_event(slot, DeadLetterReason::Tombstone, Vec::new(), None);
+            }
+            (Kind::Tombstone, Tombstones::Deliver) | (Kind::Regular, _) => self.route(slot, &event),
+        }
+        let closed = self.ledger.end_obligation(slot);
+        self.closed(closed);
+    }
+
+    fn route(&mut self, slot: EventSlot, event: &Event) {
+        let mut matches = std::mem::take(&mut self.matches);
+        self.routing.route(&self.plan, event, &mut matches);
+        self.note(match (matches.taken, matches.poisoned.is_empty()) {
+            (true, _) => Note::Routed(event.source),
+            (false, true) => Note::Unrouted(event.source),
+            (false, false) => Note::Poisoned(event.source),
+        });
+        for (target, route) in matches.deliveries.drain(..) {
+            let delivery = self.ledger.open_delivery(slot, target, route);
+            self.lane(target).opened(event.weight());
+            self.note(Note::Opened(target));
+            self.make_ready(delivery, target);
+        }
+        if !matches.poisoned.is_empty() {
+            let routes = std::mem::take(&mut matches.poisoned);
+            let detail = poisoned_because(event);
+            self.dead_letter_event(slot, DeadLetterReason::Poisoned, routes, Some(detail));
+        }
+        self.matches = matches;
+    }
+
+    fn make_ready(&mut self, delivery: DeliveryId, target: TargetId) {
+        self.lane(target).push(delivery);
+        self.join_round(target);
+    }
+
+    fn join_round(&mut self, target: TargetId) {
+        let lane = self.lane(target);
+        if !lane.in_round && lane.can_dispatch() {
+            lane.in_round = true;
+            self.round.push_back(target);
+        }
+    }
+
+    /// One attempt of the lane whose turn it is.
+    fn dispatch(&mut self, now: Moment) -> Option<Command> {
+        while self.in_flight < self.plan.limits.in_flight {
+            let target = self.round.pop_front()?;
+            let lane = self.lane(target);
+            lane.in_round = false;
+            let Some(id) = lane.take() else { continue };
+            self.join_round(target);
+            self.in_flight += 1;
+            if let Some(delivery) = self.ledger.delivery(id) {
+                delivery.state = State::InFlight;
+                delivery.attempts += 1;
+                delivery.first_attempt.get_or_insert(now);
+                let (number, slot) = (delivery.attempts, delivery.slot);
+                let event = self.ledger.event(slot).clone();
+                return Some(Command::Attempt(Attempt { delivery: id, target, event, number }));
+            }
+            debug_assert!(false, "a lane held a delivery that had ended");
+            self.give_back_permit(target);
+        }
+        None
+    }
+
+    fn give_back_permit(&mut self, target: TargetId) {
+        self.lane(target).give_back_permit();
+        self.in_flight = self.in_flight.saturating_sub(1);
+        self.join_round(target);
+    }
+
+    fn attempted(&mut self, attempted: Attempted, now: Moment) {
+        let Attempted { delivery: id, target, number, reply, .. } = attempted;
+        self.give_back_permit(target);
+        let policy = &self.plan.targets[target.0 as usize];
+        let Some(delivery) = self.ledger.delivery(id) else { return };
+        if delivery.state != State::InFlight || delivery.attempts != number {
+            return;
+        }
+        let first = delivery.first_attempt.unwrap_or(now);
+        let decision =
+            retry::decide(&policy.retry, &policy.success, &reply, number, first, now, &mut self.random);
+        match decision {
+            Decision::Delivered => self.end(id, Outcome::Delivered, status(&reply)),
+            Decision::Again(wait) => {
+                delivery.attempts -= 1;
+                if delivery.attempts == 0 {
+                    delivery.first_attempt = None;
+                }
+                self.hold(id, now, wait, reply);
+            }
+            Decision::Retry(wait) => {
+                delivery.failure = Some(failure(delivery.failure.take(), &reply, now));
+                self.hold(id, now, wait, reply);
+            }
+            Decision::End(reason) => {
+                delivery.failure = Some(failure(delivery.failure.take(), &reply, now));
+                self.give_up(id, reason);
+            }
+        }
+    }
+
+    fn hold(&mut self, id: DeliveryId, now: Moment, wait: Duration, reply: Reply) {
+        let Some(delivery) = self.ledger.delivery(id) else { return };
+        let (target, slot, route) = (delivery.target, delivery.slot, delivery.route);
+        let attempts = delivery.attempts;
+        delivery.state = State::Held;
+        self.lane(target).hold();
+        if self.life == Life::Stopping || self.ledger.is_ending(slot) {
+            return self.release(id, self.release_reason());
+        }
+        #[cfg(test)]
+        if self.sabotage == Some(Sabotage::LoseHeldRetry) {
+            return;
+        }
+        let event = self.ledger.event(slot).clone();
+        let wait_ms = wait.as_millis() as u64;
+        self.note(Note::Retrying { delivery: id, target, route, event, attempts, reply, wait_ms });
+        self.timers.set(now.after(wait), Timer::Retry(id));
+    }
+
+    fn retry_due(&mut self, id: DeliveryId) {
+        let Some(delivery) = self.ledger.delivery(id) else { return };
+        if delivery.state != State::Held {
+            return;
+        }
+        delivery.state = State::Ready;
+        let target = delivery.target;
+        self.lane(target).unhold();
+        self.make_ready(id, target);
+    }
+
+    /// No further attempt will be made.
+    fn give_up(&mut self, id: DeliveryId, reason: DeadLetterReason) {
+        let Some(delivery) = self.ledger.delivery(id) else { return };
+        let target = delivery.target;
+        let refused = matches!(
+            reason,
+            DeadLetterReason::Exhausted | DeadLetterReason::Expired | DeadLetterReason::Rejected
+        );
+        let on_exhausted = self.plan.targets[target.0 as usize].retry.on_exhausted;
+        if refused && on_exhausted == Exhausted::Discard {
+            let status = delivery.failure.as_ref().and_then(|failure| failure.last_status);
+            return self.end(id, Outcome::Discarded(DiscardReason::OnExhausted(reason)), status);
+        }
+        delivery.state = State::Writing;
+        let (slot, route) = (delivery.slot, delivery.route);
+        let (attempts, failure) = (delivery.attempts, delivery.failure.clone());
+        self.lane(target).hold();
+        let letter = DeadLetter {
+            event: self.ledger.event(slot).clone(),
+            target: Some(target),
+            routes: vec![route],
+            reason,
+            attempts,
+            failure,
+            detail: None,
+            omit_value: false,
+        };
+        self.send_letter(Obligation::Delivery(id), letter);
+    }
+
+    fn dead_letter_event(
+        &mut self,
+        slot: EventSlot,
+        reason: DeadLetterReason,
+        routes: Vec<RouteId>,
+        detail: Option<String>,
+    ) {
+        self.ledger.add_obligation(slot);
+        let event = self.ledger.event(slot).clone();
+        let omit_value = matches!(event.kind, Kind::Oversized(_));
+        let detail = detail.map(String::into_boxed_str);
+        let letter =
+            DeadLetter { event, target: None, routes, reason, attempts: 0, failure: None, detail, omit_value };
+        self.send_letter(Obligation::Event(slot), letter);
+    }
+
+    fn send_letter(&mut self, obligation: Obligation, letter: DeadLetter) {
+        let generation = letter.event.generation;
+        let write = self.writes.open(generation, obligation, letter);
+        self.write(write);
+        #[cfg(test)]
+        if self.sabotage == Some(Sabotage::SkipDeadLetterConfirmation) {
+            self.stored(write, Ok(()), Moment::default());
+        }
+    }
+
+    fn write(&mut self, write: WriteId) {
+        if let Some(letter) = self.writes.letter(write) {
+            self.commands.push_back(Command::DeadLetter { write, letter: Box::new(letter) });
+        }
+    }
+
+    fn stored(&mut self, write: WriteId, result: Result<(), StoreFault>, now: Moment) {
+        match result {
+            Ok(()) => {
+                let Some((obligation, letter)) = self.writes.close(write) else { return };
+                match obligation {
+                    Obligation::Delivery(id) => {
+                        self.lane_unhold(id);
+                        let status = letter.failure.and_then(|failure| failure.last_status);
+                        self.end(id, Outcome::DeadLettered(letter.reason), status);
+                    }
+                    Obligation::Event(slot) => {
+                        self.note(Note::EventDeadLettered { event: letter.event, reason: letter.reason });
+                        let closed = self.ledger.end_obligation(slot);
+                        self.closed(closed);
+                    }
+                }
+            }
+            Err(StoreFault::TooLarge) if self.writes.omit_value(write) => self.write(write),
+            Err(_) if self.life == Life::Stopping || self.writes.is_ending(write) => {
+                self.release_write(write, self.release_reason());
+            }
+            Err(_) => {
+                if let Some(wait) = self.writes.next_wait(write) {
+                    self.timers.set(now.after(wait), Timer::Write(write));
+                }
+            }
+        }
+    }
+
+    fn lane_unhold(&mut self, id: DeliveryId) {
+        if let Some(target) = self.ledger.delivery(id).map(|delivery| delivery.target) {
+            self.lane(target).unhold();
+        }
+    }
+
+    /// A delivery has its outcome.
+    fn end(&mut self, id: DeliveryId, outcome: Outcome, status: Option<u16>) {
+        let Some(delivery) = self.ledger.delivery(id) else { return };
+        let (target, slot, attempts) = (delivery.target, delivery.slot, delivery.attempts);
+        let route = delivery.route;
+        let event = self.ledger.event(slot).clone();
+        self.lane(target).closed(event.weight());
+        self.note(Note::Ended { target, route, outcome, event, attempts, status });
+        let closed = self.ledger.end_delivery(id);
+        self.closed(closed);
+    }
+
+    /// A waiting delivery leaves this process unfinished.
+    fn release(&mut self, id: DeliveryId, reason: ReleaseReason) {
+        let Some(delivery) = self.ledger.delivery(id) else { return };
+        let (target, slot, state) = (delivery.target, delivery.slot, delivery.state);
+        let weight = self.ledger.event(slot).weight();
+        let lane = self.lane(target);
+        lane.closed(weight);
+        if matches!(state, State::Held | State::Writing) {
+            lane.unhold();
+        }
+        self.note(Note::Released(target, reason));
+        let closed = self.ledger.release_delivery(id);
+        self.closed(closed);
+    }
+
+    fn release_write(&mut self, write: WriteId, reason: ReleaseReason) {
+        match self.writes.close(write) {
+            Some((Obligation::Delivery(id), _)) => self.release(id, reason),
+            Some((Obligation::Event(slot), _)) => {
+                let closed = self.ledger.release_obligation(slot);
+                self.closed(closed);
+            }
+            None => {}
+        }
+    }
+
+    fn closed(&mut self, closed: Closed) {
+        if let Some(receipt) = closed.settled {
+            self.commands.push_back(Command::Settle(receipt));
+        }
+        if let Some((source, generation)) = closed.ended {
+            self.commands.push_back(Command::Released(source, generation));
+        }
+    }
+
+    fn release_reason(&self) -> ReleaseReason {
+        match self.life {
+            Life::Running => ReleaseReason::Revoked,
+            Life::Stopping => ReleaseReason::Shutdown,
+        }
+    }
+
+    fn revoked(&mut self, source: SourceId, generation: Generation) {
+        #[cfg(test)]
+        if self.sabotage == Some(Sabotage::IgnoreGeneration) {
+            self.commands.push_back(Command::Released(source, generation));
+            return;
+        }
+        if !self.ledger.end_tenure(generation) {
+            self.commands.push_back(Command::Released(source, generation));
+            return;
+        }
+        self.writes.end(Some(generation));
+        self.release_waiting(Some(generation), ReleaseReason::Revoked);
+    }
+
+    fn shut_down(&mut self) {
+        self.life = Life::Stopping;
+        self.writes.end(None);
+        self.release_waiting(None, ReleaseReason::Shutdown);
+    }
+
+    /// Releases all that waits: what is ready, what is held, and writes that wait to be repeated.
+    fn release_waiting(&mut self, generation: Option<Generation>, reason: ReleaseReason) {
+        let waiting = self.ledger.waiting(generation);
+        for id in waiting {
+            self.release(id, reason);
+        }
+        for write in self.writes.waiting(generation) {
+            self.release_write(write, reason);
+        }
+        self.purge_lanes();
+    }
+
+    fn purge_lanes(&mut self) {
+        let ledger = &mut self.ledger;
+        for lane in &mut self.lanes {
+            lane.retain(|id| ledger.delivery(*id).is_some());
+        }
+    }
+
+    fn lost(&mut self, generation: Generation) {
+        #[cfg(test)]
+        if self.sabotage == Some(Sabotage::IgnoreGeneration) {
+            return;
+        }
+        self.writes.forget(generation);
+        for (delivery, weight) in self.ledger.forget(generation) {
+            let lane = self.lane(delivery.target);
+            lane.closed(weight);
+            if matches!(delivery.state, State::Held | State::Writing) {
+                lane.unhold();
+            }
+            self.note(Note::Released(delivery.target, self.release_reason()));
+        }
+        self.purge_lanes();
+    }
+}
+
+fn poisoned_because(event: &Event) -> String {
+    match &event.content {
+        crate::domain::Content::NotJson(why) if event.kind == Kind::Regular => why.to_string(),
+        _ => "the event has no type, and these routes need one".to_owned(),
+    }
+}
+
+fn status(reply: &Reply) -> Option<u16> {
+    match reply {
+        Reply::Status { status, .. } => Some(*status),
+        _ => None,
+    }
+}
+
+fn failure(earlier: Option<Failure>, reply: &Reply, now: Moment) -> Failure {
+    let (last_status, last_error) = match reply {
+        Reply::Status { status, .. } => (Some(*status), None),
+        Reply::Fault { fault, detail } => (None, Some(format!("{}: {detail}", fault.as_str()).into_boxed_str())),
+        Reply::Unrenderable(detail) => (None, Some(detail.clone())),
+        Reply::Withheld => (None, None),
+    };
+    let first_ms = earlier.map_or(now.wall_ms, |earlier| earlier.first_ms);
+    Failure { first_ms, last_ms: now.wall_ms, last_status, last_error }
+}

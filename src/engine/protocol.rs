@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
 use crate::domain::{
-    Attempt, Attempted, DeadLetter, DeliveryId, Event, Generation, Outcome, Receipt, ReleaseReason, Reply,
-    RouteId, SourceId, TargetId,
+    Attempt, Attempted, DeadLetter, DeadLetterReason, DeliveryId, Event, Generation, Outcome, Receipt,
+    ReleaseReason, Reply, RouteId, SourceId, TargetId,
 };
 
 /// What the engine is told.
@@ -26,7 +26,7 @@ pub enum Input {
     },
     /// A partition is about to be given up: dispatch no more of it, let what is in flight finish.
     /// Answered with [`Command::Released`] once nothing of it is open.
-    Revoked(Generation),
+    Revoked(SourceId, Generation),
     /// A partition is gone: forget everything of it at once. Later completions are ignored.
     Lost(Generation),
     /// The process is stopping: dispatch nothing more, release what waits, let what is in flight finish.
@@ -43,7 +43,7 @@ pub enum Command {
         /// To be named in the answer.
         write: WriteId,
         /// What to write.
-        letter: DeadLetter,
+        letter: Box<DeadLetter>,
     },
     /// Everything that this receipt's event caused has ended: it may be acknowledged.
     Settle(Receipt),
@@ -99,7 +99,7 @@ pub enum Note {
         /// The event.
         event: Arc<Event>,
         /// Why.
-        reason: crate::domain::DeadLetterReason,
+        reason: DeadLetterReason,
     },
     /// An attempt failed and the delivery waits for the next one.
     Retrying {

@@ -104,13 +104,7 @@ pub(crate) fn event() -> Arc<Event> {
         data: Data::Absent,
         headers: Box::new([]),
         fields: Box::new([]),
-        origin: Origin {
-            topic: "events".into(),
-            partition: 0,
-            position: 7,
-            stored_ms: STORED_MS,
-            key: None,
-        },
+        origin: Origin { topic: "events".into(), partition: 0, position: 7, stored_ms: STORED_MS, key: None },
         generation: Generation(1),
         lease: Arc::new(Lease::unlimited()),
     })

@@ -1,0 +1,276 @@
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use slab::Slab;
+
+use super::protocol::Grant;
+use crate::domain::{DeliveryId, Event, Failure, Generation, Moment, Receipt, RouteId, SourceId, TargetId};
+
+/// What is open in this process: every event that was handed over and is not settled, and the
+/// deliveries that it caused. An event closes when its last obligation ends, and only an event
+/// whose obligations all ended for good gives its receipt back to be acknowledged.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    events: Slab<OpenEvent>,
+    deliveries: Slab<Delivery>,
+    next_serial: u32,
+    tenures: HashMap<Generation, Tenure>,
+    open: Vec<Grant>,
+    closed: Vec<Grant>,
+}
+
+/// Place of an open event in the ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct EventSlot(usize);
+
+#[derive(Debug)]
+struct OpenEvent {
+    event: Arc<Event>,
+    receipt: Receipt,
+    /// Deliveries and own dead letter that have not ended.
+    obligations: u32,
+    /// An obligation was released unfinished: the event must come again, so it is never settled.
+    released: bool,
+}
+
+/// The time for which one partition is assigned to this process.
+#[derive(Debug)]
+struct Tenure {
+    source: SourceId,
+    open_events: usize,
+    ending: bool,
+}
+
+/// One event for one target.
+#[derive(Debug)]
+pub(super) struct Delivery {
+    serial: u32,
+    pub(super) slot: EventSlot,
+    pub(super) target: TargetId,
+    pub(super) route: RouteId,
+    /// Attempts started.
+    pub(super) attempts: u32,
+    /// When the first attempt started.
+    pub(super) first_attempt: Option<Moment>,
+    pub(super) failure: Option<Failure>,
+    pub(super) state: State,
+}
+
+/// What a delivery does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    /// In its lane's queue.
+    Ready,
+    /// An attempt is being made.
+    InFlight,
+    /// Waits in memory for its next attempt.
+    Held,
+    /// Its dead letter is on its way to the store.
+    Writing,
+}
+
+/// What follows from the end of an obligation.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Closed {
+    /// The event is settled.
+    pub(super) settled: Option<Receipt>,
+    /// Nothing of a generation that is being given up is open any more.
+    pub(super) ended: Option<(SourceId, Generation)>,
+}
+
+impl Ledger {
+    pub(super) fn new(sources: usize) -> Ledger {
+        Ledger {
+            events: Slab::new(),
+            deliveries: Slab::new(),
+            next_serial: 0,
+            tenures: HashMap::new(),
+            open: vec![Grant::default(); sources],
+            closed: vec![Grant::default(); sources],
+        }
+    }
+
+    /// Opens an event with one obligation, which its routing holds until all others are opened.
+    pub(super) fn open_event(&mut self, event: Arc<Event>, receipt: Receipt) -> EventSlot {
+        let tenure = self.tenures.entry(receipt.generation).or_insert(Tenure {
+            source: receipt.source,
+            open_events: 0,
+            ending: false,
+        });
+        tenure.open_events += 1;
+        let open = &mut self.open[usize::from(receipt.source.0)];
+        open.events += 1;
+        open.bytes += event.weight();
+        EventSlot(self.events.insert(OpenEvent { event, receipt, obligations: 1, released: false }))
+    }
+
+    /// Opens a delivery of an open event.
+    pub(super) fn open_delivery(&mut self, slot: EventSlot, target: TargetId, route: RouteId) -> DeliveryId {
+        self.add_obligation(slot);
+        self.next_serial = self.next_serial.wrapping_add(1);
+        let serial = self.next_serial;
+        let delivery = Delivery {
+            serial,
+            slot,
+            target,
+            route,
+            attempts: 0,
+            first_attempt: None,
+            failure: None,
+            state: State::Ready,
+        };
+        DeliveryId { slot: self.deliveries.insert(delivery) as u32, serial }
+    }
+
+    pub(super) fn add_obligation(&mut self, slot: EventSlot) {
+        self.events[slot.0].obligations += 1;
+    }
+
+    pub(super) fn event(&self, slot: EventSlot) -> &Arc<Event> {
+        &self.events[slot.0].event
+    }
+
+    /// The delivery, unless it has ended.
+    pub(super) fn delivery(&mut self, id: DeliveryId) -> Option<&mut Delivery> {
+        self.deliveries.get_mut(id.slot as usize).filter(|delivery| delivery.serial == id.serial)
+    }
+
+    /// Ends a delivery for good.
+    pub(super) fn end_delivery(&mut self, id: DeliveryId) -> Closed {
+        match self.delivery(id).map(|delivery| delivery.slot) {
+            Some(slot) => {
+                self.deliveries.remove(id.slot as usize);
+                self.end_obligation(slot)
+            }
+            None => Closed::default(),
+        }
+    }
+
+    /// Lets a delivery go unfinished; its event will come again.
+    pub(super) fn release_delivery(&mut self, id: DeliveryId) -> Closed {
+        if let Some(slot) = self.delivery(id).map(|delivery| delivery.slot) {
+            self.events[slot.0].released = true;
+        }
+        self.end_delivery(id)
+    }
+
+    /// Lets an event's own obligation go unfinished.
+    pub(super) fn release_obligation(&mut self, slot: EventSlot) -> Closed {
+        self.events[slot.0].released = true;
+        self.end_obligation(slot)
+    }
+
+    pub(super) fn end_obligation(&mut self, slot: EventSlot) -> Closed {
+        let open = &mut self.events[slot.0];
+        open.obligations -= 1;
+        if open.obligations > 0 {
+            return Closed::default();
+        }
+        let OpenEvent { event, receipt, released, .. } = self.events.remove(slot.0);
+        self.account_closed(receipt.source, &event);
+        let ended = self.leave_tenure(receipt.generation);
+        Closed { settled: (!released).then_some(receipt), ended }
+    }
+
+    fn account_closed(&mut self, source: SourceId, event: &Event) {
+        let index = usize::from(source.0);
+        self.open[index].events -= 1;
+        self.open[index].bytes -= event.weight();
+        self.closed[index].events += 1;
+        self.closed[index].bytes += event.weight();
+    }
+
+    fn leave_tenure(&mut self, generation: Generation) -> Option<(SourceId, Generation)> {
+        let tenure = self.tenures.get_mut(&generation)?;
+        tenure.open_events -= 1;
+        let source = tenure.source;
+        if tenure.open_events > 0 || !tenure.ending {
+            return None;
+        }
+        self.tenures.remove(&generation);
+        Some((source, generation))
+    }
+
+    /// Notes that a generation is being given up. `true` if something of it is still open; if not,
+    /// it is forgotten.
+    pub(super) fn end_tenure(&mut self, generation: Generation) -> bool {
+        match self.tenures.get_mut(&generation) {
+            Some(tenure) if tenure.open_events > 0 => {
+                tenure.ending = true;
+                true
+            }
+            _ => {
+                self.tenures.remove(&generation);
+                false
+            }
+        }
+    }
+
+    /// Whether the generation of this event is being given up.
+    pub(super) fn is_ending(&self, slot: EventSlot) -> bool {
+        let generation = self.events[slot.0].receipt.generation;
+        self.tenures.get(&generation).is_some_and(|tenure| tenure.ending)
+    }
+
+    /// Forgets everything of a generation at once, and returns the deliveries that were open,
+    /// each with the weight of its event.
+    pub(super) fn forget(&mut self, generation: Generation) -> Vec<(Delivery, u64)> {
+        let lost: Vec<DeliveryId> =
+            self.deliveries_where(|_, event| event.receipt.generation == generation).collect();
+        let lost = (lost.into_iter())
+            .map(|id| self.deliveries.remove(id.slot as usize))
+            .map(|delivery| {
+                let weight = self.events[delivery.slot.0].event.weight();
+                (delivery, weight)
+            })
+            .collect();
+        let slots: Vec<usize> = (self.events.iter())
+            .filter(|(_, open)| open.receipt.generation == generation)
+            .map(|(slot, _)| slot)
+            .collect();
+        for slot in slots {
+            let open = self.events.remove(slot);
+            self.account_closed(open.receipt.source, &open.event);
+        }
+        self.tenures.remove(&generation);
+        lost
+    }
+
+    /// The deliveries of one generation that wait in memory: ready or held.
+    pub(super) fn waiting(&self, generation: Option<Generation>) -> Vec<DeliveryId> {
+        self.deliveries_where(|delivery, event| {
+            generation.is_none_or(|generation| event.receipt.generation == generation)
+                && matches!(delivery.state, State::Ready | State::Held)
+        })
+        .collect()
+    }
+
+    fn deliveries_where(
+        &self,
+        wanted: impl Fn(&Delivery, &OpenEvent) -> bool,
+    ) -> impl Iterator<Item = DeliveryId> {
+        (self.deliveries.iter())
+            .filter(move |(_, delivery)| wanted(delivery, &self.events[delivery.slot.0]))
+            .map(|(slot, delivery)| DeliveryId { slot: slot as u32, serial: delivery.serial })
+    }
+
+    /// All generations of which something was opened and that are not forgotten.
+    pub(super) fn generations(&self) -> Vec<Generation> {
+        self.tenures.keys().copied().collect()
+    }
+
+    /// Events and bytes of one source that are open.
+    pub(super) fn open(&self, source: SourceId) -> Grant {
+        self.open[usize::from(source.0)]
+    }
+
+    /// Events and bytes of one source that have closed since the start.
+    pub(super) fn closed(&self, source: SourceId) -> Grant {
+        self.closed[usize::from(source.0)]
+    }
+
+    /// Whether nothing is open.
+    pub(super) fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+}

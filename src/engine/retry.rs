@@ -1,0 +1,101 @@
+use std::time::Duration;
+
+use crate::domain::{
+    Backoff, DeadLetterReason, Fault, HonourRetryAfter, Jitter, Moment, Reply, RetryAfter, RetryPolicy, StatusSet,
+};
+
+/// What follows from a [`Reply`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Decision {
+    /// The receiver took it.
+    Delivered,
+    /// Another attempt after this wait.
+    Retry(Duration),
+    /// No further attempt.
+    End(DeadLetterReason),
+    /// Nothing was sent, and it is no attempt: try again after this wait.
+    Again(Duration),
+}
+
+/// How long a withheld attempt waits. The lease is renewed or lost well within a second.
+const WITHHELD_WAIT: Duration = Duration::from_millis(500);
+
+/// A wait longer than this is not told apart from it; it keeps all times far from overflow.
+const LONGEST_WAIT: Duration = Duration::from_secs(366 * 24 * 3600);
+
+/// Decides after attempt number `attempts` (from 1), of which the first started at `first`.
+pub(super) fn decide(
+    policy: &RetryPolicy,
+    success: &StatusSet,
+    reply: &Reply,
+    attempts: u32,
+    first: Moment,
+    now: Moment,
+    random: &mut fastrand::Rng,
+) -> Decision {
+    let retried = match reply {
+        Reply::Status { status, .. } if success.contains(*status) => return Decision::Delivered,
+        Reply::Status { status, .. } => policy.retry_on.statuses.contains(*status),
+        Reply::Fault { fault: Fault::Blocked, .. } => return Decision::End(DeadLetterReason::Blocked),
+        Reply::Fault { fault: Fault::Timeout, .. } => policy.retry_on.timeout,
+        Reply::Fault { fault: Fault::Dns | Fault::Network | Fault::Tls, .. } => policy.retry_on.network,
+        Reply::Unrenderable(_) => return Decision::End(DeadLetterReason::Template),
+        Reply::Withheld => return Decision::Again(WITHHELD_WAIT),
+    };
+    if !retried {
+        return Decision::End(DeadLetterReason::Rejected);
+    }
+    let Some(wait) = wait_after(&policy.backoff, attempts, random) else {
+        return Decision::End(DeadLetterReason::Exhausted);
+    };
+    let wait = wait.max(asked_for(policy.retry_after, reply, now)).min(LONGEST_WAIT);
+    let age = now.since(first) + wait;
+    if policy.max_age.is_some_and(|max_age| age > max_age) {
+        return Decision::End(DeadLetterReason::Expired);
+    }
+    Decision::Retry(wait)
+}
+
+/// The wait after attempt number `attempts`, with jitter; `None` after the last one.
+fn wait_after(backoff: &Backoff, attempts: u32, random: &mut fastrand::Rng) -> Option<Duration> {
+    let (wait, jitter) = match backoff {
+        Backoff::Schedule { waits, jitter } => {
+            let index = usize::try_from(attempts).ok()?.checked_sub(1)?;
+            (*waits.get(index)?, *jitter)
+        }
+        Backoff::Exponential { attempts: Some(most), .. } if attempts >= *most => return None,
+        Backoff::Exponential { initial, factor, max_delay, jitter, .. } => {
+            let exponent = i32::try_from(attempts.saturating_sub(1)).unwrap_or(i32::MAX);
+            let seconds = initial.as_secs_f64() * factor.powi(exponent);
+            (seconds_capped(seconds, *max_delay), *jitter)
+        }
+    };
+    Some(match jitter {
+        Jitter::None => wait,
+        Jitter::Full => wait.mul_f64(random.f64()),
+        Jitter::Fraction(fraction) => {
+            let spread = 1.0 + fraction * (2.0 * random.f64() - 1.0);
+            seconds_capped(wait.as_secs_f64() * spread.max(0.0), LONGEST_WAIT)
+        }
+    })
+}
+
+fn seconds_capped(seconds: f64, cap: Duration) -> Duration {
+    let cap = cap.min(LONGEST_WAIT);
+    if seconds < cap.as_secs_f64() { Duration::from_secs_f64(seconds.max(0.0)) } else { cap }
+}
+
+/// What a `Retry-After` asks for, cut at the policy's maximum.
+fn asked_for(rule: HonourRetryAfter, reply: &Reply, now: Moment) -> Duration {
+    let (HonourRetryAfter::Honour { max }, Reply::Status { retry_after: Some(retry_after), .. }) = (rule, reply)
+    else {
+        return Duration::ZERO;
+    };
+    let asked = match retry_after {
+        RetryAfter::Seconds(seconds) => Duration::from_secs(*seconds),
+        RetryAfter::At(time_ms) => {
+            Duration::from_millis(u64::try_from(time_ms.saturating_sub(now.wall_ms)).unwrap_or(0))
+        }
+    };
+    asked.min(max)
+}

@@ -1,0 +1,39 @@
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use super::protocol::WriteId;
+use crate::domain::{DeliveryId, Moment};
+
+/// What is due at some time. One that outlived its purpose is ignored when it rings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Timer {
+    /// A held delivery's next attempt.
+    Retry(DeliveryId),
+    /// A write that the store could not take.
+    Write(WriteId),
+}
+
+/// Everything that waits for a time, soonest first.
+#[derive(Debug, Default)]
+pub(super) struct Timers(BinaryHeap<Reverse<(u64, Timer)>>);
+
+impl Timers {
+    pub(super) fn set(&mut self, due: Moment, timer: Timer) {
+        self.0.push(Reverse((due.mono_us, timer)));
+    }
+
+    /// The next timer that is due at `now`.
+    pub(super) fn take_due(&mut self, now: Moment) -> Option<Timer> {
+        let Reverse((due, timer)) = *self.0.peek()?;
+        if due > now.mono_us {
+            return None;
+        }
+        self.0.pop();
+        Some(timer)
+    }
+
+    /// When the next one is due, in microseconds on the monotonic clock.
+    pub(super) fn next_due_us(&self) -> Option<u64> {
+        self.0.peek().map(|Reverse((due, _))| *due)
+    }
+}

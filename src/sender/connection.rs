@@ -1,0 +1,147 @@
+//! The task of one connection: attempts one after another for as long as the connection lasts.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::desk::{Assignment, Desk, Peer, Seat};
+use super::dial::{self, Step, fault};
+use super::line::{Line, Progress};
+use super::timer::Timer;
+use crate::domain::{Fault, Moment, Reply};
+use crate::plan::Target;
+
+/// A connection that nobody needed for so long is closed.
+const IDLE: Duration = Duration::from_secs(30);
+
+/// Makes `first` and whatever is handed over after it; ends with its connection.
+pub(super) async fn serve(desk: Rc<Desk>, first: Assignment) {
+    let id = first.attempt().target;
+    let (Some(target), Some(peer)) = (desk.plan.targets.get(id.0 as usize), desk.peer(id)) else {
+        return first.answer(Reply::Unrenderable("no such target in this plan".into()));
+    };
+    let seat = Rc::new(Seat::default());
+    let mut work = Work { desk: &desk, target, peer, line: None, timer: Timer::new() };
+    let mut next = Some(first);
+    while let Some(mut assignment) = next {
+        let reply = work.attempt(&mut assignment).await;
+        assignment.answer(reply);
+        next = work.rest(&seat).await;
+    }
+}
+
+struct Work<'a> {
+    desk: &'a Desk,
+    target: &'a Target,
+    peer: &'a Peer,
+    line: Option<Line>,
+    timer: Timer,
+}
+
+impl Work<'_> {
+    /// One attempt under its one deadline: DNS, connect, TLS, headers and body.
+    async fn attempt(&mut self, assignment: &mut Assignment) -> Reply {
+        let now = Instant::now();
+        assignment.begin(now.into_std());
+        self.timer.set(now, self.target.timeout);
+        let (step, progress) = (Cell::new(Step::Exchanging), Cell::new(Progress::Waiting));
+        let Work { desk, target, peer, line, timer } = self;
+        let work = deliver(desk, target, peer, line, assignment, &step, &progress);
+        match timer.bound(work).await {
+            Some(reply) => reply,
+            None => {
+                self.line = None;
+                late(self.target.timeout, step.get(), progress.get())
+            }
+        }
+    }
+
+    /// Waits for the next attempt, with the connection open; `None` once it is closed.
+    async fn rest(&mut self, seat: &Rc<Seat>) -> Option<Assignment> {
+        let line = self.line.as_mut()?;
+        self.timer.set(Instant::now(), IDLE);
+        let mut offered = false;
+        let (timer, peer) = (&mut self.timer, self.peer);
+        std::future::poll_fn(|cx| {
+            if let Some(assignment) = seat.take(cx.waker()) {
+                return Poll::Ready(Some(assignment));
+            }
+            if line.poll_closed(cx).is_ready() || timer.poll(cx).is_ready() {
+                peer.withdraw(seat);
+                return Poll::Ready(None);
+            }
+            if !offered {
+                peer.offer(seat);
+                offered = true;
+            }
+            Poll::Pending
+        })
+        .await
+    }
+}
+
+/// Renders, connects if need be, and asks.
+///
+/// A connection that the receiver closed while it was idle shows that only when it is used. If it
+/// was used before and nothing at all came back, the request is made once more on a fresh
+/// connection, as the same attempt. The receiver may have got the first one and fallen over it;
+/// then it gets the event twice, which at-least-once delivery allows, with the same event id.
+async fn deliver(
+    desk: &Desk,
+    target: &Target,
+    peer: &Peer,
+    line: &mut Option<Line>,
+    assignment: &mut Assignment,
+    step: &Cell<Step>,
+    progress: &Cell<Progress>,
+) -> Reply {
+    loop {
+        let rendered = match target.blueprint.render(&assignment.attempt().event, Moment::now().wall_ms) {
+            Ok(rendered) => rendered,
+            Err(fault) => return Reply::Unrenderable(fault.0),
+        };
+        let kept = line.is_some();
+        let open = match line {
+            Some(open) => open,
+            None if !assignment.may_start() => return Reply::Withheld,
+            None => match dial::dial(desk, target, peer, step).await {
+                Ok(fresh) => line.insert(fresh),
+                Err(reply) => return reply,
+            },
+        };
+        step.set(Step::Exchanging);
+        let request = peer.endpoint.request(rendered);
+        if !assignment.may_start() {
+            return Reply::Withheld;
+        }
+        assignment.mark_sent();
+        match open.exchange(request, progress).await {
+            Ok(answer) => {
+                if !answer.complete {
+                    *line = None;
+                }
+                return Reply::Status { status: answer.status, retry_after: answer.retry_after };
+            }
+            Err(broken) => {
+                *line = None;
+                if !(kept && broken.silent) {
+                    return fault(Fault::Network, broken.text);
+                }
+            }
+        }
+    }
+}
+
+fn late(timeout: Duration, step: Step, progress: Progress) -> Reply {
+    let missing = match (step, progress) {
+        (Step::Resolving, _) => "the host name was not resolved",
+        (Step::Connecting, _) => "no connection was made",
+        (Step::Securing, _) => "the TLS handshake was not complete",
+        (Step::Exchanging, Progress::Waiting) => "no answer came",
+        (Step::Exchanging, Progress::Body) => "the body of the answer was not complete",
+    };
+    fault(Fault::Timeout, format!("{missing} within {timeout:?}"))
+}

@@ -1,0 +1,247 @@
+//! What one sender thread knows: its targets, their idle connections, and what has ended.
+
+use std::cell::{Cell, RefCell};
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::Waker;
+use std::time::Instant;
+
+use rustls::ClientConfig;
+
+use super::connection;
+use super::dial::fault;
+use super::endpoint::Endpoint;
+use super::names::Names;
+use crate::domain::{Attempt, Attempted, Fault, Moment, Reply, TargetId};
+use crate::plan::Plan;
+
+/// Attempts in flight in one thread, by target. The thread counts down, [`Senders`](super::Senders) up.
+pub(super) struct Load(Box<[AtomicU32]>);
+
+impl Load {
+    pub(super) fn new(targets: usize) -> Load {
+        Load((0..targets).map(|_| AtomicU32::new(0)).collect())
+    }
+
+    pub(super) fn of(&self, target: TargetId) -> u32 {
+        self.0.get(target.0 as usize).map_or(0, |count| count.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn add(&self, target: TargetId) {
+        if let Some(count) = self.0.get(target.0 as usize) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn remove(&self, target: TargetId) {
+        if let Some(count) = self.0.get(target.0 as usize) {
+            count.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// One thread's state, shared by its tasks.
+pub(super) struct Desk {
+    pub(super) plan: Arc<Plan>,
+    pub(super) names: Names,
+    pub(super) tls: Arc<ClientConfig>,
+    /// By target.
+    peers: Vec<Peer>,
+    load: Arc<Load>,
+    ended: RefCell<Vec<Attempted>>,
+    /// Wakes whoever hands over what has ended.
+    reader: RefCell<Waker>,
+    open: Cell<usize>,
+    stopping: Cell<bool>,
+}
+
+/// One target, as this thread sees it.
+pub(super) struct Peer {
+    pub(super) endpoint: Endpoint,
+    /// The address that took the last connection.
+    pub(super) proven: Cell<Option<IpAddr>>,
+    /// Connections that wait for an attempt; the last one was used last.
+    idle: RefCell<Vec<Rc<Seat>>>,
+}
+
+/// Where a resting connection is handed its next attempt.
+#[derive(Default)]
+pub(super) struct Seat {
+    handed: RefCell<Option<Assignment>>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Desk {
+    pub(super) fn new(
+        plan: Arc<Plan>,
+        endpoints: Vec<Endpoint>,
+        names: Names,
+        tls: Arc<ClientConfig>,
+        load: Arc<Load>,
+    ) -> Desk {
+        let peer = |endpoint| Peer { endpoint, proven: Cell::new(None), idle: RefCell::default() };
+        Desk {
+            plan,
+            names,
+            tls,
+            peers: endpoints.into_iter().map(peer).collect(),
+            load,
+            ended: RefCell::default(),
+            reader: RefCell::new(Waker::noop().clone()),
+            open: Cell::new(0),
+            stopping: Cell::new(false),
+        }
+    }
+
+    /// Takes an attempt over; from here on it is answered whatever happens.
+    pub(super) fn accept(self: &Rc<Self>, attempt: Attempt) -> Assignment {
+        self.open.set(self.open.get() + 1);
+        Assignment { desk: self.clone(), attempt, began: None, sent: false, reply: None }
+    }
+
+    /// Gives an attempt to the connection that was used last, or to a new one.
+    pub(super) fn dispatch(self: &Rc<Self>, assignment: Assignment) {
+        let target = assignment.attempt.target;
+        if self.stopping.get() {
+            return assignment.answer(Reply::Withheld);
+        }
+        let Some(peer) = self.peers.get(target.0 as usize) else {
+            return assignment.answer(Reply::Unrenderable("no such target in this plan".into()));
+        };
+        match peer.take_idle() {
+            Some(seat) => seat.hand(assignment),
+            None => {
+                tokio::task::spawn_local(connection::serve(self.clone(), assignment));
+            }
+        }
+    }
+
+    pub(super) fn peer(&self, target: TargetId) -> Option<&Peer> {
+        self.peers.get(target.0 as usize)
+    }
+
+    /// From now on nothing is started any more.
+    pub(super) fn stop(&self) {
+        self.stopping.set(true);
+    }
+
+    /// Attempts taken over and not answered yet.
+    pub(super) fn open(&self) -> usize {
+        self.open.get()
+    }
+
+    /// What has ended since the last call; `reader` is woken when there is more.
+    pub(super) fn collect(&self, reader: &Waker) -> Vec<Attempted> {
+        self.reader.borrow_mut().clone_from(reader);
+        self.take_ended()
+    }
+
+    pub(super) fn take_ended(&self) -> Vec<Attempted> {
+        self.ended.take()
+    }
+
+    fn end(&self, attempted: Attempted) {
+        self.load.remove(attempted.target);
+        self.open.set(self.open.get().saturating_sub(1));
+        let first = {
+            let mut ended = self.ended.borrow_mut();
+            ended.push(attempted);
+            ended.len() == 1
+        };
+        if first {
+            self.reader.borrow().wake_by_ref();
+        }
+    }
+}
+
+impl Peer {
+    fn take_idle(&self) -> Option<Rc<Seat>> {
+        self.idle.borrow_mut().pop()
+    }
+
+    /// Offers a connection for attempts.
+    pub(super) fn offer(&self, seat: &Rc<Seat>) {
+        self.idle.borrow_mut().push(seat.clone());
+    }
+
+    /// Takes the offer back, if it still stands.
+    pub(super) fn withdraw(&self, seat: &Rc<Seat>) {
+        self.idle.borrow_mut().retain(|offered| !Rc::ptr_eq(offered, seat));
+    }
+}
+
+impl Seat {
+    fn hand(&self, assignment: Assignment) {
+        self.handed.replace(Some(assignment));
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    /// What was handed over; `waker` is woken once there is something.
+    pub(super) fn take(&self, waker: &Waker) -> Option<Assignment> {
+        let handed = self.handed.take();
+        if handed.is_none() {
+            self.waker.replace(Some(waker.clone()));
+        }
+        handed
+    }
+}
+
+/// An attempt that this thread owes an answer to. Dropped without one, by a panic or at the end of
+/// the thread, it answers for itself, so that no attempt is ever lost.
+pub(super) struct Assignment {
+    desk: Rc<Desk>,
+    attempt: Attempt,
+    began: Option<Instant>,
+    sent: bool,
+    reply: Option<Reply>,
+}
+
+impl Assignment {
+    pub(super) fn attempt(&self) -> &Attempt {
+        &self.attempt
+    }
+
+    /// The clock of [`Attempted::took`] starts.
+    pub(super) fn begin(&mut self, now: Instant) {
+        self.began = Some(now);
+    }
+
+    /// Whether the request may start now (DESIGN.md §4.7).
+    pub(super) fn may_start(&self) -> bool {
+        !self.desk.stopping.get() && self.attempt.event.lease.holds(Moment::now())
+    }
+
+    /// From now on something of the request may have reached the receiver.
+    pub(super) fn mark_sent(&mut self) {
+        self.sent = true;
+    }
+
+    pub(super) fn answer(mut self, reply: Reply) {
+        self.reply = Some(reply);
+    }
+
+    fn abandoned(&self) -> Reply {
+        match (self.desk.stopping.get(), self.sent) {
+            (true, false) => Reply::Withheld,
+            (true, true) => fault(Fault::Network, "hookferry stopped before the answer came"),
+            (false, _) => fault(Fault::Network, "the attempt broke off inside hookferry"),
+        }
+    }
+}
+
+impl Drop for Assignment {
+    fn drop(&mut self) {
+        let reply = self.reply.take().unwrap_or_else(|| self.abandoned());
+        self.desk.end(Attempted {
+            delivery: self.attempt.delivery,
+            target: self.attempt.target,
+            number: self.attempt.number,
+            reply,
+            took: self.began.map(|began| began.elapsed()).unwrap_or_default(),
+        });
+    }
+}

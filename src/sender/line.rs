@@ -1,0 +1,248 @@
+//! An open HTTP/1.1 connection: one request after another, each with its answer.
+
+use std::cell::Cell;
+use std::future::Future;
+use std::io;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::{Body, Incoming};
+use hyper::client::conn::http1::{self, Connection, SendRequest};
+use hyper::header::RETRY_AFTER;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+
+use crate::domain::RetryAfter;
+use crate::wire;
+
+/// So much of an answer's body is read (DESIGN.md §5).
+const BODY_LIMIT: u64 = 16 * 1024;
+
+/// The largest head of an answer, in bytes.
+const HEAD_LIMIT: usize = 64 * 1024;
+
+/// What came back from a request.
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) retry_after: Option<RetryAfter>,
+    /// Whether the body ended within the limit; if not, the connection can't be used again.
+    pub(super) complete: bool,
+}
+
+/// Why no whole answer came.
+pub(super) struct Broken {
+    /// For people.
+    pub(super) text: String,
+    /// No byte came back after the request was handed over.
+    pub(super) silent: bool,
+}
+
+/// How far the exchange under way has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Progress {
+    Waiting,
+    Body,
+}
+
+/// An open connection. It does nothing unless it is polled: while a request is out by
+/// [`Line::exchange`], otherwise by [`Line::poll_closed`].
+pub(super) struct Line {
+    requests: SendRequest<Full<Bytes>>,
+    driver: Connection<TokioIo<Stream>, Full<Bytes>>,
+    ended: bool,
+    received: Rc<Cell<u64>>,
+}
+
+impl Line {
+    pub(super) async fn over(transport: Transport) -> hyper::Result<Line> {
+        let received = Rc::new(Cell::new(0));
+        let stream = Stream { transport, received: received.clone() };
+        let (requests, driver) =
+            http1::Builder::new().max_buf_size(HEAD_LIMIT).handshake(TokioIo::new(stream)).await?;
+        Ok(Line { requests, driver, ended: false, received })
+    }
+
+    /// Ready once nothing more can be sent on this connection: the receiver closed it, said
+    /// something unasked, or is still busy with the last request although it has answered.
+    pub(super) fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.drive(cx);
+        if self.ended || !self.requests.is_ready() { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// Sends a request and reads its answer. `progress` tells whoever gives up how far it came.
+    pub(super) async fn exchange(
+        &mut self,
+        request: Request<Full<Bytes>>,
+        progress: &Cell<Progress>,
+    ) -> Result<Answer, Broken> {
+        let before = self.received.get();
+        progress.set(Progress::Waiting);
+        match self.converse(request, progress).await {
+            Ok(answer) => Ok(answer),
+            Err(error) => Err(Broken { text: text_of(&error), silent: self.received.get() == before }),
+        }
+    }
+
+    /// Driver and answer are polled together in the caller's task. The answer's own waker does
+    /// nothing, since only the driver can bring it forward and it is polled after the driver.
+    async fn converse(
+        &mut self,
+        request: Request<Full<Bytes>>,
+        progress: &Cell<Progress>,
+    ) -> hyper::Result<Answer> {
+        let mut head = pin!(self.requests.send_request(request));
+        let (driver, ended) = (&mut self.driver, &mut self.ended);
+        let response = std::future::poll_fn(|cx| {
+            poll_driver(driver, ended, cx);
+            head.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+        })
+        .await?;
+        progress.set(Progress::Body);
+        let (status, retry_after) = (response.status().as_u16(), retry_after(&response));
+        let complete = self.finish(response.into_body()).await?;
+        Ok(Answer { status, retry_after, complete })
+    }
+
+    /// Reads the body to its end or to the limit; tells which.
+    async fn finish(&mut self, mut body: Incoming) -> hyper::Result<bool> {
+        if body.is_end_stream() {
+            return Ok(true);
+        }
+        if body.size_hint().lower() > BODY_LIMIT {
+            return Ok(false);
+        }
+        let mut read = 0;
+        std::future::poll_fn(|cx| {
+            loop {
+                // The body's first poll asks for data, which the driver then brings.
+                let asked = Pin::new(&mut body).poll_frame(&mut Context::from_waker(Waker::noop()));
+                let frame = match asked {
+                    Poll::Ready(frame) => frame,
+                    Poll::Pending => {
+                        self.drive(cx);
+                        match Pin::new(&mut body).poll_frame(&mut Context::from_waker(Waker::noop())) {
+                            Poll::Ready(frame) => frame,
+                            Poll::Pending => return Poll::Pending,
+                        }
+                    }
+                };
+                match frame {
+                    None => return Poll::Ready(Ok(true)),
+                    Some(Err(error)) => return Poll::Ready(Err(error)),
+                    Some(Ok(frame)) => read += frame.data_ref().map_or(0, |data| data.len() as u64),
+                }
+                if read > BODY_LIMIT {
+                    return Poll::Ready(Ok(false));
+                }
+            }
+        })
+        .await
+    }
+
+    fn drive(&mut self, cx: &mut Context<'_>) {
+        poll_driver(&mut self.driver, &mut self.ended, cx);
+    }
+}
+
+/// An error of the driver is dropped here: whoever waits for an answer gets it too.
+fn poll_driver(
+    driver: &mut Connection<TokioIo<Stream>, Full<Bytes>>,
+    ended: &mut bool,
+    cx: &mut Context<'_>,
+) {
+    if !*ended && Pin::new(driver).poll(cx).is_ready() {
+        *ended = true;
+    }
+}
+
+fn retry_after(response: &Response<Incoming>) -> Option<RetryAfter> {
+    wire::retry_after(response.headers().get(RETRY_AFTER)?.to_str().ok()?)
+}
+
+fn text_of(error: &hyper::Error) -> String {
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<io::Error>());
+    if let Some(cause) = cause {
+        format!("the connection broke: {}", cause.kind())
+    } else if error.is_parse_too_large() {
+        format!("the head of the answer is larger than {} KiB or has too many headers", HEAD_LIMIT / 1024)
+    } else if error.is_parse() {
+        "the answer is not HTTP/1.1".into()
+    } else if error.is_incomplete_message() || error.is_canceled() || error.is_closed() {
+        "the receiver closed the connection before its answer was complete".into()
+    } else {
+        "the connection broke".into()
+    }
+}
+
+/// What a connection runs over.
+pub(super) enum Transport {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// A transport that counts what is read, which tells a receiver that closed an idle connection
+/// from one that broke off its answer.
+struct Stream {
+    transport: Transport,
+    received: Rc<Cell<u64>>,
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buf.filled().len();
+        let read = match &mut this.transport {
+            Transport::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            Transport::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+        };
+        this.received.set(this.received.get() + (buf.filled().len() - before) as u64);
+        read
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match &mut self.get_mut().transport {
+            Transport::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
+            Transport::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.get_mut().transport {
+            Transport::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Transport::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match &self.transport {
+            Transport::Plain(stream) => stream.is_write_vectored(),
+            Transport::Tls(stream) => stream.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.get_mut().transport {
+            Transport::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Transport::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.get_mut().transport {
+            Transport::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Transport::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}
