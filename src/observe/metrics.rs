@@ -81,7 +81,6 @@ struct TargetMetrics {
     retrying: IntGauge,
     in_flight: IntGauge,
     bytes: IntGauge,
-    oldest_age: Gauge,
 }
 
 /// `attempts_total` of one target, one for each `result`.
@@ -101,7 +100,7 @@ struct AttemptCounters {
 }
 
 /// What waits for one target in this process, at one moment.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct LaneDepth {
     /// Deliveries that could start now.
     pub ready: u64,
@@ -111,8 +110,6 @@ pub struct LaneDepth {
     pub in_flight: u64,
     /// Bytes of the events of all of them.
     pub bytes: u64,
-    /// Since when the oldest of them is open, in seconds; 0 if there is none.
-    pub oldest_age_s: f64,
 }
 
 impl Metrics {
@@ -247,7 +244,6 @@ impl Metrics {
             target.retrying.set(clamped(depth.retrying));
             target.in_flight.set(clamped(depth.in_flight));
             target.bytes.set(clamped(depth.bytes));
-            target.oldest_age.set(depth.oldest_age_s);
         });
     }
 
@@ -316,7 +312,6 @@ struct Families {
     delivery_duration: HistogramVec,
     queue: IntGaugeVec,
     queue_bytes: IntGaugeVec,
-    oldest_age: GaugeVec,
     state: IntGaugeVec,
 }
 
@@ -381,11 +376,6 @@ impl Families {
             ),
             queue: add.gauges("queue_deliveries", "Open deliveries.", &["target", "state"]),
             queue_bytes: add.gauges("queue_bytes", "Bytes of the events of open deliveries.", &["target"]),
-            oldest_age: add.float_gauges(
-                "oldest_delivery_age_seconds",
-                "Since when the oldest open delivery is open.",
-                &["target"],
-            ),
             state: add.gauges("target_state", "1 for the state that a target is in.", &["target", "state"]),
             registry,
         }
@@ -428,7 +418,6 @@ impl Families {
             retrying: queue("retrying"),
             in_flight: queue("in_flight"),
             bytes: self.queue_bytes.with_label_values(&[name]),
-            oldest_age: self.oldest_age.with_label_values(&[name]),
         }
     }
 

@@ -1,4 +1,4 @@
-//! A small plan for the tests of what is observed.
+//! A small plan and an event for the tests of what is observed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -83,4 +83,29 @@ fn target(name: &str, enabled: bool) -> Target {
         },
         concurrency: 64,
     }
+}
+
+/// When the broker stored [`event`], in milliseconds since 1970.
+pub(crate) const STORED_MS: i64 = 1_700_000_000_000;
+
+/// An event of the source that was stored at [`STORED_MS`].
+pub(crate) fn event() -> Arc<Event> {
+    Arc::new(Event {
+        source: SourceId(0),
+        id: "evt_1".into(),
+        event_type: None,
+        time: EventTime { unix_ms: 0, text: None },
+        subject: None,
+        key: None,
+        producer: "/orders".into(),
+        kind: Kind::Regular,
+        body: Bytes::new(),
+        content: Content::Json,
+        data: Data::Absent,
+        headers: Box::new([]),
+        fields: Box::new([]),
+        origin: Origin { topic: "events".into(), partition: 0, position: 7, stored_ms: STORED_MS, key: None },
+        generation: Generation(1),
+        lease: Arc::new(Lease::unlimited()),
+    })
 }

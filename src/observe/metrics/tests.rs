@@ -1,18 +1,13 @@
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-
 use super::*;
-use crate::domain::{
-    Content, Data, DeliveryId, DiscardReason, EventTime, Generation, Kind, Lease, Origin, RouteId,
-};
-use crate::observe::testing::plan;
+use crate::domain::{DeliveryId, DiscardReason, RouteId};
+use crate::observe::testing::{STORED_MS, event, plan};
 
 const SOURCE: SourceId = SourceId(0);
 const SHOP: TargetId = TargetId(1);
-const NOW: Moment = Moment { mono_us: 0, wall_ms: 1_700_000_010_000 };
+const NOW: Moment = Moment { mono_us: 0, wall_ms: STORED_MS + 2_000 };
 
 /// Every sample of the text by its name and labels; panics on a line that is not of the format.
 fn samples(metrics: &Metrics) -> BTreeMap<String, f64> {
@@ -32,33 +27,6 @@ fn samples(metrics: &Metrics) -> BTreeMap<String, f64> {
 
 fn family(name: &str) -> &str {
     ["_bucket", "_sum", "_count"].iter().find_map(|part| name.strip_suffix(part)).unwrap_or(name)
-}
-
-fn event() -> Arc<Event> {
-    Arc::new(Event {
-        source: SOURCE,
-        id: "evt_1".into(),
-        event_type: None,
-        time: EventTime { unix_ms: 0, text: None },
-        subject: None,
-        key: None,
-        producer: "/orders".into(),
-        kind: Kind::Regular,
-        body: Bytes::new(),
-        content: Content::Json,
-        data: Data::Absent,
-        headers: Box::new([]),
-        fields: Box::new([]),
-        origin: Origin {
-            topic: "events".into(),
-            partition: 0,
-            position: 7,
-            stored_ms: NOW.wall_ms - 2_000,
-            key: None,
-        },
-        generation: Generation(1),
-        lease: Arc::new(Lease::unlimited()),
-    })
 }
 
 fn ended(outcome: Outcome) -> Note {
@@ -104,7 +72,7 @@ fn the_process_and_its_configuration_are_described() {
     assert_eq!(samples[&format!("hookferry_build_info{{version=\"{version}\"}}")], 1.0);
     assert_eq!(samples[r#"hookferry_config_info{hash="0123456789abcdef"}"#], 1.0);
     assert_eq!(samples["hookferry_config_last_reload_successful"], 1.0);
-    assert_eq!(samples["hookferry_config_last_reload_success_timestamp_seconds"], 1_700_000_010.0);
+    assert_eq!(samples["hookferry_config_last_reload_success_timestamp_seconds"], 1_700_000_002.0);
     assert_eq!(samples[r#"hookferry_target_state{state="disabled",target="crm"}"#], 1.0);
     assert_eq!(samples[r#"hookferry_target_state{state="active",target="crm"}"#], 0.0);
     assert_eq!(samples[r#"hookferry_target_state{state="active",target="shop"}"#], 1.0);
@@ -208,7 +176,7 @@ fn reports_of_a_source_are_counted() {
         NOW,
     );
     metrics.store_up(SOURCE, true);
-    let depth = LaneDepth { ready: 1, retrying: 2, in_flight: 3, bytes: 400, oldest_age_s: 1.25 };
+    let depth = LaneDepth { ready: 1, retrying: 2, in_flight: 3, bytes: 400 };
     metrics.lane(SHOP, depth);
     let samples = samples(&metrics);
     assert_eq!(samples[r#"hookferry_commits_total{result="ok",source="orders"}"#], 1.0);
@@ -218,5 +186,4 @@ fn reports_of_a_source_are_counted() {
     assert_eq!(samples[r#"hookferry_dead_letter_store_up{source="orders"}"#], 1.0);
     assert_eq!(samples[r#"hookferry_queue_deliveries{state="retrying",target="shop"}"#], 2.0);
     assert_eq!(samples[r#"hookferry_queue_bytes{target="shop"}"#], 400.0);
-    assert_eq!(samples[r#"hookferry_oldest_delivery_age_seconds{target="shop"}"#], 1.25);
 }

@@ -1,0 +1,122 @@
+//! The command line: what is asked for, and how it ended. Commands are in the files below.
+
+mod arguments;
+mod check;
+mod explain;
+mod publish;
+
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use clap::Parser;
+
+use crate::pipeline::Drained;
+use crate::plan::{self, Faults, Layers, Plan, WhenUnset};
+use crate::{app, demo, observe};
+pub use arguments::{Arguments, Command, Format};
+
+/// How a command ended (PRODUCT.md §2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// It did what was asked; `run`: a drained stop. Exit code 0.
+    Done,
+    /// It tried and failed; the reason has been written to standard error. Exit code 1.
+    Failed,
+    /// The configuration, an argument or an input file is wrong, and nothing was done. Exit code 2.
+    BadInput,
+    /// `run` could not start. Exit code 3.
+    NotStarted,
+    /// `run` did not drain within its deadline. Exit code 4.
+    Overdue,
+}
+
+/// Carries out the command line of this process.
+pub fn main() -> Exit {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(answer) => return refuse(&answer),
+    };
+    let Arguments { config, format, command } = arguments;
+    let layers = |when_unset| Layers::of_process(config, when_unset);
+    match command {
+        Command::Demo(options) => demonstrate(&options, format),
+        Command::Run => with_plan(&layers(WhenUnset::Fault), run),
+        Command::Check { allow_unset } => {
+            let when_unset = if allow_unset { WhenUnset::Allow } else { WhenUnset::Fault };
+            check::check(&layers(when_unset), format, &mut io::stdout().lock())
+        }
+        Command::Explain(question) => {
+            with_plan(&layers(WhenUnset::Fault), |plan| explain::explain(&plan, &question, format))
+        }
+        Command::Publish(order) => {
+            with_plan(&layers(WhenUnset::Fault), |plan| publish::publish(&plan, &order, format))
+        }
+    }
+}
+
+/// `--help` and `--version` are answers; everything else that clap says is a refusal.
+fn refuse(answer: &clap::Error) -> Exit {
+    // There is nowhere to report that the terminal is gone.
+    let _ = answer.print();
+    if answer.use_stderr() { Exit::BadInput } else { Exit::Done }
+}
+
+fn with_plan(layers: &Layers, command: impl FnOnce(Plan) -> Exit) -> Exit {
+    match plan::load(layers) {
+        Ok(plan) => command(plan),
+        Err(faults) => bad_configuration(&faults),
+    }
+}
+
+fn bad_configuration(faults: &Faults) -> Exit {
+    complain(faults);
+    Exit::BadInput
+}
+
+fn run(plan: Plan) -> Exit {
+    observe::init(&plan.log);
+    for notice in &plan.notices {
+        tracing::warn!("{notice}");
+    }
+    match app::run(Arc::new(plan)) {
+        app::Exit::Drained(Drained::InTime) => Exit::Done,
+        app::Exit::Drained(Drained::Late) => Exit::Overdue,
+        app::Exit::NotStarted(fault) => {
+            complain(&fault);
+            Exit::NotStarted
+        }
+    }
+}
+
+fn demonstrate(options: &demo::Options, format: Format) -> Exit {
+    let telling = match format {
+        Format::Text => demo::Telling::Text,
+        Format::Json => demo::Telling::Json,
+    };
+    match demo::demo(options, telling) {
+        Ok(demo::Ending::AddsUp) => Exit::Done,
+        Ok(demo::Ending::Mismatch) => Exit::Failed,
+        Err(fault) => {
+            complain(&fault);
+            Exit::NotStarted
+        }
+    }
+}
+
+/// One line on standard error.
+fn complain(what: &dyn std::fmt::Display) {
+    // There is nowhere to report that standard error is gone.
+    let _ = writeln!(io::stderr(), "{what}");
+}
+
+/// The answer on standard output; a reader that went away (`| head`) is no failure.
+fn answer(text: &str) -> Exit {
+    match io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => Exit::Done,
+        Err(cause) if cause.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
+        Err(cause) => {
+            complain(&format!("can't write to standard output: {cause}"));
+            Exit::Failed
+        }
+    }
+}
