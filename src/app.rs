@@ -119,27 +119,17 @@ pub fn start(plan: Arc<Plan>, observer: Observer) -> Result<Running, StartFault>
         sources.push(SourceLink { handle, grant });
     }
     let engine = Engine::new(plan.clone(), fastrand::u64(..));
-    let parts = Parts {
-        plan,
-        engine,
-        inbox,
-        sources,
-        stores,
-        senders,
-        metrics: metrics.clone(),
-        health,
-        observer,
-    };
-    let pipeline = std::thread::Builder::new()
-        .name("pipeline".to_owned())
-        .spawn(move || Pipeline::new(parts).run())?;
+    let parts =
+        Parts { plan, engine, inbox, sources, stores, senders, metrics: metrics.clone(), health, observer };
+    let pipeline =
+        std::thread::Builder::new().name("pipeline".to_owned()).spawn(move || Pipeline::new(parts).run())?;
     Ok(Running { stop: Stopper(send), pipeline, admin, metrics })
 }
 
 fn start_senders(plan: &Arc<Plan>, send: &SyncSender<Message>) -> Result<Senders, sender::StartFault> {
     let send = send.clone();
     let emit = move |batch| tell(&send, Message::Attempted(batch));
-    Senders::start(plan.clone(), sender_threads(), Resolver::system(), emit)
+    Senders::start(plan.clone(), sender_threads(), Resolver::System, emit)
 }
 
 /// Half of the cores: the consumer, the loop and the broker's client need the others.

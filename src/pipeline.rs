@@ -278,7 +278,9 @@ impl Pipeline {
             Phase::Draining { until, end } if self.parts.engine.is_idle() || now >= until => {
                 let idle = self.parts.engine.is_idle();
                 if !idle {
-                    tracing::warn!("attempts are still in flight at the deadline; their events will come again");
+                    tracing::warn!(
+                        "attempts are still in flight at the deadline; their events will come again"
+                    );
                 }
                 for link in &self.parts.sources {
                     link.handle.send(ToSource::Stop);
@@ -289,7 +291,9 @@ impl Pipeline {
             }
             Phase::Closing { open: 0, drained, .. } => Some(drained),
             Phase::Closing { end, .. } if now >= end => {
-                tracing::warn!("a source has not closed within the deadline; what it did not commit will come again");
+                tracing::warn!(
+                    "a source has not closed within the deadline; what it did not commit will come again"
+                );
                 Some(Drained::Late)
             }
             Phase::Running | Phase::Draining { .. } | Phase::Closing { .. } => None,

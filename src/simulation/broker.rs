@@ -3,9 +3,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::truth::Truth;
-use crate::domain::{
-    Content, Data, Event, EventTime, Generation, Kind, Lease, Origin, SourceId, TargetId,
-};
+use crate::domain::{Content, Data, Event, EventTime, Generation, Kind, Lease, Origin, SourceId, TargetId};
 
 /// A message in a partition's log.
 #[derive(Debug, Clone)]
@@ -45,12 +43,7 @@ impl Broker {
             }
             logs.push(log);
         }
-        Broker {
-            committed: vec![0; logs.len()],
-            owners: vec![None; logs.len()],
-            logs,
-            store_up: true,
-        }
+        Broker { committed: vec![0; logs.len()], owners: vec![None; logs.len()], logs, store_up: true }
     }
 
     /// The first message at or after an offset.
@@ -66,7 +59,8 @@ impl Broker {
 }
 
 fn message(random: &mut fastrand::Rng, offset: i64) -> Message {
-    let event_type = [Some("a.x"), Some("a.x"), Some("b.x"), Some("b.x"), Some("c.x"), None][random.usize(0..6)];
+    let event_type =
+        [Some("a.x"), Some("a.x"), Some("b.x"), Some("b.x"), Some("c.x"), None][random.usize(0..6)];
     let size = if random.u8(0..12) == 0 { LARGEST_RECORD + 100 } else { random.usize(1..400) };
     let kind = match random.u8(0..20) {
         0 => Kind::Tombstone,

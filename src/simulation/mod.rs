@@ -46,7 +46,9 @@ fn first_violation(seeds: u64, fault: Option<Fault>) -> Option<(u64, String)> {
 }
 
 fn variable(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
+    std::env::var(name)
+        .ok()
+        .map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
 }
 
 #[test]
@@ -56,7 +58,9 @@ fn no_seed_breaks_the_contract() {
     }
     let seeds = variable("HOOKFERRY_SEEDS").unwrap_or(SEEDS);
     if let Some((seed, broken)) = first_violation(seeds, None) {
-        panic!("seed {seed}: {broken}\nreplay it: HOOKFERRY_SEED={seed} cargo test --lib simulation -- --nocapture");
+        panic!(
+            "seed {seed}: {broken}\nreplay it: HOOKFERRY_SEED={seed} cargo test --lib simulation -- --nocapture"
+        );
     }
 }
 

@@ -79,10 +79,8 @@ impl Replica {
             return false;
         }
         let event = Message::event(message, assigned.partition, generation, assigned.lease.clone());
-        let after = Grant {
-            events: self.handed_over.events + 1,
-            bytes: self.handed_over.bytes + event.weight(),
-        };
+        let after =
+            Grant { events: self.handed_over.events + 1, bytes: self.handed_over.bytes + event.weight() };
         if after.events > credit.events || after.bytes > credit.bytes {
             return false;
         }

@@ -190,8 +190,10 @@ impl World {
     }
 
     fn read(&mut self, replica: usize) -> Check {
-        let generations: Vec<Generation> =
-            self.running(replica).map(|running| running.assigned.keys().copied().collect()).unwrap_or_default();
+        let generations: Vec<Generation> = self
+            .running(replica)
+            .map(|running| running.assigned.keys().copied().collect())
+            .unwrap_or_default();
         for generation in generations {
             for _ in 0..self.random.usize(0..4) {
                 let now = self.now;
@@ -364,12 +366,18 @@ impl World {
         }
         for (target, in_flight) in plan.targets.iter().zip(&running.in_flight) {
             if *in_flight > target.concurrency {
-                return Err(format!("replica {replica} makes more attempts to {} than its concurrency", target.name));
+                return Err(format!(
+                    "replica {replica} makes more attempts to {} than its concurrency",
+                    target.name
+                ));
             }
         }
         for (index, lane) in running.engine.lanes().enumerate() {
             if lane.in_flight != running.in_flight[index] {
-                return Err(format!("lane {index} counts {} permits, {} are out", lane.in_flight, running.in_flight[index]));
+                return Err(format!(
+                    "lane {index} counts {} permits, {} are out",
+                    lane.in_flight, running.in_flight[index]
+                ));
             }
         }
         Ok(())
@@ -407,7 +415,10 @@ impl World {
             }
         }
         if offset < self.broker.committed[partition] {
-            return Err(format!("{partition} was committed back from {} to {offset}", self.broker.committed[partition]));
+            return Err(format!(
+                "{partition} was committed back from {} to {offset}",
+                self.broker.committed[partition]
+            ));
         }
         self.broker.committed[partition] = offset;
         Ok(())
@@ -444,7 +455,9 @@ impl World {
 
     fn thaw(&mut self, replica: usize) -> Check {
         let now = self.now;
-        let Some(frozen) = self.replicas[replica].as_mut().filter(|replica| replica.frozen) else { return Ok(()) };
+        let Some(frozen) = self.replicas[replica].as_mut().filter(|replica| replica.frozen) else {
+            return Ok(());
+        };
         frozen.frozen = false;
         let generations: Vec<Generation> = frozen.assigned.keys().copied().collect();
         for generation in generations {
@@ -530,7 +543,9 @@ impl World {
         for partition in 0..self.broker.logs.len() {
             let able: Vec<usize> = (0..REPLICAS)
                 .filter(|replica| {
-                    self.replicas[*replica].as_ref().is_some_and(|replica| !replica.frozen && !replica.stopping)
+                    self.replicas[*replica]
+                        .as_ref()
+                        .is_some_and(|replica| !replica.frozen && !replica.stopping)
                 })
                 .collect();
             if self.broker.owners[partition].is_some() || able.is_empty() {
