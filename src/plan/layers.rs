@@ -1,6 +1,7 @@
 //! From `-c` and the environment to one document.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use super::read;
 use super::tree::{Map, Node, Value};
 
 /// What a configuration is made of.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Layers {
     /// Files and folders in the order of their `-c`; each is laid over the ones before it. None:
     /// `./hookferry.yaml` if it exists, else `/etc/hookferry/`.
@@ -22,6 +23,14 @@ pub struct Layers {
     pub environment: BTreeMap<String, String>,
     /// What happens to references without a value.
     pub when_unset: WhenUnset,
+}
+
+/// The environment may hold secrets and is not shown.
+impl fmt::Debug for Layers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut layers = f.debug_struct("Layers");
+        layers.field("paths", &self.paths).field("when_unset", &self.when_unset).finish_non_exhaustive()
+    }
 }
 
 impl Layers {

@@ -25,6 +25,8 @@ mod settings;
 mod sources;
 mod target_layers;
 mod targets;
+#[cfg(test)]
+mod tests;
 mod top;
 mod tree;
 mod types;

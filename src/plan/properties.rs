@@ -35,7 +35,7 @@ const OURS: [(&str, &str); 21] = [
 /// Reads `properties`: each is tried alone, because librdkafka names one bad one at a time.
 pub(super) fn properties(item: &Item<'_>) -> Vec<(String, SecretString)> {
     let mut properties = Vec::new();
-    for named in item.entries() {
+    for named in item.entries_of_files() {
         let fault = |message: String| item.findings().fault(named.at, named.item.path.clone(), message);
         let ours = OURS.iter().find(|(name, _)| *name == named.name).map(|(_, remedy)| *remedy);
         let ours = ours.or(named.name.starts_with("test.mock.").then_some("remove it"));

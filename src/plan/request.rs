@@ -58,17 +58,10 @@ fn secrets(keys: &mut Keys<'_>) -> Vec<SecretString> {
 
 fn headers(keys: &mut Keys<'_>, required: &[String]) -> Vec<(String, SecretString)> {
     let item = keys.get("headers");
-    let named = item.as_ref().map(Item::entries).unwrap_or_default();
+    let named = item.as_ref().map(Item::entries_of_files).unwrap_or_default();
     for name in required {
         if !named.iter().any(|header| header.name.eq_ignore_ascii_case(name)) {
             keys.missing("headers", &format!("the receivers of this dialect demand the header {name}"));
-        }
-    }
-    for (index, header) in named.iter().enumerate() {
-        let same = named.iter().take(index).find(|other| other.name.eq_ignore_ascii_case(header.name));
-        if let Some(first) = same {
-            let message = format!("the header is set twice; it is set first at {}", first.at);
-            header.item.findings().fault(header.at, header.item.path.clone(), message);
         }
     }
     named.iter().map(|header| (header.name.to_owned(), header.item.secret())).collect()
@@ -111,7 +104,7 @@ fn general(keys: &mut Keys<'_>, secrets: Vec<SecretString>) -> SignatureSpec {
     ];
     let message = keys.require("message", "write for example `message: '{{timestamp}}.{{body}}'`");
     let headers = keys.require("headers", "write for example `headers: { X-Signature: '{{signature}}' }`");
-    let headers = headers.map(|item| item.entries()).unwrap_or_default();
+    let headers = headers.map(|item| item.entries_of_files()).unwrap_or_default();
     let key_forms = [("text", KeyForm::Text), ("base64", KeyForm::Base64)];
     let encodings = [("hex", Encoding::Hex), ("base64", Encoding::Base64)];
     let text = |item: Option<Item<'_>>| item.map(|item| item.text()).unwrap_or_default();

@@ -37,7 +37,8 @@ pub(super) fn routes(item: &Item<'_>, around: &Surroundings<'_>, fields: &mut Fi
         let id = RouteId(index as u32);
         let route = route(item, id, around, fields);
         if let Some((_, first)) = named.iter().find(|(name, _)| *name == route.name) {
-            item.fault(format!("a second route with the name `{}`; the first is at {first}", route.name));
+            let name = Item::new(item.node.nearest(["name"]), "", item.findings()).quoted();
+            item.fault(format!("a second route with the name {name}; the first is at {first}"));
         }
         named.push((route.name.clone(), item.node.origin.clone()));
         routes.push(route);
@@ -65,7 +66,7 @@ fn route(item: &Item<'_>, id: RouteId, around: &Surroundings<'_>, fields: &mut F
         from: from.iter().filter_map(|item| source(item, around)).collect(),
         types: type_set(&types),
         conditions: keys.get("where").map(|item| conditions(&item, fields)).unwrap_or_default(),
-        to: to.map(|item| targets(&item, &name, around)).unwrap_or_default(),
+        to: to.map(|item| targets(&item, around)).unwrap_or_default(),
         name: name.into(),
     };
     keys.done();
@@ -83,7 +84,7 @@ fn source(item: &Item<'_>, around: &Surroundings<'_>) -> Option<SourceId> {
 }
 
 /// The targets that are switched on, each once.
-fn targets(item: &Item<'_>, route: &str, around: &Surroundings<'_>) -> Vec<TargetId> {
+fn targets(item: &Item<'_>, around: &Surroundings<'_>) -> Vec<TargetId> {
     let mut to = Vec::new();
     let elements = item.elements();
     if elements.is_empty() {
@@ -96,8 +97,8 @@ fn targets(item: &Item<'_>, route: &str, around: &Surroundings<'_>) -> Vec<Targe
             Some((id, Switch::On)) if !to.contains(&id) => to.push(id),
             Some((_, Switch::On)) => {}
             Some((_, Switch::Off)) => element.findings().notice(format!(
-                "{}: routes.{route}: the target {name} is switched off (`enabled: false`) and receives nothing",
-                element.node.origin
+                "{}: {}: the target {name} is switched off (`enabled: false`) and receives nothing",
+                element.node.origin, element.path
             )),
             None => {
                 let hint = did_you_mean(&name, around.targets.iter().map(|(target, _)| target.as_str()));

@@ -34,10 +34,13 @@ pub(super) fn settings(node: &Node) -> Vec<Setting> {
     settings
 }
 
-/// The first 16 hex digits of SHA-256 over paths and masked values.
+/// The first 16 hex digits of SHA-256 over paths and masked values. Only among routes does their
+/// order matter.
 pub(super) fn hash(settings: &[Setting]) -> String {
+    let mut ordered: Vec<&Setting> = settings.iter().collect();
+    ordered.sort_by_key(|setting| Some(&setting.path).filter(|path| !path.starts_with("routes.")));
     let mut sha = Sha256::new();
-    for setting in settings {
+    for setting in ordered {
         for part in [&setting.path, &setting.value] {
             sha.update((part.len() as u64).to_be_bytes());
             sha.update(part.as_bytes());
@@ -65,6 +68,7 @@ fn collect(node: &Node, path: &str, settings: &mut Vec<Setting>) {
         Value::List(elements) => {
             for (index, element) in elements.iter().enumerate() {
                 let name = element.as_map().and_then(|map| map.get("name")).and_then(Node::as_scalar);
+                let name = name.filter(|name| name.taint != Taint::File);
                 let name = name.map_or_else(|| format!("route-{}", index + 1), |name| name.text.clone());
                 collect(element, &join(path, name), settings);
             }

@@ -41,7 +41,8 @@ pub struct Plan {
 /// `admin`.
 #[derive(Debug, Clone)]
 pub struct Admin {
-    /// Where `/metrics`, `/healthz` and `/readyz` are served. Loopback only until `admin.token` exists.
+    /// Where `/metrics`, `/healthz` and `/readyz` are served; these need no token, so any address
+    /// will do.
     pub listen: SocketAddr,
 }
 

@@ -78,6 +78,20 @@ impl<'a> Item<'a> {
         }
     }
 
+    /// As [`Item::entries`], for names that a variable's name can't spell.
+    pub(super) fn entries_of_files(&self) -> Vec<Named<'a>> {
+        let mut entries = self.entries();
+        entries.retain(|named| {
+            let of_environment = matches!(named.at, Origin::Environment(_));
+            if of_environment {
+                let message = "can't be set by the environment; write it in a file";
+                self.findings.fault(named.at, named.item.path.clone(), message);
+            }
+            !of_environment
+        });
+        entries
+    }
+
     fn map(&self) -> &'a Map {
         match &self.node.value {
             Value::Map(map) => map,

@@ -1,0 +1,227 @@
+//! `check`: the faults of a configuration, or what it comes to.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use super::{Exit, Format};
+use crate::plan::{self, Examined, Faults, Layers, Setting};
+
+/// Judges a configuration and writes the answer to `out`: all faults, or the plan with where each
+/// of its values comes from.
+pub(super) fn check(layers: &Layers, format: Format, out: &mut impl Write) -> Exit {
+    let examined = plan::examine(layers);
+    let written = match format {
+        Format::Text => text(&examined, out),
+        Format::Json => json(&examined, out),
+    };
+    match (examined, written) {
+        (_, Err(cause)) if cause.kind() != io::ErrorKind::BrokenPipe => Exit::Failed,
+        (Ok(_), _) => Exit::Done,
+        (Err(_), _) => Exit::BadInput,
+    }
+}
+
+/// What `check` says of a source, a target or a route.
+#[derive(Debug, Serialize)]
+struct Line {
+    name: String,
+    says: String,
+}
+
+/// The answer as one JSON document.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Answer<'a> {
+    Valid {
+        valid: bool,
+        hash: &'a str,
+        sources: Vec<Line>,
+        targets: Vec<Line>,
+        routes: Vec<Line>,
+        settings: &'a [Setting],
+        notices: &'a [String],
+    },
+    Invalid {
+        valid: bool,
+        faults: &'a Faults,
+    },
+}
+
+fn json(examined: &Result<Examined, Faults>, out: &mut impl Write) -> io::Result<()> {
+    let answer = match examined {
+        Ok(examined) => Answer::Valid {
+            valid: true,
+            hash: &examined.plan.hash,
+            sources: sources(examined),
+            targets: targets(examined),
+            routes: routes(examined),
+            settings: &examined.settings,
+            notices: &examined.plan.notices,
+        },
+        Err(faults) => Answer::Invalid { valid: false, faults },
+    };
+    serde_json::to_writer_pretty(&mut *out, &answer)?;
+    writeln!(out)
+}
+
+fn text(examined: &Result<Examined, Faults>, out: &mut impl Write) -> io::Result<()> {
+    let examined = match examined {
+        Ok(examined) => examined,
+        Err(faults) => {
+            let count = faults.iter().count();
+            return writeln!(out, "{faults}\n{count} fault{}", if count == 1 { "" } else { "s" });
+        }
+    };
+    for (title, lines) in
+        [("Sources", sources(examined)), ("Targets", targets(examined)), ("Routes", routes(examined))]
+    {
+        writeln!(out, "{title}")?;
+        let width = lines.iter().map(|line| line.name.len()).max().unwrap_or_default();
+        for line in lines {
+            writeln!(out, "  {:width$}  {}", line.name, line.says)?;
+        }
+    }
+    writeln!(out, "Values, and where each comes from")?;
+    let widest = |length: fn(&Setting) -> usize| examined.settings.iter().map(length).max().unwrap_or_default();
+    let path_width = widest(|setting| setting.path.len());
+    let value_width = widest(|setting| setting.value.chars().count()).min(40);
+    for Setting { path, value, from } in &examined.settings {
+        writeln!(out, "  {path:path_width$}  {value:value_width$}  {from}")?;
+    }
+    if !examined.plan.notices.is_empty() {
+        writeln!(out, "Notices")?;
+        for notice in &examined.plan.notices {
+            writeln!(out, "  {notice}")?;
+        }
+    }
+    writeln!(out, "The configuration is valid (plan {}).", examined.plan.hash)
+}
+
+fn sources(examined: &Examined) -> Vec<Line> {
+    let line = |source: &plan::Source| {
+        let value = |key| shown(&examined.settings, &format!("sources.{}.kafka.{key}", source.name));
+        let (brokers, topics, group) = (value("brokers"), value("topics"), value("group"));
+        Line {
+            name: source.name.clone(),
+            says: format!("Kafka at {brokers}, topics {topics}, group {group}, start {}", value("start")),
+        }
+    };
+    examined.plan.sources.iter().map(line).collect()
+}
+
+fn targets(examined: &Examined) -> Vec<Line> {
+    let line = |target: &plan::Target| {
+        let url = shown(&examined.settings, &format!("targets.{}.url", target.name));
+        let off = if target.enabled { "" } else { " (switched off)" };
+        Line { name: target.name.to_string(), says: format!("{url}{off}") }
+    };
+    examined.plan.targets.iter().map(line).collect()
+}
+
+fn routes(examined: &Examined) -> Vec<Line> {
+    let plan = &examined.plan;
+    let sources = |route: &plan::Route| {
+        let names = route.from.iter().filter_map(|id| plan.sources.get(usize::from(id.0)));
+        let names: Vec<&str> = names.map(|source| source.name.as_str()).collect();
+        if names.is_empty() { "every source".to_owned() } else { names.join(" ") }
+    };
+    let targets = |route: &plan::Route| {
+        let names = route.to.iter().filter_map(|id| plan.targets.get(id.0 as usize));
+        let names: Vec<&str> = names.map(|target| &*target.name).collect();
+        if names.is_empty() { "nothing".to_owned() } else { names.join(" ") }
+    };
+    let types = |route: &plan::Route| {
+        let taken = route.types.include.iter().map(|pattern| pattern.to_string());
+        let left = route.types.exclude.iter().map(|pattern| format!("!{pattern}"));
+        let types: Vec<String> = taken.chain(left).collect();
+        if types.is_empty() { "all types".to_owned() } else { format!("types {}", types.join(" ")) }
+    };
+    let conditions = |route: &plan::Route| match route.conditions.len() {
+        0 => String::new(),
+        1 => ", 1 condition".to_owned(),
+        more => format!(", {more} conditions"),
+    };
+    let line = |route: &plan::Route| Line {
+        name: route.name.to_string(),
+        says: format!("{} → {}: {}{}", sources(route), targets(route), types(route), conditions(route)),
+    };
+    plan.routes.iter().map(line).collect()
+}
+
+/// The masked text of a value.
+fn shown<'a>(settings: &'a [Setting], path: &str) -> &'a str {
+    settings.iter().find(|setting| setting.path == path).map_or("", |setting| &setting.value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answered(text: &str, format: Format) -> (String, bool) {
+        let examined = plan::examine_text("h.yaml", text, &Layers::default());
+        let mut out = Vec::new();
+        let written = match format {
+            Format::Text => super::text(&examined, &mut out),
+            Format::Json => json(&examined, &mut out),
+        };
+        assert!(written.is_ok());
+        (String::from_utf8(out).expect("text"), examined.is_ok())
+    }
+
+    const VALID: &str = "\
+sources: { orders: { kafka: { brokers: 'b:9092', topics: [events] } } }
+targets: { crm: { url: 'https://x.example/hooks', dialect: llm-optimizer, secrets: [hunter2] } }
+routes: [{ name: all, types: ['a.*', '!a.b'], where: { x: 1 }, to: [crm] }]
+";
+
+    #[test]
+    fn a_valid_configuration_is_shown_with_the_origin_of_each_value() {
+        let (text, valid) = answered(VALID, Format::Text);
+
+        assert!(valid);
+        let squeezed: Vec<String> =
+            text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+        for line in [
+            "orders Kafka at b:9092, topics [events], group hookferry-orders, start latest",
+            "crm https://x.example/hooks",
+            "all every source → crm: types a.* !a.b, 1 condition",
+            "targets.crm.timeout 30s dialect llm-optimizer",
+            "targets.crm.allow_http false program default",
+            "targets.crm.url https://x.example/hooks h.yaml:2:24",
+            "targets.crm.secrets [***] h.yaml:2:84",
+            "h.yaml:2:60: targets.crm: `rate` of the dialect llm-optimizer is not enforced yet",
+        ] {
+            assert!(squeezed.iter().any(|shown| shown == line), "{line} is not in:\n{text}");
+        }
+        assert!(!text.contains("hunter2"));
+    }
+
+    #[test]
+    fn the_json_form_says_the_same() {
+        let (text, _) = answered(VALID, Format::Json);
+        let answer: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+
+        assert_eq!(answer["valid"], true);
+        assert_eq!(answer["targets"][0]["name"], "crm");
+        let settings = answer["settings"].as_array().expect("settings");
+        let url = settings.iter().find(|setting| setting["path"] == "targets.crm.url").expect("the URL");
+        assert_eq!(url["from"], serde_json::json!({ "layer": "file", "file": "h.yaml", "line": 2, "column": 24 }));
+        assert!(!text.contains("hunter2"));
+    }
+
+    #[test]
+    fn faults_are_counted_and_placed() {
+        let faulty = VALID.replace("crm]", "crn]");
+
+        let (text, valid) = answered(&faulty, Format::Text);
+        assert!(!valid);
+        assert_eq!(
+            text,
+            "h.yaml:3:69: routes.0.to.0: there is no target `crn`; did you mean `crm`?\n1 fault\n"
+        );
+        let (text, _) = answered(&faulty, Format::Json);
+        let answer: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        assert_eq!((&answer["valid"], &answer["faults"][0]["at"]["line"]), (&false.into(), &3.into()));
+    }
+}
