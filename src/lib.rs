@@ -12,6 +12,8 @@ pub mod observe;
 pub mod pipeline;
 pub mod plan;
 pub mod sender;
+#[cfg(test)]
+mod simulation;
 pub mod source;
 pub mod store;
 pub mod wire;

@@ -83,7 +83,8 @@ fn text(examined: &Result<Examined, Faults>, out: &mut impl Write) -> io::Result
         }
     }
     writeln!(out, "Values, and where each comes from")?;
-    let widest = |length: fn(&Setting) -> usize| examined.settings.iter().map(length).max().unwrap_or_default();
+    let widest =
+        |length: fn(&Setting) -> usize| examined.settings.iter().map(length).max().unwrap_or_default();
     let path_width = widest(|setting| setting.path.len());
     let value_width = widest(|setting| setting.value.chars().count()).min(40);
     for Setting { path, value, from } in &examined.settings {
@@ -206,7 +207,10 @@ routes: [{ name: all, types: ['a.*', '!a.b'], where: { x: 1 }, to: [crm] }]
         assert_eq!(answer["targets"][0]["name"], "crm");
         let settings = answer["settings"].as_array().expect("settings");
         let url = settings.iter().find(|setting| setting["path"] == "targets.crm.url").expect("the URL");
-        assert_eq!(url["from"], serde_json::json!({ "layer": "file", "file": "h.yaml", "line": 2, "column": 24 }));
+        assert_eq!(
+            url["from"],
+            serde_json::json!({ "layer": "file", "file": "h.yaml", "line": 2, "column": 24 })
+        );
         assert!(!text.contains("hunter2"));
     }
 

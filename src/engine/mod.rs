@@ -348,8 +348,16 @@ impl Engine {
         let event = self.ledger.event(slot).clone();
         let omit_value = matches!(event.kind, Kind::Oversized(_));
         let detail = detail.map(String::into_boxed_str);
-        let letter =
-            DeadLetter { event, target: None, routes, reason, attempts: 0, failure: None, detail, omit_value };
+        let letter = DeadLetter {
+            event,
+            target: None,
+            routes,
+            reason,
+            attempts: 0,
+            failure: None,
+            detail,
+            omit_value,
+        };
         self.send_letter(Obligation::Event(slot), letter);
     }
 
@@ -532,7 +540,9 @@ fn status(reply: &Reply) -> Option<u16> {
 fn failure(earlier: Option<Failure>, reply: &Reply, now: Moment) -> Failure {
     let (last_status, last_error) = match reply {
         Reply::Status { status, .. } => (Some(*status), None),
-        Reply::Fault { fault, detail } => (None, Some(format!("{}: {detail}", fault.as_str()).into_boxed_str())),
+        Reply::Fault { fault, detail } => {
+            (None, Some(format!("{}: {detail}", fault.as_str()).into_boxed_str()))
+        }
         Reply::Unrenderable(detail) => (None, Some(detail.clone())),
         Reply::Withheld => (None, None),
     };

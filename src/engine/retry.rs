@@ -1,7 +1,8 @@
 use std::time::Duration;
 
 use crate::domain::{
-    Backoff, DeadLetterReason, Fault, HonourRetryAfter, Jitter, Moment, Reply, RetryAfter, RetryPolicy, StatusSet,
+    Backoff, DeadLetterReason, Fault, HonourRetryAfter, Jitter, Moment, Reply, RetryAfter, RetryPolicy,
+    StatusSet,
 };
 
 /// What follows from a [`Reply`].
@@ -87,7 +88,8 @@ fn seconds_capped(seconds: f64, cap: Duration) -> Duration {
 
 /// What a `Retry-After` asks for, cut at the policy's maximum.
 fn asked_for(rule: HonourRetryAfter, reply: &Reply, now: Moment) -> Duration {
-    let (HonourRetryAfter::Honour { max }, Reply::Status { retry_after: Some(retry_after), .. }) = (rule, reply)
+    let (HonourRetryAfter::Honour { max }, Reply::Status { retry_after: Some(retry_after), .. }) =
+        (rule, reply)
     else {
         return Duration::ZERO;
     };

@@ -37,7 +37,12 @@ const FIRST_WAIT: Duration = Duration::from_millis(500);
 const LONGEST_WAIT: Duration = Duration::from_secs(15);
 
 impl Writes {
-    pub(super) fn open(&mut self, generation: Generation, obligation: Obligation, letter: DeadLetter) -> WriteId {
+    pub(super) fn open(
+        &mut self,
+        generation: Generation,
+        obligation: Obligation,
+        letter: DeadLetter,
+    ) -> WriteId {
         self.next += 1;
         let write = Write { generation, obligation, letter, refusals: 0, waiting: false, ending: false };
         self.open.insert(WriteId(self.next), write);

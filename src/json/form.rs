@@ -16,7 +16,7 @@ pub enum JsonForm {
     Sorted,
 }
 
-/// The value is nested deeper than [`MAX_DEPTH`] levels, so its members can't be put in order.
+/// The value is nested deeper than 128 levels, so its members can't be put in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the JSON is nested deeper than {MAX_DEPTH} levels")]
 pub struct TooDeep;

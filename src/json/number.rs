@@ -66,10 +66,15 @@ fn ecmascript(value: f64) -> String {
     text
 }
 
-/// The shortest decimal digits that read back as `value` (the standard library's), and the
-/// exponent of the first one.
+/// The shortest decimal digits that read back as a positive `value`, and the exponent of the first
+/// one. They are serde_json's: of two that are equally near it takes the even one, as JavaScript
+/// engines do, and the standard library does not.
 fn shortest(value: f64) -> (String, i32) {
-    let text = format!("{value:e}");
-    let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-    (digits.replace('.', ""), exponent.parse().unwrap_or_default())
+    let text = serde_json::to_string(&value).unwrap_or_default();
+    let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let padded = [whole, fraction].concat();
+    let digits = padded.trim_start_matches('0');
+    let first = whole.len() as i32 - 1 - (padded.len() - digits.len()) as i32;
+    (digits.trim_end_matches('0').to_owned(), first + exponent.parse::<i32>().unwrap_or_default())
 }

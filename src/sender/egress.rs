@@ -363,7 +363,7 @@ mod tests {
     #[test]
     fn odd_spellings_of_an_address_are_that_address() {
         for text in ["0x7f.1", "2130706433", "0177.0.0.1", "127.1"] {
-            assert_eq!(host(text), Host::Ipv4(Ipv4Addr::LOCALHOST), "{text}");
+            assert_eq!(host(text), Host::<String>::Ipv4(Ipv4Addr::LOCALHOST), "{text}");
         }
     }
 }

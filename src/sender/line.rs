@@ -50,12 +50,15 @@ pub(super) enum Progress {
     Body,
 }
 
+/// What reads and writes; `None` once it has ended. It must be dropped then: a request that was
+/// handed over and not taken yet learns of the end only by that.
+type Driver = Option<Connection<TokioIo<Stream>, Full<Bytes>>>;
+
 /// An open connection. It does nothing unless it is polled: while a request is out by
 /// [`Line::exchange`], otherwise by [`Line::poll_closed`].
 pub(super) struct Line {
     requests: SendRequest<Full<Bytes>>,
-    driver: Connection<TokioIo<Stream>, Full<Bytes>>,
-    ended: bool,
+    driver: Driver,
     received: Rc<Cell<u64>>,
 }
 
@@ -65,14 +68,14 @@ impl Line {
         let stream = Stream { transport, received: received.clone() };
         let (requests, driver) =
             http1::Builder::new().max_buf_size(HEAD_LIMIT).handshake(TokioIo::new(stream)).await?;
-        Ok(Line { requests, driver, ended: false, received })
+        Ok(Line { requests, driver: Some(driver), received })
     }
 
     /// Ready once nothing more can be sent on this connection: the receiver closed it, said
     /// something unasked, or is still busy with the last request although it has answered.
     pub(super) fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.drive(cx);
-        if self.ended || !self.requests.is_ready() { Poll::Ready(()) } else { Poll::Pending }
+        if self.driver.is_none() || !self.requests.is_ready() { Poll::Ready(()) } else { Poll::Pending }
     }
 
     /// Sends a request and reads its answer. `progress` tells whoever gives up how far it came.
@@ -97,9 +100,9 @@ impl Line {
         progress: &Cell<Progress>,
     ) -> hyper::Result<Answer> {
         let mut head = pin!(self.requests.send_request(request));
-        let (driver, ended) = (&mut self.driver, &mut self.ended);
+        let driver = &mut self.driver;
         let response = std::future::poll_fn(|cx| {
-            poll_driver(driver, ended, cx);
+            poll_driver(driver, cx);
             head.as_mut().poll(&mut Context::from_waker(Waker::noop()))
         })
         .await?;
@@ -146,18 +149,16 @@ impl Line {
     }
 
     fn drive(&mut self, cx: &mut Context<'_>) {
-        poll_driver(&mut self.driver, &mut self.ended, cx);
+        poll_driver(&mut self.driver, cx);
     }
 }
 
 /// An error of the driver is dropped here: whoever waits for an answer gets it too.
-fn poll_driver(
-    driver: &mut Connection<TokioIo<Stream>, Full<Bytes>>,
-    ended: &mut bool,
-    cx: &mut Context<'_>,
-) {
-    if !*ended && Pin::new(driver).poll(cx).is_ready() {
-        *ended = true;
+fn poll_driver(driver: &mut Driver, cx: &mut Context<'_>) {
+    if let Some(running) = driver
+        && Pin::new(running).poll(cx).is_ready()
+    {
+        *driver = None;
     }
 }
 
@@ -167,16 +168,14 @@ fn retry_after(response: &Response<Incoming>) -> Option<RetryAfter> {
 
 fn text_of(error: &hyper::Error) -> String {
     let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<io::Error>());
-    if let Some(cause) = cause {
-        format!("the connection broke: {}", cause.kind())
+    if let Some(kind) = cause.map(io::Error::kind).filter(|kind| *kind != io::ErrorKind::UnexpectedEof) {
+        format!("the connection broke: {kind}")
     } else if error.is_parse_too_large() {
         format!("the head of the answer is larger than {} KiB or has too many headers", HEAD_LIMIT / 1024)
     } else if error.is_parse() {
         "the answer is not HTTP/1.1".into()
-    } else if error.is_incomplete_message() || error.is_canceled() || error.is_closed() {
-        "the receiver closed the connection before its answer was complete".into()
     } else {
-        "the connection broke".into()
+        "the receiver closed the connection before its answer was complete".into()
     }
 }
 

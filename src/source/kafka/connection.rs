@@ -65,7 +65,8 @@ impl<'a> Connection<'a> {
             ("request.timeout.ms", "8000"),
             ("message.max.bytes", &message_bytes.to_string()),
         ]);
-        config.set("enable.idempotence", "true").set("acks", "all");
+        // A broker refuses a whole batch for its size; so only small records share one.
+        config.set("enable.idempotence", "true").set("acks", "all").set("batch.size", "16384");
         config
     }
 

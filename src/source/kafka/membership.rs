@@ -4,14 +4,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use rdkafka::Offset;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 
 use super::context::{GroupEvent, MemberContext, assign, unassign};
+use super::native::{self, cached_low};
 use super::outbox::Outbox;
 use super::partition::{Partition, PartitionName, list};
 use super::probe::Standing;
-use super::record::cached_low;
+
 use crate::domain::{Generation, Lease, Moment, Receipt};
 use crate::engine::Input;
 use crate::source::Report;
@@ -300,7 +301,9 @@ impl Membership {
         if self.consumer.assignment_lost() {
             return self.give_up(&generations, outbox, Ending::Lost);
         }
-        outbox.inputs(generations.iter().map(|generation| Input::Revoked(outbox.source(), *generation)).collect());
+        outbox.inputs(
+            generations.iter().map(|generation| Input::Revoked(outbox.source(), *generation)).collect(),
+        );
         self.rebalance = Some(Rebalance::Leaving { generations, until: Instant::now() + GRACE });
         self.go_on(outbox);
     }
@@ -485,7 +488,7 @@ impl Membership {
         if offsets.is_empty() {
             return;
         }
-        match self.consumer.commit(&list(offsets), CommitMode::Async) {
+        match native::commit(&self.consumer, &list(offsets)) {
             Ok(()) => self.commits_in_flight += 1,
             Err(error) => tracing::warn!("a commit could not be sent; it is made again: {error}"),
         }

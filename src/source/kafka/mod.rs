@@ -7,6 +7,7 @@ mod context;
 mod first_start;
 mod frontier;
 mod membership;
+mod native;
 mod outbox;
 mod partition;
 mod probe;
@@ -18,3 +19,6 @@ pub use connection::{Connection, refusal};
 pub use consumer::{Consumer, Handle, StartFault};
 pub use frontier::Frontier;
 pub(crate) use reachability::pass_on;
+
+#[cfg(test)]
+mod tests;

@@ -1,10 +1,9 @@
-use std::ffi::{CStr, CString, c_char, c_void};
+use std::ffi::{CStr, c_char, c_void};
 use std::ptr;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use rdkafka::bindings;
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Message as _, Timestamp};
@@ -59,25 +58,4 @@ fn headers(record: &BorrowedMessage<'_>) -> Box<[(Box<str>, Bytes)]> {
         }
     }
     headers.into()
-}
-
-/// The lowest offset that the partition still has, as the last fetch said; without a request.
-pub(super) fn cached_low<C: ConsumerContext>(
-    consumer: &BaseConsumer<C>,
-    topic: &str,
-    partition: i32,
-) -> Option<i64> {
-    let topic = CString::new(topic).ok()?;
-    let (mut low, mut high) = (-1, -1);
-    // SAFETY: the client outlives the call, and all pointers are valid for it.
-    let found = unsafe {
-        bindings::rd_kafka_get_watermark_offsets(
-            consumer.client().native_ptr(),
-            topic.as_ptr(),
-            partition,
-            &mut low,
-            &mut high,
-        )
-    };
-    (found == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR && low >= 0).then_some(low)
 }

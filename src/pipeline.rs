@@ -1,0 +1,315 @@
+//! Floor 5: the loop. It takes in what sources, senders and stores have to say, asks the engine,
+//! and carries out what the engine commands, in batches: one wake-up of each neighbour a turn.
+//!
+//! The order of draining stands here too (DESIGN.md §4.8): not ready → sources hand over nothing
+//! more and waiting deliveries go → attempts and writes in flight end → sources commit and close.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use crate::domain::{Attempt, Attempted, Moment, Receipt, SourceId, TargetId};
+use crate::engine::{Command, Engine, Input, Note};
+use crate::observe::{self, Health, LaneDepth, Metrics};
+use crate::plan::Plan;
+use crate::sender::Senders;
+use crate::source::{FromSource, Report, SharedGrant, ToSource, kafka};
+use crate::store::{self, FromStore};
+
+/// What reaches the loop.
+#[derive(Debug)]
+pub enum Message {
+    /// From a source.
+    Source(FromSource),
+    /// From a sender thread: what has ended.
+    Attempted(Vec<Attempted>),
+    /// From the store of this source.
+    Store(SourceId, Vec<FromStore>),
+    /// Drain and end.
+    Stop,
+}
+
+/// Sees every note of the engine, in order. It must not block.
+pub type Observer = Box<dyn FnMut(&Note) + Send>;
+
+/// What the loop connects. Sources and stores stand in the plan's order.
+pub struct Parts {
+    /// The plan.
+    pub plan: Arc<Plan>,
+    /// The delivery logic.
+    pub engine: Engine,
+    /// Where everything arrives.
+    pub inbox: Receiver<Message>,
+    /// One for each source.
+    pub sources: Vec<SourceLink>,
+    /// One for each source.
+    pub stores: Vec<store::kafka::DeadLetters>,
+    /// Makes attempts.
+    pub senders: Senders,
+    /// Counts.
+    pub metrics: Arc<Metrics>,
+    /// For the probes.
+    pub health: Arc<Health>,
+    /// For whoever wants to watch.
+    pub observer: Observer,
+}
+
+/// A source as the loop sees it.
+pub struct SourceLink {
+    /// Takes what the loop has to say.
+    pub handle: kafka::Handle,
+    /// How much it may hand over.
+    pub grant: Arc<SharedGrant>,
+}
+
+/// How the loop ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Drained {
+    /// Everything in flight ended, and every source made its last commit.
+    InTime,
+    /// The deadline passed first. Nothing is lost: what is not committed comes again.
+    Late,
+}
+
+/// The loop.
+pub struct Pipeline {
+    parts: Parts,
+    phase: Phase,
+    attempts: Vec<Attempt>,
+    settled: Vec<Vec<Receipt>>,
+    observed: Instant,
+}
+
+enum Phase {
+    Running,
+    /// Waits for what is in flight.
+    Draining {
+        until: Instant,
+        end: Instant,
+    },
+    /// Waits for the sources' last commits.
+    Closing {
+        end: Instant,
+        open: usize,
+        drained: Drained,
+    },
+}
+
+/// Messages taken in before the neighbours are told of the results.
+const TURN: usize = 64;
+/// How often gauges are brought up to date.
+const OBSERVE_EVERY: Duration = Duration::from_secs(1);
+/// Of the shutdown deadline, what is kept for the last commit and for closing.
+const CLOSING_SHARE: u32 = 5;
+
+impl Pipeline {
+    /// A loop that has not started.
+    pub fn new(parts: Parts) -> Pipeline {
+        let settled = parts.sources.iter().map(|_| Vec::new()).collect();
+        Pipeline { parts, phase: Phase::Running, attempts: Vec::new(), settled, observed: Instant::now() }
+    }
+
+    /// Turns until it was told to stop and has drained.
+    pub fn run(mut self) -> Drained {
+        self.publish_grants();
+        loop {
+            self.wait();
+            let now = Moment::now();
+            self.parts.health.beat(now);
+            self.parts.engine.advance(now);
+            self.carry_out(now);
+            self.tell_neighbours();
+            self.observe();
+            if let Some(drained) = self.next_phase() {
+                self.parts.senders.stop(Instant::now());
+                return drained;
+            }
+        }
+    }
+
+    /// Takes in what is there; waits for the first message until something else is due.
+    fn wait(&mut self) {
+        let now = Moment::now();
+        let due = self.parts.engine.next_deadline_us().map_or(OBSERVE_EVERY, |due| {
+            Duration::from_micros(due.saturating_sub(now.mono_us)).min(OBSERVE_EVERY)
+        });
+        match self.parts.inbox.recv_timeout(due) {
+            Ok(message) => self.take_in(message),
+            Err(RecvTimeoutError::Timeout) => return,
+            // Every sender of messages is gone, so nothing can happen any more.
+            Err(RecvTimeoutError::Disconnected) => return self.stop(),
+        }
+        for _ in 1..TURN {
+            let Ok(message) = self.parts.inbox.try_recv() else { return };
+            self.take_in(message);
+        }
+    }
+
+    fn take_in(&mut self, message: Message) {
+        match message {
+            Message::Source(FromSource::Inputs(inputs)) => {
+                for input in inputs {
+                    self.handle(input);
+                }
+            }
+            Message::Source(FromSource::Report(source, report)) => self.reported(source, &report),
+            Message::Source(FromSource::Stopped(source, result)) => self.source_stopped(source, result),
+            Message::Attempted(batch) => {
+                for attempted in batch {
+                    self.parts.metrics.attempted(&attempted);
+                    self.handle(Input::Attempted(attempted));
+                }
+            }
+            Message::Store(source, batch) => {
+                for fact in batch {
+                    self.store_said(source, fact);
+                }
+            }
+            Message::Stop => self.stop(),
+        }
+    }
+
+    fn handle(&mut self, input: Input) {
+        let now = Moment::now();
+        self.parts.engine.handle(input, now);
+        self.carry_out(now);
+    }
+
+    fn reported(&mut self, source: SourceId, report: &Report) {
+        self.parts.metrics.report(source, report, Moment::now());
+        if let Report::Ready(state) = report {
+            self.parts.health.source_ready(source, state.clone());
+        }
+    }
+
+    fn store_said(&mut self, source: SourceId, fact: FromStore) {
+        match fact {
+            FromStore::Stored(write, result) => self.handle(Input::Stored { write, result }),
+            FromStore::Up(state) => {
+                self.parts.metrics.store_up(source, state.is_ok());
+                self.parts.health.store_ready(source, state);
+            }
+        }
+    }
+
+    fn carry_out(&mut self, now: Moment) {
+        while let Some(command) = self.parts.engine.next_command(now) {
+            match command {
+                Command::Attempt(attempt) => self.attempts.push(attempt),
+                Command::DeadLetter { write, letter } => {
+                    let source = usize::from(letter.event.source.0);
+                    self.parts.stores[source].write(write, *letter);
+                }
+                Command::Settle(receipt) => self.settled[usize::from(receipt.source.0)].push(receipt),
+                Command::Released(source, generation) => {
+                    let source = usize::from(source.0);
+                    // What is settled must be known before the partition goes, to be committed.
+                    self.tell_settled(source);
+                    self.parts.sources[source].handle.send(ToSource::Released(generation));
+                }
+                Command::Note(note) => {
+                    self.parts.metrics.note(&note, now);
+                    observe::log_note(&self.parts.plan, &note);
+                    (self.parts.observer)(&note);
+                }
+            }
+        }
+    }
+
+    fn tell_neighbours(&mut self) {
+        if !self.attempts.is_empty() {
+            self.parts.senders.submit(std::mem::take(&mut self.attempts));
+        }
+        for source in 0..self.settled.len() {
+            self.tell_settled(source);
+        }
+        self.publish_grants();
+    }
+
+    fn tell_settled(&mut self, source: usize) {
+        if !self.settled[source].is_empty() {
+            let settled = std::mem::take(&mut self.settled[source]);
+            self.parts.sources[source].handle.send(ToSource::Settled(settled));
+        }
+    }
+
+    fn publish_grants(&self) {
+        for (index, link) in self.parts.sources.iter().enumerate() {
+            link.grant.publish(self.parts.engine.credit(SourceId(index as u16)));
+        }
+    }
+
+    fn observe(&mut self) {
+        if self.observed.elapsed() < OBSERVE_EVERY {
+            return;
+        }
+        self.observed = Instant::now();
+        for (index, lane) in self.parts.engine.lanes().enumerate() {
+            let depth = LaneDepth {
+                ready: lane.ready as u64,
+                retrying: lane.retrying as u64,
+                in_flight: lane.in_flight as u64,
+                bytes: lane.bytes,
+            };
+            self.parts.metrics.lane(TargetId(index as u32), depth);
+        }
+    }
+
+    fn stop(&mut self) {
+        if !matches!(self.phase, Phase::Running) {
+            return;
+        }
+        let deadline = self.parts.plan.shutdown.deadline;
+        let now = Instant::now();
+        tracing::info!(deadline_s = deadline.as_secs(), "stopping: what is in flight may finish");
+        self.phase =
+            Phase::Draining { until: now + deadline - deadline / CLOSING_SHARE, end: now + deadline };
+        self.parts.health.drain();
+        for link in &self.parts.sources {
+            link.handle.send(ToSource::Drain);
+        }
+        self.handle(Input::Shutdown);
+    }
+
+    /// Moves on through the phases of stopping; the outcome, once all of them are over.
+    fn next_phase(&mut self) -> Option<Drained> {
+        let now = Instant::now();
+        match self.phase {
+            Phase::Draining { until, end } if self.parts.engine.is_idle() || now >= until => {
+                let idle = self.parts.engine.is_idle();
+                if !idle {
+                    tracing::warn!(
+                        "attempts are still in flight at the deadline; their events will come again"
+                    );
+                }
+                for link in &self.parts.sources {
+                    link.handle.send(ToSource::Stop);
+                }
+                let drained = if idle { Drained::InTime } else { Drained::Late };
+                self.phase = Phase::Closing { end, open: self.parts.sources.len(), drained };
+                None
+            }
+            Phase::Closing { open: 0, drained, .. } => Some(drained),
+            Phase::Closing { end, .. } if now >= end => {
+                tracing::warn!(
+                    "a source has not closed within the deadline; what it did not commit will come again"
+                );
+                Some(Drained::Late)
+            }
+            Phase::Running | Phase::Draining { .. } | Phase::Closing { .. } => None,
+        }
+    }
+
+    fn source_stopped(&mut self, source: SourceId, result: Result<(), String>) {
+        let name = &self.parts.plan.sources[usize::from(source.0)].name;
+        if let Err(fault) = &result {
+            tracing::warn!(source = name, %fault, "the last commit failed; what it covered will come again");
+        }
+        if let Phase::Closing { open, drained, .. } = &mut self.phase {
+            *open = open.saturating_sub(1);
+            if result.is_err() {
+                *drained = Drained::Late;
+            }
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! The seeded simulation: the real engine and the real frontier with a fake broker, fake targets,
+//! a fake store and a fake clock, through crashes, rebalances, frozen processes and lost replies.
+//!
+//! A seed decides everything. `HOOKFERRY_SEED=N cargo test --lib simulation` replays one alone and
+//! prints what happens; `HOOKFERRY_SEEDS=N` changes how many are run.
+
+mod broker;
+mod replica;
+mod truth;
+mod world;
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use world::{Fault, World};
+
+const SEEDS: u64 = 10_000;
+
+/// Runs one seed; `Err` is the rule that was broken.
+fn run(seed: u64, fault: Option<Fault>, trace: bool) -> Result<(), String> {
+    World::new(seed, fault, trace).run()
+}
+
+/// The first broken rule among the seeds, with its seed.
+fn first_violation(seeds: u64, fault: Option<Fault>) -> Option<(u64, String)> {
+    let next = AtomicU64::new(0);
+    let found = AtomicBool::new(false);
+    let search = || {
+        while !found.load(Ordering::Relaxed) {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= seeds {
+                return None;
+            }
+            if let Err(broken) = run(seed, fault, false) {
+                found.store(true, Ordering::Relaxed);
+                return Some((seed, broken));
+            }
+        }
+        None
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..std::thread::available_parallelism().map_or(1, usize::from))
+            .map(|_| scope.spawn(search))
+            .collect();
+        workers.into_iter().filter_map(|worker| worker.join().expect("a seed panicked")).min()
+    })
+}
+
+fn variable(name: &str) -> Option<u64> {
+    std::env::var(name)
+        .ok()
+        .map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
+}
+
+#[test]
+fn no_seed_breaks_the_contract() {
+    if let Some(seed) = variable("HOOKFERRY_SEED") {
+        return run(seed, None, true).unwrap_or_else(|broken| panic!("seed {seed}: {broken}"));
+    }
+    let seeds = variable("HOOKFERRY_SEEDS").unwrap_or(SEEDS);
+    if let Some((seed, broken)) = first_violation(seeds, None) {
+        panic!(
+            "seed {seed}: {broken}\nreplay it: HOOKFERRY_SEED={seed} cargo test --lib simulation -- --nocapture"
+        );
+    }
+}
+
+/// The simulation notices a fault that is put in on purpose.
+fn assert_caught(fault: Fault, rule: &str) {
+    let (seed, broken) =
+        first_violation(2_000, Some(fault)).unwrap_or_else(|| panic!("{fault:?} went unnoticed"));
+    assert!(broken.contains(rule), "seed {seed} broke another rule than expected: {broken}");
+}
+
+#[test]
+fn committing_the_highest_offset_is_caught() {
+    assert_caught(Fault::CommitHighest, "committed although");
+}
+
+#[test]
+fn settling_before_the_dead_letter_is_confirmed_is_caught() {
+    assert_caught(Fault::SkipDeadLetterConfirmation, "committed although");
+}
+
+#[test]
+fn ignoring_the_generation_is_caught() {
+    assert_caught(Fault::IgnoreGeneration, "of a generation that is gone");
+}
+
+#[test]
+fn losing_a_held_retry_is_caught() {
+    assert_caught(Fault::LoseHeldRetry, "has not healed");
+}

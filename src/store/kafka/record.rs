@@ -1,0 +1,209 @@
+use bytes::Bytes;
+use jiff::Timestamp;
+use rdkafka::message::{Header, OwnedHeaders};
+
+use crate::domain::{DeadLetter, Kind};
+use crate::plan::Plan;
+
+/// All our headers begin so; a message's own that do are dropped, so that none can be forged.
+const PREFIX: &str = "hookferry-";
+
+/// A dead letter as it is written: the original message, and headers that say why it is there.
+#[derive(Debug, PartialEq)]
+pub(super) struct Record {
+    pub(super) key: Option<Bytes>,
+    pub(super) value: Option<Bytes>,
+    pub(super) headers: Vec<(String, Bytes)>,
+}
+
+impl Record {
+    pub(super) fn new(plan: &Plan, letter: &DeadLetter) -> Record {
+        let event = &letter.event;
+        let value = match event.kind {
+            Kind::Regular if !letter.omit_value => Some(event.body.clone()),
+            _ => None,
+        };
+        let own = event.headers.iter().filter(|(name, _)| !is_ours(name));
+        let mut headers: Vec<(String, Bytes)> =
+            own.map(|(name, value)| (name.to_string(), value.clone())).collect();
+        let said = our_headers(plan, letter, value.is_some());
+        headers.extend(said.into_iter().map(|(name, value)| (format!("{PREFIX}{name}"), Bytes::from(value))));
+        Record { key: event.origin.key.clone(), value, headers }
+    }
+
+    pub(super) fn native_headers(&self) -> OwnedHeaders {
+        let empty = OwnedHeaders::new_with_capacity(self.headers.len());
+        self.headers
+            .iter()
+            .fold(empty, |headers, (key, value)| headers.insert(Header { key, value: Some(&value[..]) }))
+    }
+}
+
+fn is_ours(name: &str) -> bool {
+    name.get(..PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(PREFIX))
+}
+
+/// PRODUCT.md §5. What there is nothing to say of is left out.
+fn our_headers(plan: &Plan, letter: &DeadLetter, has_value: bool) -> Vec<(&'static str, String)> {
+    let DeadLetter { event, failure, .. } = letter;
+    let target = letter.target.and_then(|target| plan.targets.get(usize::try_from(target.0).ok()?));
+    let routes: Vec<&str> = letter
+        .routes
+        .iter()
+        .filter_map(|route| plan.routes.get(usize::try_from(route.0).ok()?))
+        .map(|route| &*route.name)
+        .collect();
+    let last_error =
+        failure.as_ref().and_then(|failure| failure.last_error.as_deref()).or(letter.detail.as_deref());
+    let origin = &event.origin;
+    let had_value = event.kind != Kind::Tombstone;
+    let said = [
+        ("event-id", Some(event.id.to_string())),
+        ("event-type", event.event_type.as_deref().map(str::to_owned)),
+        ("target", target.map(|target| target.name.to_string())),
+        ("route", (!routes.is_empty()).then(|| routes.join(","))),
+        ("reason", Some(letter.reason.as_str().to_owned())),
+        ("attempts", Some(letter.attempts.to_string())),
+        ("first-failure", failure.as_ref().and_then(|failure| rfc_3339(failure.first_ms))),
+        ("last-failure", failure.as_ref().and_then(|failure| rfc_3339(failure.last_ms))),
+        (
+            "last-status",
+            failure.as_ref().and_then(|failure| failure.last_status).map(|status| status.to_string()),
+        ),
+        ("last-error", last_error.map(str::to_owned)),
+        ("origin", Some(format!("kafka:{}/{}/{}", origin.topic, origin.partition, origin.position))),
+        ("value", (had_value && !has_value).then(|| "omitted".to_owned())),
+    ];
+    said.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+}
+
+fn rfc_3339(unix_ms: i64) -> Option<String> {
+    Timestamp::from_millisecond(unix_ms).ok().map(|time| time.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::domain::{DeadLetterReason, Event, Failure, Generation, Lease, RouteId, SourceId, TypeSet};
+    use crate::plan::Route;
+    use crate::source::{Intake, Message, test_plan};
+
+    fn plan() -> Plan {
+        let route = |name: &str| Route {
+            name: name.into(),
+            from: Vec::new(),
+            types: TypeSet::default(),
+            conditions: Vec::new(),
+            to: Vec::new(),
+        };
+        Plan { routes: vec![route("billing"), route("audit")], ..test_plan::offline(Vec::new()) }
+    }
+
+    fn event(plan: &Plan, value: Option<&[u8]>) -> Arc<Event> {
+        let header = |name: &str, value: &'static str| (name.into(), Bytes::from(value));
+        let message = Message {
+            topic: "events".into(),
+            partition: 1,
+            offset: 7,
+            timestamp_ms: Some(0),
+            key: Some(b"k"),
+            value,
+            headers: [header("trace", "t"), header("Hookferry-Target", "forged"), header("x", "")].into(),
+        };
+        let intake = Intake::new(plan, &plan.sources[0], SourceId(0), "c");
+        Arc::new(intake.read(message, Generation(1), Arc::new(Lease::unlimited())))
+    }
+
+    fn letter(event: Arc<Event>) -> DeadLetter {
+        DeadLetter {
+            event,
+            target: None,
+            routes: vec![RouteId(0), RouteId(1)],
+            reason: DeadLetterReason::Exhausted,
+            attempts: 8,
+            failure: Some(Failure {
+                first_ms: 0,
+                last_ms: 1500,
+                last_status: Some(503),
+                last_error: Some("the receiver answered 503".into()),
+            }),
+            detail: None,
+            omit_value: false,
+        }
+    }
+
+    fn header<'a>(record: &'a Record, name: &str) -> Option<&'a str> {
+        let (_, value) = record.headers.iter().find(|(own, _)| own == name)?;
+        std::str::from_utf8(value).ok()
+    }
+
+    #[test]
+    fn it_holds_the_message_and_the_reason() {
+        let plan = plan();
+        let body = br#"{"event_id":"e-1","type":"a.b"}"#;
+        let record = Record::new(&plan, &letter(event(&plan, Some(body))));
+
+        assert_eq!(record.key.as_deref(), Some(b"k".as_slice()));
+        assert_eq!(record.value.as_deref(), Some(body.as_slice()));
+        let headers: Vec<_> = record
+            .headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), std::str::from_utf8(value).expect("text")))
+            .collect();
+        assert_eq!(
+            headers,
+            [
+                ("trace", "t"),
+                ("x", ""),
+                ("hookferry-event-id", "e-1"),
+                ("hookferry-event-type", "a.b"),
+                ("hookferry-route", "billing,audit"),
+                ("hookferry-reason", "exhausted"),
+                ("hookferry-attempts", "8"),
+                ("hookferry-first-failure", "1970-01-01T00:00:00Z"),
+                ("hookferry-last-failure", "1970-01-01T00:00:01.5Z"),
+                ("hookferry-last-status", "503"),
+                ("hookferry-last-error", "the receiver answered 503"),
+                ("hookferry-origin", "kafka:events/1/7"),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_value_that_is_left_out_is_said_to_be() {
+        let plan = plan();
+        let omitted =
+            Record::new(&plan, &DeadLetter { omit_value: true, ..letter(event(&plan, Some(b"{}"))) });
+        assert_eq!((omitted.value.is_none(), header(&omitted, "hookferry-value")), (true, Some("omitted")));
+
+        let mut small = self::plan();
+        small.limits.max_event = 1;
+        let oversized = Record::new(&small, &letter(event(&small, Some(b"{}"))));
+        assert_eq!(
+            (oversized.value.is_none(), header(&oversized, "hookferry-value")),
+            (true, Some("omitted"))
+        );
+
+        let tombstone = Record::new(&plan, &letter(event(&plan, None)));
+        assert_eq!((tombstone.value.is_none(), header(&tombstone, "hookferry-value")), (true, None));
+    }
+
+    #[test]
+    fn without_attempts_the_detail_says_what_went_wrong() {
+        let plan = plan();
+        let poisoned = DeadLetter {
+            reason: DeadLetterReason::Poisoned,
+            attempts: 0,
+            failure: None,
+            detail: Some("the body is not JSON".into()),
+            ..letter(event(&plan, Some(b"x")))
+        };
+        let record = Record::new(&plan, &poisoned);
+
+        assert_eq!(header(&record, "hookferry-last-error"), Some("the body is not JSON"));
+        assert_eq!(header(&record, "hookferry-first-failure"), None);
+        assert_eq!(record.value.as_deref(), Some(b"x".as_slice()));
+    }
+}

@@ -1,0 +1,181 @@
+//! The store against librdkafka's own mock cluster.
+
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver};
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::Headers;
+use rdkafka::mocking::MockCluster;
+use rdkafka::producer::DefaultProducerContext;
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
+
+use super::DeadLetters;
+use crate::domain::{DeadLetter, DeadLetterReason, Event, Generation, Lease, SourceId};
+use crate::engine::{StoreFault, WriteId};
+use crate::plan::{Plan, Start};
+use crate::source::{Intake, Message, test_plan};
+use crate::store::FromStore;
+
+const PATIENCE: Duration = Duration::from_secs(40);
+
+fn cluster() -> MockCluster<'static, DefaultProducerContext> {
+    let cluster = MockCluster::new(1).expect("a mock cluster");
+    cluster.create_topic("hookferry.dlq", 1, 1).expect("a topic");
+    cluster
+}
+
+fn plan(brokers: &str) -> Arc<Plan> {
+    let mut plan = test_plan::plan(brokers, &["events"], Start::Earliest);
+    // Faults of a broker that is gone shall show soon.
+    let soon = ("message.timeout.ms".to_owned(), "2000".to_owned().into());
+    plan.sources[0].kafka.properties.push(soon);
+    Arc::new(plan)
+}
+
+fn letter(plan: &Plan, body: &[u8]) -> DeadLetter {
+    let message = Message {
+        topic: "events".into(),
+        partition: 0,
+        offset: 7,
+        timestamp_ms: Some(1),
+        key: Some(b"k"),
+        value: Some(body),
+        headers: Box::default(),
+    };
+    let intake = Intake::new(plan, &plan.sources[0], SourceId(0), "c");
+    let event: Event = intake.read(message, Generation(1), Arc::new(Lease::unlimited()));
+    DeadLetter {
+        event: Arc::new(event),
+        target: None,
+        routes: Vec::new(),
+        reason: DeadLetterReason::Poisoned,
+        attempts: 0,
+        failure: None,
+        detail: Some("not JSON".into()),
+        omit_value: false,
+    }
+}
+
+struct Running {
+    store: DeadLetters,
+    said: Receiver<Vec<FromStore>>,
+    stored: Vec<(WriteId, Result<(), StoreFault>)>,
+    up: Option<Result<(), String>>,
+}
+
+impl Running {
+    fn start(plan: &Arc<Plan>) -> Running {
+        let (say, said) = mpsc::channel();
+        let store = DeadLetters::start(plan.clone(), SourceId(0), move |told| drop(say.send(told)));
+        Running { store: store.expect("it starts"), said, stored: Vec::new(), up: None }
+    }
+
+    fn until(&mut self, what: &str, holds: impl Fn(&Running) -> bool) {
+        let end = Instant::now() + PATIENCE;
+        while !holds(self) {
+            let told = self.said.recv_timeout(end.saturating_duration_since(Instant::now()));
+            let told =
+                told.unwrap_or_else(|_| panic!("never {what}: up {:?}, stored {:?}", self.up, self.stored));
+            for one in told {
+                match one {
+                    FromStore::Stored(write, result) => self.stored.push((write, result)),
+                    FromStore::Up(up) => self.up = Some(up),
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_dead_letter_is_confirmed_and_can_be_read_back() {
+    let cluster = cluster();
+    let plan = plan(&cluster.bootstrap_servers());
+    let mut running = Running::start(&plan);
+    running.until("up", |running| running.up == Some(Ok(())));
+
+    running.store.write(WriteId(1), letter(&plan, b"body"));
+    running.store.write(WriteId(2), DeadLetter { omit_value: true, ..letter(&plan, b"body") });
+    running.until("stored", |running| running.stored.len() == 2);
+    assert_eq!(running.stored, [(WriteId(1), Ok(())), (WriteId(2), Ok(()))]);
+    assert!(running.store.stop(PATIENCE));
+
+    let reader: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", cluster.bootstrap_servers())
+        .set("group.id", "reader")
+        .create()
+        .expect("a reader");
+    let mut from = TopicPartitionList::new();
+    from.add_partition_offset("hookferry.dlq", 0, Offset::Beginning).expect("an offset");
+    reader.assign(&from).expect("assigned");
+    let first = reader.poll(PATIENCE).expect("a record").expect("no error");
+    let second = reader.poll(PATIENCE).expect("a record").expect("no error");
+    assert_eq!((first.key(), first.payload()), (Some(b"k".as_slice()), Some(b"body".as_slice())));
+    assert_eq!((second.key(), second.payload()), (Some(b"k".as_slice()), None));
+    let headers = second.headers().expect("headers");
+    let values: Vec<_> = headers
+        .iter()
+        .map(|header| (header.key, String::from_utf8_lossy(header.value.unwrap_or(b""))))
+        .collect();
+    assert!(values.contains(&("hookferry-value", "omitted".into())), "{values:?}");
+    assert!(values.contains(&("hookferry-reason", "poisoned".into())), "{values:?}");
+    assert!(values.contains(&("hookferry-origin", "kafka:events/0/7".into())), "{values:?}");
+}
+
+#[test]
+fn without_a_broker_writes_are_unavailable_until_it_is_back() {
+    let cluster = cluster();
+    let plan = plan(&cluster.bootstrap_servers());
+    let mut running = Running::start(&plan);
+    running.until("up", |running| running.up == Some(Ok(())));
+
+    cluster.broker_down(1).expect("the broker goes");
+    running.store.write(WriteId(1), letter(&plan, b"{}"));
+    running.until("refused", |running| running.stored.len() == 1);
+    assert!(
+        matches!(running.stored[0], (WriteId(1), Err(StoreFault::Unavailable(_)))),
+        "{:?}",
+        running.stored
+    );
+    running.until("down", |running| matches!(running.up, Some(Err(_))));
+
+    cluster.broker_up(1).expect("the broker comes");
+    running.until("up", |running| running.up == Some(Ok(())));
+    running.store.write(WriteId(2), letter(&plan, b"{}"));
+    running.until("stored", |running| running.stored.len() == 2);
+    assert_eq!(running.stored[1], (WriteId(2), Ok(())));
+    assert!(running.store.stop(PATIENCE));
+}
+
+#[test]
+fn a_broker_that_was_never_there_is_waited_for() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    let plan = plan(&free.expect("a free port").to_string());
+    let mut running = Running::start(&plan);
+
+    running.until("down", |running| matches!(running.up, Some(Err(_))));
+    running.store.write(WriteId(1), letter(&plan, b"{}"));
+    running.until("refused", |running| running.stored.len() == 1);
+    assert!(matches!(running.stored[0].1, Err(StoreFault::Unavailable(_))));
+}
+
+#[test]
+fn a_refusal_for_size_is_final() {
+    let cluster = cluster();
+    let plan = plan(&cluster.bootstrap_servers());
+    let mut running = Running::start(&plan);
+    running.until("up", |running| running.up == Some(Ok(())));
+
+    cluster.request_errors(RDKafkaApiKey::Produce, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE]);
+    running.store.write(WriteId(1), letter(&plan, b"by the broker"));
+    running.until("an answer", |running| running.stored.len() == 1);
+    assert_eq!(running.stored[0], (WriteId(1), Err(StoreFault::TooLarge)));
+    assert_eq!(running.up, Some(Ok(())), "the store itself is well");
+
+    let mut larger = Plan { limits: plan.limits, ..test_plan::offline(Vec::new()) };
+    larger.limits.max_event = 64 << 20;
+    running.store.write(WriteId(2), letter(&larger, &vec![b'x'; 8 << 20]));
+    running.until("an answer", |running| running.stored.len() == 2);
+    assert_eq!(running.stored[1], (WriteId(2), Err(StoreFault::TooLarge)), "by the producer");
+}

@@ -1,0 +1,319 @@
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, ConsumerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
+use rdkafka::{ClientConfig, ClientContext};
+
+use super::record::Record;
+use super::topic;
+use crate::domain::DeadLetter;
+use crate::engine::{StoreFault, WriteId};
+use crate::plan::Plan;
+use crate::source::kafka::pass_on;
+use crate::store::FromStore;
+
+/// What a dead letter's headers may take beside the event.
+const HEADER_ROOM: usize = 64 * 1024;
+/// While writes are under way, how long one look for their results takes.
+const POLL: Duration = Duration::from_millis(5);
+const IDLE: Duration = Duration::from_millis(200);
+/// How long to wait before looking again whether a store that is down is up.
+const LOOK_AGAIN: Duration = Duration::from_secs(3);
+
+/// What reaches the writer.
+#[derive(Debug)]
+pub(super) enum Mail {
+    Write(WriteId, DeadLetter),
+    Stop { patience: Duration, done: Sender<bool> },
+}
+
+/// The store's thread.
+pub(super) struct Writer {
+    plan: Arc<Plan>,
+    source: String,
+    producer_config: ClientConfig,
+    producer: BaseProducer<WriterContext>,
+    results: Arc<Results>,
+    /// Asks for the topic.
+    inspector: BaseConsumer<InspectorContext>,
+    emit: Box<dyn Fn(Vec<FromStore>) + Send>,
+    /// Accepted by the producer, and without a result.
+    open: BTreeSet<WriteId>,
+    /// The topic is there, as far as we know.
+    ensured: bool,
+    look_at: Instant,
+    told_up: Option<Result<(), String>>,
+}
+
+/// What the call-backs bring.
+#[derive(Debug, Default)]
+struct Results {
+    delivered: Mutex<Vec<(WriteId, Result<(), RDKafkaErrorCode>)>>,
+    /// No broker is left.
+    down: AtomicBool,
+}
+
+struct WriterContext(Arc<Results>);
+struct InspectorContext;
+
+impl ClientContext for WriterContext {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        pass_on(level, facility, text);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
+            self.0.down.store(true, Ordering::Release);
+        }
+        tracing::debug!(target: "librdkafka", "{reason}");
+    }
+}
+
+impl ProducerContext for WriterContext {
+    type DeliveryOpaque = Box<WriteId>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, write: Box<WriteId>) {
+        let result = match result {
+            Ok(_) => Ok(()),
+            Err((error, _)) => Err(error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail)),
+        };
+        self.0.delivered.lock().unwrap_or_else(PoisonError::into_inner).push((*write, result));
+    }
+}
+
+impl ClientContext for InspectorContext {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        pass_on(level, facility, text);
+    }
+
+    fn error(&self, _error: KafkaError, reason: &str) {
+        tracing::debug!(target: "librdkafka", "{reason}");
+    }
+}
+
+impl ConsumerContext for InspectorContext {}
+
+impl Writer {
+    pub(super) fn new(
+        plan: Arc<Plan>,
+        source: String,
+        producer_config: ClientConfig,
+        mut observer_config: ClientConfig,
+        emit: Box<dyn Fn(Vec<FromStore>) + Send>,
+    ) -> Result<Writer, KafkaError> {
+        let results = Arc::new(Results::default());
+        let producer = producer_config.create_with_context(WriterContext(results.clone()))?;
+        observer_config.remove("group.id");
+        Ok(Writer {
+            plan,
+            source,
+            producer_config,
+            producer,
+            results,
+            inspector: observer_config.create_with_context(InspectorContext)?,
+            emit,
+            open: BTreeSet::new(),
+            ensured: false,
+            look_at: Instant::now(),
+            told_up: None,
+        })
+    }
+
+    /// Runs until it is told to stop, or nobody is left to tell it.
+    pub(super) fn run(mut self, inbox: &Receiver<Mail>) {
+        loop {
+            self.look();
+            let patience = if self.open.is_empty() { IDLE } else { Duration::ZERO };
+            match self.read_mail(inbox, patience) {
+                Ok(None) => self.collect(POLL),
+                Ok(Some((patience, done))) => {
+                    let _ = done.send(self.finish(patience));
+                    return;
+                }
+                Err(()) => return,
+            }
+        }
+    }
+
+    /// Takes all writes that wait; waits for the first up to `patience`. `Err`: nobody is left.
+    fn read_mail(
+        &mut self,
+        inbox: &Receiver<Mail>,
+        patience: Duration,
+    ) -> Result<Option<(Duration, Sender<bool>)>, ()> {
+        let mut patience = patience;
+        loop {
+            match inbox.recv_timeout(patience) {
+                Ok(Mail::Write(write, letter)) => self.write(write, &letter),
+                Ok(Mail::Stop { patience, done }) => return Ok(Some((patience, done))),
+                Err(RecvTimeoutError::Timeout) => return Ok(None),
+                Err(RecvTimeoutError::Disconnected) => return Err(()),
+            }
+            patience = Duration::ZERO;
+        }
+    }
+
+    fn topic(&self) -> &str {
+        &self.plan.dead_letters.topic
+    }
+
+    fn write(&mut self, write: WriteId, letter: &DeadLetter) {
+        if !self.ensured {
+            let reason = match &self.told_up {
+                Some(Err(reason)) => reason.clone(),
+                _ => "the topic is not known yet".to_owned(),
+            };
+            return self.answer(write, Err(StoreFault::Unavailable(reason.into())));
+        }
+        let record = Record::new(&self.plan, letter);
+        let mut native =
+            BaseRecord::<[u8], [u8], Box<WriteId>>::with_opaque_to(self.topic(), Box::new(write))
+                .headers(record.native_headers());
+        native.key = record.key.as_deref();
+        native.payload = record.value.as_deref();
+        match self.producer.send(native) {
+            Ok(()) => {
+                self.open.insert(write);
+            }
+            Err((error, _)) => {
+                let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
+                let fault = self.fault(code);
+                self.answer(write, Err(fault));
+            }
+        }
+    }
+
+    /// Hands over what the broker confirmed or refused since the last time.
+    fn collect(&mut self, patience: Duration) {
+        self.producer.poll(patience);
+        let delivered =
+            std::mem::take(&mut *self.results.delivered.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut answers = Vec::with_capacity(delivered.len());
+        let mut confirmed = false;
+        for (write, result) in delivered {
+            if !self.open.remove(&write) {
+                continue;
+            }
+            confirmed |= result.is_ok();
+            let result = result.map_err(|code| self.fault(code));
+            answers.push(FromStore::Stored(write, result));
+        }
+        if !answers.is_empty() {
+            (self.emit)(answers);
+        }
+        if confirmed {
+            self.results.down.store(false, Ordering::Release);
+            self.tell_up(Ok(()));
+        }
+        self.replace_if_fatal();
+    }
+
+    fn answer(&self, write: WriteId, result: Result<(), StoreFault>) {
+        (self.emit)(vec![FromStore::Stored(write, result)]);
+    }
+
+    /// What a failed write means. All but a refusal for its size means that the store is down.
+    fn fault(&mut self, code: RDKafkaErrorCode) -> StoreFault {
+        match code {
+            RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::InvalidMessageSize => {
+                return StoreFault::TooLarge;
+            }
+            // Our own queue is full: the brokers are slow, not gone.
+            RDKafkaErrorCode::QueueFull => {}
+            _ => {
+                self.ensured = false;
+                self.look_at = Instant::now() + LOOK_AGAIN;
+                self.tell_up(Err(format!("the dead-letter topic {} can't be written: {code}", self.topic())));
+            }
+        }
+        StoreFault::Unavailable(code.to_string().into())
+    }
+
+    /// While the store is not known to be up: looks, now and then, whether it is.
+    fn look(&mut self) {
+        if self.results.down.load(Ordering::Acquire) && self.ensured {
+            self.ensured = false;
+            self.look_at = Instant::now();
+        }
+        if self.ensured || Instant::now() < self.look_at {
+            return;
+        }
+        self.serve_inspector();
+        let largest = self.plan.limits.max_event.saturating_add(HEADER_ROOM);
+        match topic::ensure(&self.inspector, &self.producer_config, self.topic(), largest) {
+            Ok(()) => {
+                self.ensured = true;
+                self.results.down.store(false, Ordering::Release);
+                self.tell_up(Ok(()));
+            }
+            Err(reason) => {
+                self.look_at = Instant::now() + LOOK_AGAIN;
+                self.tell_up(Err(reason));
+            }
+        }
+    }
+
+    /// Lets librdkafka hand over its log lines and errors.
+    fn serve_inspector(&self) {
+        while self.inspector.poll(Duration::ZERO).is_some() {}
+    }
+
+    fn tell_up(&mut self, up: Result<(), String>) {
+        if self.told_up.as_ref() == Some(&up) {
+            return;
+        }
+        match (&self.told_up, &up) {
+            (Some(Err(_)), Ok(())) => {
+                tracing::info!(source = self.source, "dead letters can be written again")
+            }
+            (Some(Err(_)), Err(reason)) => tracing::debug!(source = self.source, "dead letters: {reason}"),
+            (_, Err(reason)) => tracing::error!(
+                source = self.source,
+                "dead letters can't be written: {reason}. Events that need it wait, and nothing is committed past \
+                 them",
+            ),
+            (_, Ok(())) => {}
+        }
+        self.told_up = Some(up.clone());
+        (self.emit)(vec![FromStore::Up(up)]);
+    }
+
+    /// An idempotent producer that lost its place can't go on (librdkafka's fatal errors).
+    fn replace_if_fatal(&mut self) {
+        let Some((code, reason)) = self.producer.client().fatal_error() else { return };
+        tracing::error!(
+            source = self.source,
+            "the dead-letter producer gave up ({code}: {reason}); it is replaced"
+        );
+        let results = Arc::new(Results::default());
+        match self.producer_config.create_with_context(WriterContext(results.clone())) {
+            Ok(producer) => {
+                self.producer = producer;
+                self.results = results;
+                let lost = std::mem::take(&mut self.open).into_iter();
+                let fault = StoreFault::Unavailable(reason.into());
+                (self.emit)(lost.map(|write| FromStore::Stored(write, Err(fault.clone()))).collect());
+            }
+            Err(error) => tracing::error!(source = self.source, "no new producer: {error}"),
+        }
+    }
+
+    /// Waits for what is under way. What is not confirmed by then is no success.
+    fn finish(&mut self, patience: Duration) -> bool {
+        let until = Instant::now() + patience;
+        while !self.open.is_empty() && Instant::now() < until {
+            self.collect(POLL);
+        }
+        let whole = self.open.is_empty();
+        let fault = StoreFault::Unavailable("the process stops".into());
+        let left = std::mem::take(&mut self.open).into_iter();
+        (self.emit)(left.map(|write| FromStore::Stored(write, Err(fault.clone()))).collect());
+        whole
+    }
+}

@@ -1,0 +1,223 @@
+//! The hookferry binary as a running bridge: its probes, its log, its signals.
+
+use std::collections::VecDeque;
+use std::io::{BufRead, BufReader, Read};
+use std::net::{SocketAddr, TcpListener};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crate::process::{BINARY, Folder};
+use crate::wait;
+
+const LOG_SHOWN: usize = 60;
+
+/// A port of the loopback address that the kernel just gave out and nobody listens on.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// A running bridge. Dropping it kills the process; if the test is failing, its log's end is shown.
+pub struct Bridge {
+    child: Child,
+    admin: SocketAddr,
+    log: Arc<Mutex<VecDeque<String>>>,
+    http: Http,
+    _folder: Folder,
+}
+
+impl Bridge {
+    /// Starts `run` with this configuration, which must not set `admin`.
+    pub fn start(config: &str) -> Bridge {
+        let folder = Folder::new("bridge");
+        let admin = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let config = folder.file("hookferry.yaml", &format!("admin: {{ listen: '{admin}' }}\n{config}"));
+        let mut child = Command::new(BINARY)
+            .args(["run", "-c"])
+            .arg(&config)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let log = Arc::default();
+        follow(child.stdout.take().unwrap(), &log);
+        follow(child.stderr.take().unwrap(), &log);
+        Bridge { child, admin, log, http: Http::new(), _folder: folder }
+    }
+
+    /// Starts it and waits until it is ready.
+    pub fn ready(config: &str) -> Bridge {
+        let bridge = Bridge::start(config);
+        bridge.wait_ready();
+        bridge
+    }
+
+    #[track_caller]
+    pub fn wait_ready(&self) {
+        wait::until(
+            "/readyz answers 200",
+            Duration::from_secs(60),
+            || format!("{:?}\n{}", self.get("/readyz"), self.log_end()),
+            || self.get("/readyz").filter(|(status, _)| *status == 200),
+        );
+    }
+
+    /// Waits until `/readyz` answers 503 with a text that contains `reason`.
+    #[track_caller]
+    pub fn wait_not_ready(&self, reason: &str) {
+        wait::until(
+            &format!("/readyz answers 503 and says {reason:?}"),
+            Duration::from_secs(30),
+            || format!("{:?}\n{}", self.get("/readyz"), self.log_end()),
+            || self.get("/readyz").filter(|(status, text)| *status == 503 && text.contains(reason)),
+        );
+    }
+
+    /// Status and body of an admin path; `None` if nothing answers.
+    pub fn get(&self, path: &str) -> Option<(u16, String)> {
+        self.http.get(&format!("http://{}{path}", self.admin))
+    }
+
+    /// The sum of all series of a metric that have these labels; `None` if there is no such series.
+    pub fn metric(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
+        let (_, page) = self.get("/metrics")?;
+        let series: Vec<f64> =
+            page.lines().filter(|line| is_series(line, name, labels)).filter_map(value).collect();
+        (!series.is_empty()).then(|| series.iter().sum())
+    }
+
+    /// Waits until a metric has exactly this value.
+    #[track_caller]
+    pub fn wait_metric(&self, name: &str, labels: &[(&str, &str)], wanted: f64) {
+        wait::until(
+            &format!("{name}{labels:?} = {wanted}"),
+            Duration::from_secs(60),
+            || format!("it is {:?}\n{}", self.metric(name, labels), self.log_end()),
+            || (self.metric(name, labels) == Some(wanted)).then_some(()),
+        );
+    }
+
+    /// Waits for a log line that contains all these texts.
+    #[track_caller]
+    pub fn wait_log(&self, texts: &[&str]) -> String {
+        wait::until(
+            &format!("a log line with {texts:?}"),
+            Duration::from_secs(60),
+            || self.log_end(),
+            || self.log_lines(texts).into_iter().next(),
+        )
+    }
+
+    /// All log lines so far that contain all these texts.
+    pub fn log_lines(&self, texts: &[&str]) -> Vec<String> {
+        let has_all = |line: &&String| texts.iter().all(|text| line.contains(text));
+        self.log.lock().unwrap().iter().filter(has_all).cloned().collect()
+    }
+
+    /// The whole log so far.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().iter().map(|line| format!("{line}\n")).collect()
+    }
+
+    fn log_end(&self) -> String {
+        let log = self.log.lock().unwrap();
+        let skipped = log.len().saturating_sub(LOG_SHOWN);
+        log.iter().skip(skipped).map(|line| format!("  | {line}\n")).collect()
+    }
+
+    pub fn signal(&self, signal: libc::c_int) {
+        // SAFETY: kill has no memory effects; the id is that of our own child, not yet waited for.
+        let sent = unsafe { libc::kill(self.child.id() as libc::pid_t, signal) };
+        assert_eq!(sent, 0, "signal {signal}: {}", std::io::Error::last_os_error());
+    }
+
+    /// Waits for the end of the process.
+    #[track_caller]
+    pub fn wait_exit(&mut self, limit: Duration) -> ExitStatus {
+        let log = self.log.clone();
+        let child = &mut self.child;
+        wait::until(
+            "the process ends",
+            limit,
+            || log.lock().unwrap().iter().rev().take(LOG_SHOWN).map(|line| format!("  | {line}\n")).collect(),
+            || child.try_wait().unwrap(),
+        )
+    }
+
+    /// Ends it as an operator does and asserts that it drained in time (exit code 0).
+    #[track_caller]
+    pub fn stop(mut self) {
+        self.signal(libc::SIGTERM);
+        let status = self.wait_exit(Duration::from_secs(40));
+        assert_eq!(status.code(), Some(0), "{}", self.log_end());
+    }
+
+    /// Ends it at once, as a crash does.
+    pub fn kill(mut self) {
+        self.signal(libc::SIGKILL);
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Bridge {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("the bridge's log ends with:\n{}", self.log_end());
+        }
+    }
+}
+
+/// An HTTP client for probes: every request is bounded.
+struct Http {
+    runtime: tokio::runtime::Runtime,
+    client: reqwest::Client,
+}
+
+impl Http {
+    fn new() -> Http {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build().unwrap();
+        Http { runtime, client }
+    }
+
+    fn get(&self, url: &str) -> Option<(u16, String)> {
+        self.runtime.block_on(async {
+            let reply = self.client.get(url).send().await.ok()?;
+            Some((reply.status().as_u16(), reply.text().await.ok()?))
+        })
+    }
+}
+
+fn follow(stream: impl Read + Send + 'static, log: &Arc<Mutex<VecDeque<String>>>) {
+    let log = log.clone();
+    std::thread::spawn(move || {
+        for line in BufReader::new(stream).lines().map_while(Result::ok) {
+            log.lock().unwrap().push_back(line);
+        }
+    });
+}
+
+fn is_series(line: &str, name: &str, labels: &[(&str, &str)]) -> bool {
+    let Some(rest) = line.strip_prefix(name) else { return false };
+    let has = |(label, value): &(&str, &str)| {
+        let pair = format!("{label}=\"{value}\"");
+        rest.contains(&format!("{{{pair}")) || rest.contains(&format!(",{pair}"))
+    };
+    rest.starts_with(['{', ' ']) && labels.iter().all(has)
+}
+
+fn value(line: &str) -> Option<f64> {
+    line.rsplit(' ').next()?.parse().ok()
+}
+
+#[test]
+fn series_are_found_by_name_and_labels() {
+    let line = r#"hookferry_deliveries_total{outcome="delivered",target="crm"} 12"#;
+    assert!(is_series(line, "hookferry_deliveries_total", &[("target", "crm"), ("outcome", "delivered")]));
+    assert!(!is_series(line, "hookferry_deliveries_total", &[("target", "cr")]));
+    assert!(!is_series(line, "hookferry_deliveries", &[]));
+    assert_eq!(value(line), Some(12.0));
+}

@@ -1,0 +1,134 @@
+//! The commands, as a user types them.
+
+use crate::process::{Folder, hookferry, text};
+
+const GOOD: &str = "name: shop
+sources:
+  orders: { kafka: { brokers: 'localhost:9092', topics: [events] } }
+targets:
+  crm:
+    url: 'https://crm.example.com/hooks?token=hidden-in-the-address'
+    dialect: standard-webhooks
+    secrets: ['whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD']
+  chat: { url: 'https://chat.example.com/in' }
+routes:
+  - { name: billing, types: ['billing.*'], where: { cost.amount: { gte: 100 } }, to: [crm, chat] }
+";
+
+/// Runs a command on a configuration and gives its exit code and text.
+fn run(command: &str, config: &str, more: &[&str]) -> (Option<i32>, String) {
+    let folder = Folder::new("cli");
+    let path = folder.file("hookferry.yaml", config);
+    let mut arguments = vec![command, "-c", path.to_str().unwrap()];
+    arguments.extend(more);
+    let output = hookferry(&arguments);
+    (output.status.code(), text(&output))
+}
+
+#[test]
+fn check_prints_the_plan_without_secrets() {
+    let (code, text) = run("check", GOOD, &[]);
+    assert_eq!(code, Some(0), "{text}");
+    for part in ["crm", "chat", "billing", "orders", "https://crm.example.com"] {
+        assert!(text.contains(part), "{part} in:\n{text}");
+    }
+    for secret in ["C2FVsBQIhrscChlQIMV", "hidden-in-the-address"] {
+        assert!(!text.contains(secret), "the plan shows a secret:\n{text}");
+    }
+}
+
+#[test]
+fn check_names_every_fault_with_its_place() {
+    let bad = GOOD
+        .replace("https://chat.example.com/in", "chat.example.com")
+        .replace("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD", "whsec_short")
+        .replace("[crm, chat]", "[crm, chta]")
+        .replace("name: shop", "nmae: shop");
+    let (code, text) = run("check", &bad, &[]);
+    assert_eq!(code, Some(2), "{text}");
+    let wanted = [("hookferry.yaml:1:", "name"), (":7:", "secrets"), (":8:", "url"), (":10:", "chat")];
+    for (place, part) in wanted {
+        let named = |line: &str| line.contains(place) && line.contains(part);
+        assert!(text.lines().any(named), "{place} {part} in:\n{text}");
+    }
+    assert!(!text.contains("whsec_short"), "{text}");
+}
+
+#[test]
+fn check_takes_values_from_the_environment() {
+    let config = GOOD.replace("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD", "${env:HOOKFERRY_TEST_UNSET}");
+    let (code, text) = run("check", &config, &[]);
+    assert_eq!(code, Some(2), "{text}");
+    assert!(text.contains("HOOKFERRY_TEST_UNSET"), "{text}");
+    let (code, text) = run("check", &config, &["--allow-unset"]);
+    assert_eq!(code, Some(0), "{text}");
+}
+
+#[test]
+fn a_later_file_is_laid_over_an_earlier_one() {
+    let folder = Folder::new("cli");
+    let below = folder.file("below.yaml", GOOD);
+    let above = folder.file("above.yaml", "targets: { chat: { url: 'https://other.example.com/' } }\n");
+    let output = hookferry(&["check", "-c", below.to_str().unwrap(), "-c", above.to_str().unwrap()]);
+    let text = text(&output);
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    assert!(text.contains("https://other.example.com") && !text.contains("chat.example.com"), "{text}");
+}
+
+#[test]
+fn explain_says_who_takes_an_event_and_what_would_be_sent() {
+    let folder = Folder::new("event");
+    let event = |amount: u32| {
+        format!("{{\"event_id\":\"e-1\",\"type\":\"billing.due\",\"cost\":{{\"amount\":{amount}}}}}")
+    };
+    let taken = folder.file("taken.json", &event(150));
+    let (code, text) = run("explain", GOOD, &[taken.to_str().unwrap()]);
+    assert_eq!(code, Some(0), "{text}");
+    for part in ["billing", "crm", "chat", "webhook-id", "webhook-signature"] {
+        assert!(text.to_lowercase().contains(part), "{part} in:\n{text}");
+    }
+    assert!(!text.contains("C2FVsBQIhrscChlQIMV"), "{text}");
+    let refused = folder.file("refused.json", &event(50));
+    let (_, text) = run("explain", GOOD, &[refused.to_str().unwrap()]);
+    assert!(text.contains("cost.amount"), "the refusing condition in:\n{text}");
+}
+
+#[test]
+fn demo_ends_with_a_summary() {
+    let output = hookferry(&["demo", "--events", "50"]);
+    let text = text(&output);
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    for part in ["published", "delivered", "dead-lettered", "routed"] {
+        assert!(text.contains(part), "{part} in:\n{text}");
+    }
+}
+
+#[test]
+fn an_unknown_command_ends_with_2() {
+    assert_eq!(hookferry(&["ferry"]).status.code(), Some(2));
+}
+
+#[cfg(feature = "real-brokers")]
+mod with_a_broker {
+    use super::*;
+    use crate::scene::Scene;
+
+    #[test]
+    fn publish_puts_events_into_the_topic_of_a_source() {
+        let scene = Scene::new("publish", 1);
+        let config = scene.one_target("https://example.com/", "", "").replace("egress: private, ", "");
+        let folder = Folder::new("publish");
+        let one = folder.file("one.json", "{\n  \"event_id\": \"p-1\",\n  \"type\": \"a.b\"\n}\n");
+        let lines = "{\"event_id\":\"p-2\"}\n{\"event_id\":\"p-3\"}\n";
+        let lines = folder.file("lines.jsonl", lines);
+        let files = ["--source", "events", one.to_str().unwrap(), lines.to_str().unwrap()];
+        let (code, text) = run("publish", &config, &files);
+        assert_eq!(code, Some(0), "{text}");
+        let records = scene.cluster.wait_records(&scene.topic, 3);
+        let id = |record: &crate::kafka::Record| {
+            let value: serde_json::Value = serde_json::from_slice(record.value.as_deref().unwrap()).unwrap();
+            value["event_id"].as_str().unwrap().to_owned()
+        };
+        assert_eq!(records.iter().map(id).collect::<Vec<_>>(), ["p-1", "p-2", "p-3"]);
+    }
+}

@@ -1,0 +1,93 @@
+//! What is committed is settled, and nothing else is.
+
+use std::time::Duration;
+
+use crate::bridge::Bridge;
+use crate::receiver::{Answer, Receiver};
+use crate::scene::{Scene, event, events};
+use crate::wait;
+
+#[test]
+fn the_commit_never_passes_the_first_open_event() {
+    let scene = Scene::new("open", 2);
+    // Event 6 stands in partition 0 at offset 3 and hangs; everything else is taken.
+    let receiver = Receiver::start(|request| match request.json()["n"].as_u64() {
+        Some(6) => Answer::Hang,
+        _ => Answer::Status(200),
+    });
+    scene.cluster.produce(&scene.topic, events(0..2000, 2));
+    let bridge = Bridge::ready(&scene.one_target(&receiver.url("/"), "timeout: 120s", ""));
+    receiver.wait_events(2000);
+    let committed = || scene.cluster.committed(&scene.group, &scene.topic);
+    wait::until(
+        "partition 0 is committed up to the open event, partition 1 to its end",
+        Duration::from_secs(20),
+        || format!("{:?}", committed()),
+        || (committed() == [(0, 3), (1, 1000)].into()).then_some(()),
+    );
+    scene.cluster.produce(&scene.topic, events(2000..2200, 2));
+    receiver.wait_events(2200);
+    wait::throughout(
+        "partition 0 stays at the open event",
+        Duration::from_secs(3),
+        || format!("{:?}", committed()),
+        || committed()[&0] == 3,
+    );
+    receiver.release();
+    scene.cluster.wait_committed_to_end(&scene.group, &scene.topic);
+    bridge.stop();
+    assert_eq!(receiver.count(), 2200);
+}
+
+#[test]
+fn what_no_route_takes_is_committed_and_counted() {
+    let scene = Scene::new("unrouted", 1);
+    let receiver = Receiver::ok();
+    scene.cluster.produce(&scene.topic, events(0..10, 1));
+    let config = scene.one_target(&receiver.url("/"), "", "").replace("types: ['*']", "types: [other.*]");
+    let bridge = Bridge::ready(&config);
+    scene.cluster.wait_committed_to_end(&scene.group, &scene.topic);
+    bridge.wait_metric("hookferry_events_total", &[("result", "unrouted")], 10.0);
+    assert_eq!(receiver.count(), 0);
+    bridge.stop();
+}
+
+#[test]
+fn a_full_window_pauses_the_source_and_goes_on() {
+    let scene = Scene::new("window", 1);
+    let receiver = Receiver::start(|_| Answer::Hang);
+    scene.cluster.produce(&scene.topic, events(0..500, 1));
+    let rest = "limits: { window: { events: 50 } }";
+    let config = scene.one_target(&receiver.url("/"), "timeout: 120s, concurrency: 200", rest);
+    let bridge = Bridge::ready(&config);
+    receiver.wait_count(50);
+    wait::throughout(
+        "no more than the window is open",
+        Duration::from_secs(2),
+        || receiver.count().to_string(),
+        || receiver.count() <= 50,
+    );
+    receiver.release();
+    receiver.wait_events(500);
+    scene.cluster.wait_committed_to_end(&scene.group, &scene.topic);
+    bridge.stop();
+}
+
+#[test]
+fn messages_that_retention_deleted_are_noticed_and_counted() {
+    let scene = Scene::new("retention", 1);
+    let receiver = Receiver::ok();
+    let config = scene.one_target(&receiver.url("/"), "", "");
+    scene.cluster.produce(&scene.topic, [event(0)]);
+    let bridge = Bridge::ready(&config);
+    scene.cluster.wait_committed_to_end(&scene.group, &scene.topic);
+    bridge.stop();
+    scene.cluster.produce(&scene.topic, events(1..100, 1));
+    scene.cluster.delete_below(&scene.topic, 0, 41);
+    let bridge = Bridge::ready(&config);
+    receiver.wait_events(60);
+    bridge.wait_metric("hookferry_events_lost_total", &[("source", "events")], 40.0);
+    bridge.wait_log(&["ERROR", &scene.topic, "40"]);
+    bridge.stop();
+    assert_eq!(receiver.count(), 60);
+}

@@ -1,0 +1,91 @@
+//! Waits between attempts, as configured and as the receiver asks.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::bridge::Bridge;
+use crate::receiver::{Answer, Receiver};
+use crate::scene::{SECRET, Scene, event};
+
+/// The waits between consecutive requests.
+fn waits(receiver: &Receiver) -> Vec<Duration> {
+    let times: Vec<Instant> = receiver.requests().iter().map(|request| request.at).collect();
+    times.windows(2).map(|pair| pair[1] - pair[0]).collect()
+}
+
+fn failing_first(times: usize, failure: Answer) -> Receiver {
+    let seen = AtomicUsize::new(0);
+    Receiver::start(move |_| match seen.fetch_add(1, Ordering::Relaxed) {
+        n if n < times => failure.clone(),
+        _ => Answer::Status(200),
+    })
+}
+
+#[test]
+fn a_schedule_is_kept_and_every_attempt_is_signed_anew() {
+    let scene = Scene::new("schedule", 1);
+    let receiver = failing_first(2, Answer::Status(503));
+    scene.cluster.produce(&scene.topic, [event(0)]);
+    let keys = format!("retry: {{ schedule: [200ms, 1500ms] }}, secrets: ['{SECRET}']");
+    let bridge = Bridge::ready(&scene.one_target(&receiver.url("/"), &keys, ""));
+    receiver.wait_count(3);
+    let waits = waits(&receiver);
+    assert!(waits[0] >= Duration::from_millis(200) && waits[1] >= Duration::from_millis(1500), "{waits:?}");
+    assert!(waits[0] < Duration::from_millis(1200) && waits[1] < Duration::from_millis(3500), "{waits:?}");
+    let requests = receiver.requests();
+    let of = |name: &str| requests.iter().map(|r| r.header(name).unwrap().to_owned()).collect::<Vec<_>>();
+    assert!(of("webhook-id").iter().all(|id| id == "e-0"));
+    assert_ne!(of("webhook-timestamp")[0], of("webhook-timestamp")[2]);
+    assert_ne!(of("webhook-signature")[0], of("webhook-signature")[2]);
+    assert!(requests.iter().all(|request| request.body == requests[0].body));
+    scene.cluster.wait_committed_to_end(&scene.group, &scene.topic);
+    bridge.stop();
+}
+
+#[test]
+fn retry_after_is_honoured_in_both_forms_and_clamped() {
+    let seconds = |n: u64| move || n.to_string();
+    let date = || httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(3));
+    // A date has whole seconds, so up to one of the three may be gone.
+    honours(seconds(2), 2000..3500);
+    honours(date, 1900..4500);
+    honours(seconds(3600), 4000..5500);
+}
+
+fn honours(value: impl Fn() -> String + Send + Sync + 'static, span: std::ops::Range<u64>) {
+    let scene = Scene::new("after", 1);
+    let seen = AtomicUsize::new(0);
+    let receiver = Receiver::start(move |_| match seen.fetch_add(1, Ordering::Relaxed) {
+        0 => Answer::Header(429, "retry-after", value()),
+        _ => Answer::Status(200),
+    });
+    scene.cluster.produce(&scene.topic, [event(0)]);
+    let keys = "retry: { attempts: 3, initial: 100ms, jitter: none, retry_after_max: 4s }";
+    let bridge = Bridge::ready(&scene.one_target(&receiver.url("/"), keys, ""));
+    receiver.wait_count(2);
+    let wait = waits(&receiver)[0].as_millis() as u64;
+    assert!(span.contains(&wait), "{wait} ms, not in {span:?}");
+    bridge.stop();
+}
+
+#[test]
+fn only_chosen_statuses_and_faults_are_retried() {
+    let cases = [
+        ("[404]", Answer::Status(404), 2),
+        ("[5xx]", Answer::Status(404), 1),
+        ("[network]", Answer::Close, 2),
+        ("[timeout]", Answer::Hang, 2),
+        ("[any]", Answer::Status(302), 2),
+    ];
+    for (retry_on, failure, attempts) in cases {
+        let scene = Scene::new("chosen", 1);
+        let receiver = Receiver::start(move |_| failure.clone());
+        scene.cluster.produce(&scene.topic, [event(0)]);
+        let keys = format!("timeout: 500ms, retry: {{ schedule: [50ms], retry_on: {retry_on} }}");
+        let bridge = Bridge::ready(&scene.one_target(&receiver.url("/"), &keys, ""));
+        let letter = &scene.cluster.wait_records(&scene.dead_letters(), 1)[0];
+        assert_eq!(receiver.count(), attempts, "{retry_on}");
+        assert_eq!(letter.header("hookferry-attempts"), Some(attempts.to_string().as_str()), "{retry_on}");
+        bridge.stop();
+    }
+}
