@@ -32,7 +32,7 @@ pub enum StartFault {
     Senders(#[from] sender::StartFault),
     /// A dead-letter store.
     #[error(transparent)]
-    Store(#[from] store::kafka::StartFault),
+
     /// A source.
     #[error(transparent)]
     Source(#[from] kafka::StartFault),

@@ -1,45 +1,38 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rdkafka::Offset;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 
-use super::context::{GroupEvent, MemberContext, assign, unassign};
+use super::context::{GroupEvent, MemberContext};
 use super::native::{self, cached_low};
 use super::outbox::Outbox;
 use super::partition::{Partition, PartitionName, list};
-use super::probe::Standing;
+use super::rebalance::{Ending, Rebalance};
 
 use crate::domain::{Generation, Lease, Moment, Receipt};
 use crate::engine::Input;
 use crate::source::Report;
 
-/// What is open in a revoked partition may take so long to end.
-const GRACE: Duration = Duration::from_secs(10);
-/// The last commit of a revoked partition may take so long.
-const COMMIT_GRACE: Duration = Duration::from_secs(3);
-/// The probe may take so long to say where the group stands.
-const STANDING_GRACE: Duration = Duration::from_secs(25);
-
 /// One life of this process as a member of the group: from joining until it leaves, or was frozen
 /// for longer than the session lasts.
 pub(super) struct Membership {
-    consumer: Arc<BaseConsumer<MemberContext>>,
+    pub(super) consumer: Arc<BaseConsumer<MemberContext>>,
     /// In order of their generations.
-    partitions: Vec<Partition>,
+    pub(super) partitions: Vec<Partition>,
     /// Where the last record was found in `partitions`; records come in runs.
     last: usize,
     /// Rebalances are answered one after the other.
-    rebalance: Option<Rebalance>,
-    waiting: VecDeque<GroupEvent>,
-    flow: Flow,
-    commits_in_flight: usize,
-    renewed_us: Arc<AtomicU64>,
-    session: Duration,
-    joined: bool,
+    pub(super) rebalance: Option<Rebalance>,
+    pub(super) waiting: VecDeque<GroupEvent>,
+    pub(super) flow: Flow,
+    pub(super) commits_in_flight: usize,
+    pub(super) renewed_us: Arc<AtomicU64>,
+    pub(super) session: Duration,
+    pub(super) joined: bool,
 }
 
 /// Whether partitions are fetched from.
@@ -47,16 +40,6 @@ pub(super) struct Membership {
 pub(super) enum Flow {
     Running,
     Paused,
-}
-
-/// A rebalance that is not answered yet.
-enum Rebalance {
-    /// The probe was asked where the group stands in these partitions.
-    Assigning { number: u64, partitions: Vec<PartitionName>, until: Instant },
-    /// These partitions finish what is in flight.
-    Leaving { generations: Vec<Generation>, until: Instant },
-    /// Their last commit is under way.
-    Committing { generations: Vec<Generation>, until: Instant },
 }
 
 /// How a record stands to what was read before it.
@@ -151,205 +134,7 @@ impl Membership {
         closed
     }
 
-    /// An unanswered rebalance would keep the consumer from closing. From here on the call-back
-    /// answers.
-    fn answer_open_rebalances(&mut self) {
-        self.consumer.context().close();
-        let assigned =
-            |partitions: &[PartitionName]| list(partitions.iter().map(|name| (name, Offset::Invalid)));
-        let mut answers = match self.rebalance.take() {
-            Some(Rebalance::Assigning { partitions, .. }) => {
-                vec![assign(&self.consumer, &assigned(&partitions))]
-            }
-            Some(Rebalance::Leaving { generations, .. } | Rebalance::Committing { generations, .. }) => {
-                vec![unassign(&self.consumer, &self.list_of(&generations))]
-            }
-            None => Vec::new(),
-        };
-        let unseen = std::iter::from_fn(|| self.consumer.context().next_event());
-        for event in std::mem::take(&mut self.waiting).into_iter().chain(unseen) {
-            match event {
-                GroupEvent::Assigned(partitions) => {
-                    answers.push(assign(&self.consumer, &assigned(&partitions)))
-                }
-                GroupEvent::Revoked(partitions) => {
-                    answers.push(unassign(&self.consumer, &assigned(&partitions)))
-                }
-                GroupEvent::Committed(_) => {}
-            }
-        }
-        for error in answers.into_iter().filter_map(Result::err) {
-            tracing::debug!(target: "librdkafka", "a rebalance was answered too late: {error}");
-        }
-    }
-
-    // ---- Rebalances ----
-
-    /// Goes on with rebalances as far as they go without waiting. The answer, if there is one, is
-    /// what the probe is to be asked: number and partitions.
-    pub(super) fn step(&mut self, outbox: &Outbox, number: u64) -> Option<(u64, Vec<PartitionName>)> {
-        while let Some(event) = self.consumer.context().next_event() {
-            match event {
-                GroupEvent::Committed(result) => self.committed(result, outbox),
-                rebalance => self.waiting.push_back(rebalance),
-            }
-        }
-        self.go_on(outbox);
-        if self.rebalance.is_some() {
-            return None;
-        }
-        match self.waiting.pop_front()? {
-            GroupEvent::Assigned(partitions) if partitions.is_empty() => {
-                self.take_over(&[], &[], outbox);
-                None
-            }
-            GroupEvent::Assigned(partitions) => {
-                let until = Instant::now() + STANDING_GRACE;
-                self.rebalance = Some(Rebalance::Assigning { number, partitions: partitions.clone(), until });
-                Some((number, partitions))
-            }
-            GroupEvent::Revoked(partitions) => {
-                self.leave(&partitions, outbox);
-                None
-            }
-            GroupEvent::Committed(_) => None,
-        }
-    }
-
-    fn go_on(&mut self, outbox: &Outbox) {
-        let now = Instant::now();
-        match self.rebalance.take() {
-            Some(Rebalance::Assigning { partitions, until, .. }) if now >= until => {
-                self.take_over(&partitions, &[], outbox);
-            }
-            Some(Rebalance::Leaving { generations, until }) => {
-                if self.consumer.assignment_lost() {
-                    self.give_up(&generations, outbox, Ending::Lost);
-                } else if now >= until || generations.iter().all(|one| self.is_quiet(*one)) {
-                    self.end_leases(&generations);
-                    self.commit(Which::These(&generations));
-                    let until = now + COMMIT_GRACE;
-                    self.rebalance = Some(Rebalance::Committing { generations, until });
-                } else {
-                    self.rebalance = Some(Rebalance::Leaving { generations, until });
-                }
-            }
-            Some(Rebalance::Committing { generations, until }) => {
-                if self.commits_in_flight == 0 || now >= until {
-                    self.give_up(&generations, outbox, Ending::Left);
-                } else {
-                    self.rebalance = Some(Rebalance::Committing { generations, until });
-                }
-            }
-            other => self.rebalance = other,
-        }
-    }
-
-    /// Nothing of this generation is open in the engine any more.
-    pub(super) fn released(&mut self, generation: Generation) {
-        if let Some(partition) = self.partition(generation) {
-            partition.quiet = true;
-        }
-    }
-
-    fn is_quiet(&self, generation: Generation) -> bool {
-        self.partitions.iter().all(|partition| partition.generation != generation || partition.quiet)
-    }
-
-    /// The probe's answer: takes the partitions over where the group stands.
-    pub(super) fn standing(&mut self, answered: u64, standings: &[Standing], outbox: &Outbox) {
-        match self.rebalance.take() {
-            Some(Rebalance::Assigning { number, partitions, .. }) if number == answered => {
-                self.take_over(&partitions, standings, outbox);
-            }
-            other => self.rebalance = other,
-        }
-    }
-
-    fn take_over(&mut self, names: &[PartitionName], standings: &[Standing], outbox: &Outbox) {
-        let starts: Vec<Option<i64>> = names
-            .iter()
-            .map(|name| {
-                standings.iter().find(|standing| standing.name == *name).and_then(|s| start(s, outbox))
-            })
-            .collect();
-        let offsets = starts.iter().map(|start| start.map_or(Offset::Invalid, Offset::Offset));
-        let taken = list(names.iter().zip(offsets));
-        if let Err(error) = assign(&self.consumer, &taken) {
-            // The group has moved on meanwhile and assigns anew.
-            tracing::debug!(target: "librdkafka", "an assignment came too late: {error}");
-            return;
-        }
-        for (name, start) in names.iter().zip(starts) {
-            let lease = Lease::new(self.renewed_us.clone(), self.session);
-            self.partitions.push(Partition::new(name.clone(), start, lease));
-        }
-        self.joined = true;
-        if self.flow == Flow::Paused {
-            self.apply_flow();
-        }
-        outbox.report(Report::Rebalanced { assigned: self.partitions.len() });
-    }
-
-    /// A revocation: nothing more is handed over, and what is in flight may finish.
-    fn leave(&mut self, names: &[PartitionName], outbox: &Outbox) {
-        let mut generations = Vec::with_capacity(names.len());
-        for partition in self.partitions.iter_mut().filter(|partition| names.contains(&partition.name)) {
-            partition.leaving = true;
-            generations.push(partition.generation);
-        }
-        if self.consumer.assignment_lost() {
-            return self.give_up(&generations, outbox, Ending::Lost);
-        }
-        outbox.inputs(
-            generations.iter().map(|generation| Input::Revoked(outbox.source(), *generation)).collect(),
-        );
-        self.rebalance = Some(Rebalance::Leaving { generations, until: Instant::now() + GRACE });
-        self.go_on(outbox);
-    }
-
-    /// The end of a revocation.
-    fn give_up(&mut self, generations: &[Generation], outbox: &Outbox, ending: Ending) {
-        let list = self.list_of(generations);
-        self.forget(generations, outbox, ending);
-        if let Err(error) = unassign(&self.consumer, &list) {
-            tracing::debug!(target: "librdkafka", "a revocation was answered too late: {error}");
-        }
-        outbox.report(Report::Rebalanced { assigned: self.partitions.len() });
-    }
-
-    /// Ends leases and drops partitions. What is still open of them is told to be lost.
-    fn forget(&mut self, generations: &[Generation], outbox: &Outbox, ending: Ending) {
-        self.end_leases(generations);
-        let (gone, kept) = std::mem::take(&mut self.partitions)
-            .into_iter()
-            .partition(|partition| generations.contains(&partition.generation));
-        self.partitions = kept;
-        let gone: Vec<Partition> = gone;
-        let open = gone.iter().filter(|partition| ending == Ending::Lost || !partition.quiet);
-        outbox.inputs(open.map(|partition| Input::Lost(partition.generation)).collect());
-        for partition in gone {
-            let PartitionName { topic, number: partition } = partition.name;
-            outbox.report(Report::Lag { topic: topic.clone(), partition, messages: None });
-            outbox.report(Report::OldestUnsettled { topic, partition, stored_ms: None });
-        }
-    }
-
-    fn end_leases(&self, generations: &[Generation]) {
-        let these = self.partitions.iter().filter(|partition| generations.contains(&partition.generation));
-        these.for_each(|partition| partition.lease.end());
-    }
-
-    fn generations(&self) -> Vec<Generation> {
-        self.partitions.iter().map(|partition| partition.generation).collect()
-    }
-
-    fn list_of(&self, generations: &[Generation]) -> rdkafka::TopicPartitionList {
-        let these = self.partitions.iter().filter(|partition| generations.contains(&partition.generation));
-        list(these.map(|partition| (&partition.name, Offset::Invalid)))
-    }
-
-    fn partition(&mut self, generation: Generation) -> Option<&mut Partition> {
+    pub(super) fn partition(&mut self, generation: Generation) -> Option<&mut Partition> {
         let index =
             self.partitions.binary_search_by_key(&generation, |partition| partition.generation).ok()?;
         self.partitions.get_mut(index)
@@ -370,7 +155,7 @@ impl Membership {
         self.flow
     }
 
-    fn apply_flow(&self) {
+    pub(super) fn apply_flow(&self) {
         if self.partitions.is_empty() {
             return;
         }
@@ -477,7 +262,7 @@ impl Membership {
         self.partitions.iter().any(|partition| partition.to_commit().is_some())
     }
 
-    fn commit(&mut self, which: Which<'_>) {
+    pub(super) fn commit(&mut self, which: Which<'_>) {
         let chosen = self.partitions.iter().filter(|partition| match which {
             Which::All => true,
             Which::These(generations) => generations.contains(&partition.generation),
@@ -494,7 +279,7 @@ impl Membership {
         }
     }
 
-    fn committed(&mut self, result: Result<Vec<(PartitionName, i64)>, String>, outbox: &Outbox) {
+    pub(super) fn committed(&mut self, result: Result<Vec<(PartitionName, i64)>, String>, outbox: &Outbox) {
         self.commits_in_flight = self.commits_in_flight.saturating_sub(1);
         let result = result.map(|committed| {
             for (name, offset) in committed {
@@ -535,43 +320,12 @@ impl Membership {
 
 /// Which partitions to commit.
 #[derive(Clone, Copy)]
-enum Which<'a> {
+pub(super) enum Which<'a> {
     All,
     These(&'a [Generation]),
 }
 
-/// How partitions are given up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ending {
-    /// In order: only what did not finish in time is lost.
-    Left,
-    /// Somebody else has them by now.
-    Lost,
-}
-
-/// Where to start reading a partition; `None` leaves it to the broker.
-fn start(standing: &Standing, outbox: &Outbox) -> Option<i64> {
-    let Standing { name, committed, low, high } = standing;
-    let Some(committed) = *committed else { return *low };
-    if let Some(low) = low.filter(|low| *low > committed) {
-        report_loss(outbox, name, committed, low.abs_diff(committed));
-        return Some(low);
-    }
-    if let (Some(high), Some(low)) = (*high, *low)
-        && committed > high
-    {
-        tracing::error!(
-            "{}/{}: the group's offset {committed} lies after the log's end {high}: the topic was truncated or \
-             made anew; it is read from its beginning at {low}",
-            name.topic,
-            name.number,
-        );
-        return Some(low);
-    }
-    Some(committed)
-}
-
-fn report_loss(outbox: &Outbox, name: &PartitionName, from: i64, messages: u64) {
+pub(super) fn report_loss(outbox: &Outbox, name: &PartitionName, from: i64, messages: u64) {
     let PartitionName { topic, number: partition } = name;
     tracing::error!(
         "{topic}/{partition}: the broker deleted {messages} messages from offset {from} on before they were read; \

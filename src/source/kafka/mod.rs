@@ -12,6 +12,7 @@ mod outbox;
 mod partition;
 mod probe;
 mod reachability;
+mod rebalance;
 mod record;
 mod worker;
 
