@@ -4,7 +4,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use ipnet::{Ipv4Net, Ipv6Net};
 use url::Host;
 
 use crate::plan::{Egress, HostPort, Network};
@@ -203,6 +203,8 @@ const METADATA: [IpAddr; 7] = [
 
 #[cfg(test)]
 mod tests {
+    use ipnet::IpNet;
+
     use super::*;
 
     fn host(text: &str) -> Host<String> {
