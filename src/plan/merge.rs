@@ -1,13 +1,13 @@
 //! How layers are laid over each other, and how the files of a folder are united.
 
 use super::fault::Findings;
-use super::origin::Origin;
 use super::read::join;
 use super::tree::{Entry, Map, Node, Value};
 
 /// Lays one configuration over an earlier one: maps merge, `routes` merge by `name`, other lists
 /// replace, `null` removes.
 pub(super) fn lay_document_over(base: Node, over: Node) -> Node {
+    let origin = base.origin.clone();
     let (mut base, mut over) = (base.into_map(), over.into_map());
     let routes = match (base.remove("routes"), over.remove("routes")) {
         (Some(base), Some(over)) => Some(Entry { node: lay_routes_over(base.node, over.node), ..over }),
@@ -15,7 +15,7 @@ pub(super) fn lay_document_over(base: Node, over: Node) -> Node {
     };
     let mut document = lay_map_over(base, over, Names::Exact);
     document.0.extend(routes.filter(|routes| !routes.node.is_null()));
-    Node { origin: Origin::Program, value: Value::Map(document) }
+    Node { origin, value: Value::Map(document) }
 }
 
 fn lay_routes_over(base: Node, over: Node) -> Node {
@@ -133,9 +133,10 @@ fn one_form(key: &str, mut below: Node, mut over: Node) -> (Node, Node) {
 /// Unites two files of one folder: maps unite, lists append, and what is defined twice is a fault
 /// that names both places.
 pub(super) fn unite(first: Node, second: Node, findings: &Findings) -> Node {
+    let origin = first.origin.clone();
     let mut united = first.into_map();
     unite_maps(&mut united, second.into_map(), "", findings);
-    Node { origin: Origin::Program, value: Value::Map(united) }
+    Node { origin, value: Value::Map(united) }
 }
 
 fn unite_maps(first: &mut Map, second: Map, path: &str, findings: &Findings) {

@@ -1,10 +1,10 @@
 //! Floor 2: text → validated [`Plan`]. All faults at once, each with its place in the file.
 //!
-//! Files and environment → placed trees ([`read`], [`environment`]) with references resolved
-//! ([`interpolate`]) → one document ([`merge`], [`layers`]) → for each target its own layers
-//! ([`target_layers`]) → typed reading that collects faults ([`walk`]; one file for each part of the
+//! Files and environment → placed trees (`read`, `environment`) with references resolved
+//! (`interpolate`) → one document (`merge`, `layers`) → for each target its own layers
+//! (`target_layers`) → typed reading that collects faults (`walk`; one file for each part of the
 //! configuration). What is built in, defaults and dialects, is data in the same language
-//! ([`presets`]).
+//! (`presets`).
 
 mod conditions;
 mod egress;

@@ -43,10 +43,9 @@ pub(super) fn read(file: &Arc<str>, text: &str, findings: &Findings) -> Option<N
 fn quoting_hint(text: &str, line: u64) -> &'static str {
     let before = usize::try_from(line).unwrap_or(usize::MAX).saturating_sub(2);
     let beside = text.lines().skip(before).take(2);
+    let quotes = |text: &str| text.matches(['"', '\'']).count();
     let unquoted = |line: &str| {
-        line.match_indices("${").any(|(index, _)| {
-            !line.get(..index).is_some_and(|before| before.ends_with(['"', '\'']) || before.contains(": \""))
-        })
+        line.match_indices("${").any(|(at, _)| quotes(line.get(..at).unwrap_or_default()) % 2 == 0)
     };
     match beside.into_iter().any(unquoted) {
         true => "; quote a `${…}` inside `[ ]` and `{ }`: \"${env:NAME}\"",

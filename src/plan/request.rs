@@ -21,8 +21,8 @@ pub(super) fn specification(
     presets: &Presets,
     required_headers: &[String],
 ) -> Option<RequestSpec> {
-    let secrets = secrets(keys);
-    let signature = signature(keys, secrets);
+    let secrets = keys.get("secrets").map(|item| item.elements()).unwrap_or_default();
+    let signature = signature(keys, &secrets);
     let headers = headers(keys, required_headers);
     let payload = keys.get("payload").map(|item| payload(&item, presets));
     let payload = payload.unwrap_or(Some(PayloadSpec {
@@ -49,11 +49,10 @@ fn payload(item: &Item<'_>, presets: &Presets) -> Option<PayloadSpec> {
     })
 }
 
-/// Live secrets; those that are let through without a value sign nothing.
-fn secrets(keys: &mut Keys<'_>) -> Vec<SecretString> {
-    let items = keys.get("secrets").map(|item| item.elements()).unwrap_or_default();
-    let is_set = |item: &Item<'_>| item.node.as_scalar().is_none_or(|scalar| scalar.unset == Unset::No);
-    items.iter().filter(|item| is_set(item)).map(Item::secret).collect()
+/// The secrets themselves; those that are let through without a value sign nothing.
+fn live(secrets: &[Item<'_>]) -> Vec<SecretString> {
+    let is_set = |item: &&Item<'_>| item.node.as_scalar().is_none_or(|scalar| scalar.unset == Unset::No);
+    secrets.iter().filter(is_set).map(Item::secret).collect()
 }
 
 fn headers(keys: &mut Keys<'_>, required: &[String]) -> Vec<(String, SecretString)> {
@@ -67,7 +66,7 @@ fn headers(keys: &mut Keys<'_>, required: &[String]) -> Vec<(String, SecretStrin
     named.iter().map(|header| (header.name.to_owned(), header.item.secret())).collect()
 }
 
-fn signature(keys: &mut Keys<'_>, secrets: Vec<SecretString>) -> Option<SignatureSpec> {
+fn signature(keys: &mut Keys<'_>, secrets: &[Item<'_>]) -> Option<SignatureSpec> {
     let item = keys.get("signature")?;
     if item.is("none") {
         if !secrets.is_empty() {
@@ -81,9 +80,9 @@ fn signature(keys: &mut Keys<'_>, secrets: Vec<SecretString>) -> Option<Signatur
         return None;
     }
     let mut keys_below = item.keys();
-    let signature = general(&mut keys_below, secrets);
+    let signature = general(&mut keys_below, live(secrets));
     keys_below.done();
-    if signature.secrets.is_empty() {
+    if secrets.is_empty() {
         let text =
             format!("{}: {}: without `secrets` its requests carry no signature", keys.at(), keys.path());
         item.findings().notice(text);

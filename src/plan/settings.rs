@@ -53,7 +53,7 @@ fn collect(node: &Node, path: &str, settings: &mut Vec<Setting>) {
     let mut push = |value| settings.push(Setting { path: path.to_owned(), value, from: node.origin.clone() });
     match &node.value {
         Value::Null => {}
-        Value::Scalar(scalar) => push(shown(path, scalar)),
+        Value::Scalar(scalar) => push(shown(path, node, scalar)),
         Value::Map(map) if map.0.is_empty() => push("{}".to_owned()),
         Value::Map(map) => {
             for entry in &map.0 {
@@ -62,7 +62,7 @@ fn collect(node: &Node, path: &str, settings: &mut Vec<Setting>) {
         }
         Value::List(elements) if elements.iter().all(|element| element.as_scalar().is_some()) => {
             let scalars = elements.iter().filter_map(Node::as_scalar);
-            let shown: Vec<String> = scalars.map(|scalar| shown(path, scalar)).collect();
+            let shown: Vec<String> = scalars.map(|scalar| shown(path, node, scalar)).collect();
             push(format!("[{}]", shown.join(", ")));
         }
         Value::List(elements) => {
@@ -77,11 +77,12 @@ fn collect(node: &Node, path: &str, settings: &mut Vec<Setting>) {
 }
 
 /// The text as it may be shown.
-fn shown(path: &str, scalar: &Scalar) -> String {
+fn shown(path: &str, node: &Node, scalar: &Scalar) -> String {
     let segments: Vec<&str> = path.split('.').collect();
     let key = segments.last().copied().unwrap_or_default();
     let hidden = match segments.as_slice() {
-        ["targets", _, "secrets", ..] | ["targets", _, "headers", ..] => true,
+        ["targets", _, "secrets", ..] => true,
+        ["targets", _, "headers", ..] => !matches!(node.origin, Origin::Dialect(_)),
         ["sources", _, "kafka", "properties", property @ ..] => is_sensitive(&property.join(".")),
         _ => false,
     };

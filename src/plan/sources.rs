@@ -59,7 +59,7 @@ fn brokers(keys: &mut Keys<'_>) -> String {
         item.parse(String::new(), |text| {
             let parts: Vec<&str> = text.split(',').map(str::trim).collect();
             let wrong = |part: &&str| part.is_empty() || part.contains(char::is_whitespace);
-            match parts.iter().any(|part| wrong(part)) {
+            match parts.iter().any(wrong) {
                 true => Err("a broker is written `host:port`, several with commas or as a list".to_owned()),
                 false => Ok(parts.join(",")),
             }

@@ -44,6 +44,7 @@ struct Laid {
 }
 
 fn laid(root: Node, presets: &Presets, findings: &Findings) -> Laid {
+    let origin = root.origin.clone();
     let mut user = root.into_map();
     let defaults = user.remove("defaults").map(|entry| entry.node);
     let layers = TargetLayers::new(presets, defaults.as_ref(), findings);
@@ -71,7 +72,7 @@ fn laid(root: Node, presets: &Presets, findings: &Findings) -> Laid {
         }
         map.0.push(entry);
     }
-    Laid { root: Node { origin: Origin::Program, value: Value::Map(map) }, targets }
+    Laid { root: Node { origin, value: Value::Map(map) }, targets }
 }
 
 fn complete_dead_letters(map: &mut Map, name: &str) {
@@ -94,17 +95,13 @@ fn lay_sources(sources: &mut Map, presets: &Presets, name: &str) {
         let mut program = presets.program("source");
         // Nothing is made up for a source that is not of Kafka.
         let kafka = entry.node.as_map().and_then(|source| source.get("kafka")).and_then(Node::as_map);
-        match (kafka, program.remove("kafka")) {
-            (Some(_), Some(mut kafka)) => {
-                if let Value::Map(map) = &mut kafka.node.value {
-                    map.set_default("group", format!("{name}-{}", entry.key));
-                }
-                program.0.push(kafka);
+        if let (Some(_), Some(mut kafka)) = (kafka, program.remove("kafka")) {
+            if let Value::Map(map) = &mut kafka.node.value {
+                map.set_default("group", format!("{name}-{}", entry.key));
             }
-            _ => {}
+            program.0.push(kafka);
         }
         let program = Node { origin: Origin::Program, value: Value::Map(program) };
-        // The place of a source is that of its name: there, what is missing is missing.
         entry.node = merge::lay_over(program, pruned(entry.node.clone()));
     }
 }
@@ -140,7 +137,7 @@ fn read(laid: &Laid, files: usize, presets: &Presets, findings: &Findings) -> Pl
     let mut fields = Fields::default();
     let routes = match keys.require("routes", "without a route every event would be dropped") {
         Some(item) => {
-            if item.elements().is_empty() {
+            if matches!(&item.node.value, Value::List(routes) if routes.is_empty()) {
                 item.names_nothing("without a route every event would be dropped");
             }
             routes(&item, &around, &mut fields)
@@ -248,7 +245,7 @@ fn sources(keys: &mut Keys<'_>, dead_letters: &DeadLetters) -> Vec<Source> {
         return Vec::new();
     };
     let entries = item.entries();
-    if entries.is_empty() {
+    if entries.is_empty() && item.node.as_map().is_some() {
         item.names_nothing("at least one source is needed");
     }
     let mut sources = Vec::new();

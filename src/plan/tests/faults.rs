@@ -49,9 +49,9 @@ fn an_empty_configuration_says_what_is_missing() {
     assert_eq!(
         faults(""),
         [
-            "configuration: routes: missing; without a route every event would be dropped",
-            "configuration: sources: missing; write for example `sources: { NAME: { kafka: … } }`",
-            "configuration: targets: missing; write for example `targets: { NAME: { url: https://… } }`",
+            "h.yaml:1:1: routes: missing; without a route every event would be dropped",
+            "h.yaml:1:1: sources: missing; write for example `sources: { NAME: { kafka: … } }`",
+            "h.yaml:1:1: targets: missing; write for example `targets: { NAME: { url: https://… } }`",
         ]
     );
     assert_eq!(faults("[a]"), ["h.yaml:1:1: a configuration is a map (`key: value`)"]);
@@ -333,6 +333,18 @@ fn a_second_route_of_a_name_is_refused() {
             "h.yaml:5:89: routes.2.from.0: there is no source `z`; did you mean `s`?",
         ]
     );
+}
+
+#[test]
+fn hostile_documents_are_refused_in_bounded_time_and_depth() {
+    let deep = faults(&"[".repeat(100_000));
+    assert_eq!(deep.len(), 1, "{deep:?}");
+    let mut bomb = "a0: &a0 [x, x]\n".to_owned();
+    for level in 1..40 {
+        let below = level - 1;
+        bomb.push_str(&format!("a{level}: &a{level} [*a{below}, *a{below}]\n"));
+    }
+    assert_eq!(faults(&bomb).len(), 1);
 }
 
 proptest::proptest! {

@@ -175,6 +175,26 @@ fn routes_are_read() {
 }
 
 #[test]
+fn only_what_yaml_1_2_takes_for_a_number_or_boolean_is_one() {
+    let text = with_target("url: https://x.example/").replacen(
+        "to: [crm]",
+        "to: [crm], where: { x: [yes, 01234, '5', 5, True, -1.5] }",
+        1,
+    );
+
+    let text_field = |text: &str| Field::Text(text.into());
+    let expected = vec![
+        text_field("yes"),
+        text_field("01234"),
+        text_field("5"),
+        Field::Integer(5),
+        Field::Bool(true),
+        Field::Float(-1.5),
+    ];
+    assert_eq!(plan(&text).routes[0].conditions[0].operators, [Operator::In(expected)]);
+}
+
+#[test]
 fn a_switched_off_target_is_named() {
     let plan = plan(FULL);
 

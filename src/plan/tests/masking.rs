@@ -61,7 +61,8 @@ fn a_reference_without_a_value_is_a_fault_unless_it_is_allowed() {
     );
     layers.when_unset = WhenUnset::Allow;
     assert_eq!(faults_with(&text, &layers).len(), 1, "only the reference that is none");
-    plan_with(&text.replace("id: \"${x}\"", ""), &layers);
+    let plan = plan_with(&text.replace("id: \"${x}\"", ""), &layers);
+    assert_eq!(plan.notices, [""; 0], "an unset secret is a secret");
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! The consumer against librdkafka's own mock cluster.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -70,10 +70,18 @@ struct Running {
 
 impl Running {
     fn start(plan: &Arc<Plan>, grant: Grant) -> Running {
+        Running::start_behind(plan, grant, Arc::default())
+    }
+
+    /// The consumer's thread stands still wherever it speaks while the test holds `gate`.
+    fn start_behind(plan: &Arc<Plan>, grant: Grant, gate: Arc<Mutex<()>>) -> Running {
         let shared = Arc::new(SharedGrant::default());
         shared.publish(grant);
         let (say, said) = mpsc::channel();
-        let emit = move |message| drop(say.send(message));
+        let emit = move |message| {
+            drop(say.send(message));
+            drop(gate.lock());
+        };
         let handle = Consumer::start(plan.clone(), SourceId(0), shared.clone(), emit).expect("it starts");
         Running {
             handle,
@@ -286,6 +294,37 @@ fn a_partition_changes_hands_without_loss() {
     first.stop();
     second.stop();
     assert_eq!(committed(&plan, "events", 2), 20);
+}
+
+#[test]
+fn after_a_freeze_everything_of_before_is_void() {
+    let cluster = cluster("events", 1);
+    publish(&cluster, "events", 1, 0..4);
+    let mut plan = test_plan::plan(&cluster.bootstrap_servers(), &["events"], Start::Earliest);
+    plan.sources[0].kafka.properties.push(("session.timeout.ms".to_owned(), "5000".to_owned().into()));
+    let plan = Arc::new(plan);
+    let gate = Arc::new(Mutex::new(()));
+    let mut running = Running::start_behind(&plan, PLENTY, gate.clone());
+    running.until("all events", |running| running.events.len() == 4);
+    let before = running.events[0].generation;
+
+    let frozen = gate.lock().expect("the gate");
+    let end = Instant::now() + PATIENCE;
+    while running.events[0].lease.holds(Moment::now()) {
+        assert!(Instant::now() < end, "the lease never ends");
+        running.listen(Duration::from_millis(50));
+    }
+    // It all ended while the process stood still: too late to count.
+    running.settle();
+    drop(frozen);
+
+    running.until("void", |running| running.lost == [before]);
+    running.until("the same events again", |running| running.events.len() == 8);
+    assert!(running.events[4..].iter().all(|event| event.generation != before));
+    assert!(running.events[4..].iter().all(|event| event.lease.holds(Moment::now())));
+    assert!(!running.events[0].lease.holds(Moment::now()), "the old lease stays ended");
+    assert_eq!(committed(&plan, "events", 1), 0, "nothing of the old generation is committed");
+    running.stop();
 }
 
 #[test]
