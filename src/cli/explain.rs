@@ -15,6 +15,9 @@ use crate::engine::routing::{Matches, Routing, Verdict, judge};
 use crate::plan::{Plan, Source, Topic};
 use crate::source::{Intake, Message};
 
+#[cfg(test)]
+mod tests;
+
 /// Says which routes take an event, what refuses it in the others, and what would be sent.
 pub(super) fn explain(plan: &Plan, question: &Question, format: Format) -> Exit {
     let read = chosen_source(plan, question.source.as_deref()).and_then(|source| {

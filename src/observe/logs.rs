@@ -127,3 +127,32 @@ impl fmt::Display for Answer<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tracing::Level;
+
+    use super::*;
+    use crate::domain::Fault;
+
+    #[test]
+    fn libraries_are_heard_from_their_warnings_on() {
+        let info = filter(LogLevel::Info);
+        assert!(info.would_enable("hookferry::pipeline", &Level::INFO));
+        assert!(!info.would_enable("hookferry::pipeline", &Level::DEBUG));
+        assert!(info.would_enable("librdkafka", &Level::INFO));
+        assert!(info.would_enable("hickory_resolver", &Level::WARN));
+        assert!(!filter(LogLevel::Debug).would_enable("hickory_resolver", &Level::INFO));
+        assert!(filter(LogLevel::Trace).would_enable("hickory_resolver", &Level::TRACE));
+        assert!(!filter(LogLevel::Error).would_enable("librdkafka", &Level::WARN));
+    }
+
+    #[test]
+    fn what_came_back_is_one_short_text() {
+        let status = Reply::Status { status: 503, retry_after: None };
+        assert_eq!(Answer(&status).to_string(), "503");
+        let fault = Reply::Fault { fault: Fault::Tls, detail: "certificate expired".into() };
+        assert_eq!(Answer(&fault).to_string(), "tls: certificate expired");
+        assert_eq!(Status(None).to_string(), "-");
+    }
+}

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use crate::domain::{
-    Backoff, Exhausted, HonourRetryAfter, Jitter, RetryOn, RetryPolicy, SourceId, StatusSet, TargetId,
-    TypeSet,
+    Backoff, Content, Data, Event, EventTime, Exhausted, Generation, HonourRetryAfter, Jitter, Kind, Lease,
+    Origin, RetryOn, RetryPolicy, SourceId, StatusSet, TargetId, TypeSet,
 };
 use crate::plan::{
     Admin, DeadLetters, Egress, EventParts, Kafka, Limits, Log, LogFormat, LogLevel, Plan, Route, Shutdown,
