@@ -30,10 +30,7 @@ pub enum StartFault {
     /// The sender threads.
     #[error(transparent)]
     Senders(#[from] sender::StartFault),
-    /// A dead-letter store.
-    #[error(transparent)]
-
-    /// A source.
+    /// A source or its dead-letter store.
     #[error(transparent)]
     Source(#[from] kafka::StartFault),
     /// The system gives no thread.

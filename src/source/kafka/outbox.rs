@@ -13,6 +13,10 @@ impl Outbox {
         Outbox { source, emit: Box::new(emit) }
     }
 
+    pub(super) fn source(&self) -> SourceId {
+        self.source
+    }
+
     pub(super) fn inputs(&self, inputs: Vec<Input>) {
         if !inputs.is_empty() {
             (self.emit)(FromSource::Inputs(inputs));

@@ -134,7 +134,7 @@ impl Running {
                 self.events.push(event);
                 self.receipts.push(receipt);
             }
-            Input::Revoked(generation) => self.revoked.push(generation),
+            Input::Revoked(_, generation) => self.revoked.push(generation),
             Input::Lost(generation) => self.lost.push(generation),
             other => panic!("no input of a source: {other:?}"),
         }
