@@ -20,7 +20,7 @@ pub(super) enum GroupEvent {
     /// Partitions are to be given up.
     Revoked(Vec<PartitionName>),
     /// A commit has ended; with what was committed.
-    Committed(Result<Vec<(PartitionName, i64)>, String>),
+    Committed(KafkaResult<Vec<(PartitionName, i64)>>),
 }
 
 /// The call-backs of the group's member. They only note what happened: the rebalance is answered
@@ -75,10 +75,10 @@ impl ConsumerContext for MemberContext {
     }
 
     fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
-        let result = result.map_err(|error| error.to_string()).and_then(|()| {
+        let result = result.and_then(|()| {
             let mut committed = Vec::with_capacity(offsets.count());
             for element in offsets.elements() {
-                element.error().map_err(|error| error.to_string())?;
+                element.error()?;
                 if let Offset::Offset(offset) = element.offset() {
                     committed.push((PartitionName::of(&element), offset));
                 }

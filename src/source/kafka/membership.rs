@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rdkafka::Offset;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 
 use super::context::{GroupEvent, MemberContext};
 use super::native::{self, cached_low};
@@ -279,20 +279,27 @@ impl Membership {
         }
     }
 
-    pub(super) fn committed(&mut self, result: Result<Vec<(PartitionName, i64)>, String>, outbox: &Outbox) {
+    pub(super) fn committed(&mut self, result: KafkaResult<Vec<(PartitionName, i64)>>, outbox: &Outbox) {
+        use RDKafkaErrorCode as Code;
         self.commits_in_flight = self.commits_in_flight.saturating_sub(1);
-        let result = result.map(|committed| {
-            for (name, offset) in committed {
-                let holds = self.partitions.iter_mut().find(|partition| partition.name == name);
-                if let Some(partition) = holds {
-                    partition.committed = Some(offset);
+        match &result {
+            Ok(committed) => {
+                for (name, offset) in committed {
+                    let holds = self.partitions.iter_mut().find(|partition| partition.name == *name);
+                    if let Some(partition) = holds {
+                        partition.committed = Some(*offset);
+                    }
                 }
             }
-        });
-        if let Err(error) = &result {
-            tracing::warn!("a commit failed; it is made again: {error}");
+            Err(error) => match error.rdkafka_error_code() {
+                // Between two generations of the group no commit is taken.
+                Some(Code::IllegalGeneration | Code::RebalanceInProgress) => {
+                    tracing::debug!("a commit came in the middle of a rebalance; it is made again");
+                }
+                _ => tracing::warn!("a commit failed; it is made again: {error}"),
+            },
         }
-        outbox.report(Report::Committed(result));
+        outbox.report(Report::Committed(result.map(drop).map_err(|error| error.to_string())));
     }
 
     // ---- Looking ----
