@@ -72,10 +72,10 @@ impl Line {
     }
 
     /// Ready once nothing more can be sent on this connection: the receiver closed it, said
-    /// something unasked, or is still busy with the last request although it has answered.
+    /// something unasked, or answered the last request before it was whole.
     pub(super) fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.drive(cx);
-        if self.driver.is_none() || !self.requests.is_ready() { Poll::Ready(()) } else { Poll::Pending }
+        if self.driver.is_none() { Poll::Ready(()) } else { Poll::Pending }
     }
 
     /// Sends a request and reads its answer. `progress` tells whoever gives up how far it came.
