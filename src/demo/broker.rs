@@ -37,7 +37,7 @@ impl Broker {
         self.cluster.bootstrap_servers()
     }
 
-    /// Publishes one message and waits until it is confirmed.
+    /// Publishes one message; [`flush`](Broker::flush) waits for what was published.
     pub(super) fn publish(&self, sample: Sample) -> KafkaResult<()> {
         let (key, value) = (sample.id(), sample.value());
         let mut record = BaseRecord::<str, str>::to(TOPIC).key(&key);
@@ -45,6 +45,12 @@ impl Broker {
             record = record.payload(value);
         }
         self.producer.send(record).map_err(|(fault, _): (KafkaError, _)| fault)?;
+        self.producer.poll(Duration::ZERO);
+        Ok(())
+    }
+
+    /// Waits until the broker has everything.
+    pub(super) fn flush(&self) -> KafkaResult<()> {
         self.producer.flush(Duration::from_secs(10))
     }
 }

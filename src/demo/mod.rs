@@ -144,6 +144,7 @@ impl Stage {
                 break;
             }
         }
+        self.broker.flush()?;
         Ok((published as u64, self.progress.wait(published as u64, PATIENCE)))
     }
 

@@ -46,7 +46,7 @@ pub(super) struct Seen {
 /// Three independent counts of one run, side by side.
 #[derive(Debug, serde::Serialize)]
 pub(super) struct Summary {
-    /// Messages that the broker confirmed.
+    /// Messages that the demo handed to its producer.
     pub(super) published: u64,
     /// What the demo decided when it made the events.
     pub(super) expected: Counts,
