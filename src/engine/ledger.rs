@@ -254,11 +254,6 @@ impl Ledger {
             .map(|(slot, delivery)| DeliveryId { slot: slot as u32, serial: delivery.serial })
     }
 
-    /// All generations of which something was opened and that are not forgotten.
-    pub(super) fn generations(&self) -> Vec<Generation> {
-        self.tenures.keys().copied().collect()
-    }
-
     /// Events and bytes of one source that are open.
     pub(super) fn open(&self, source: SourceId) -> Grant {
         self.open[usize::from(source.0)]

@@ -14,6 +14,7 @@ mod lane;
 mod ledger;
 mod protocol;
 mod retry;
+/// Which routes take an event.
 pub mod routing;
 mod timers;
 mod writes;
