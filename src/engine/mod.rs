@@ -10,12 +10,15 @@
 //! ended for good; whatever belongs to a generation that is gone changes nothing; a permit is held
 //! for exactly as long as an attempt is in the hands of a sender.
 
+mod departure;
 mod lane;
 mod ledger;
 mod protocol;
 mod retry;
 /// Which routes take an event.
 pub mod routing;
+#[cfg(test)]
+mod tests;
 mod timers;
 mod writes;
 
@@ -28,7 +31,7 @@ pub use protocol::{Command, Grant, Input, Note, StoreFault, WriteId};
 
 use crate::domain::{
     Attempt, Attempted, DeadLetter, DeadLetterReason, DeliveryId, DiscardReason, Event, Exhausted, Failure,
-    Generation, Kind, Moment, Outcome, Receipt, ReleaseReason, Reply, RouteId, SourceId, TargetId,
+    Kind, Moment, Outcome, Receipt, Reply, RouteId, SourceId, TargetId,
 };
 use crate::plan::{Plan, Tombstones};
 use lane::Lane;
@@ -425,32 +428,6 @@ impl Engine {
         self.closed(closed);
     }
 
-    /// A waiting delivery leaves this process unfinished.
-    fn release(&mut self, id: DeliveryId, reason: ReleaseReason) {
-        let Some(delivery) = self.ledger.delivery(id) else { return };
-        let (target, slot, state) = (delivery.target, delivery.slot, delivery.state);
-        let weight = self.ledger.event(slot).weight();
-        let lane = self.lane(target);
-        lane.closed(weight);
-        if matches!(state, State::Held | State::Writing) {
-            lane.unhold();
-        }
-        self.note(Note::Released(target, reason));
-        let closed = self.ledger.release_delivery(id);
-        self.closed(closed);
-    }
-
-    fn release_write(&mut self, write: WriteId, reason: ReleaseReason) {
-        match self.writes.close(write) {
-            Some((Obligation::Delivery(id), _)) => self.release(id, reason),
-            Some((Obligation::Event(slot), _)) => {
-                let closed = self.ledger.release_obligation(slot);
-                self.closed(closed);
-            }
-            None => {}
-        }
-    }
-
     fn closed(&mut self, closed: Closed) {
         if let Some(receipt) = closed.settled {
             self.commands.push_back(Command::Settle(receipt));
@@ -458,69 +435,6 @@ impl Engine {
         if let Some((source, generation)) = closed.ended {
             self.commands.push_back(Command::Released(source, generation));
         }
-    }
-
-    fn release_reason(&self) -> ReleaseReason {
-        match self.life {
-            Life::Running => ReleaseReason::Revoked,
-            Life::Stopping => ReleaseReason::Shutdown,
-        }
-    }
-
-    fn revoked(&mut self, source: SourceId, generation: Generation) {
-        #[cfg(test)]
-        if self.sabotage == Some(Sabotage::IgnoreGeneration) {
-            self.commands.push_back(Command::Released(source, generation));
-            return;
-        }
-        if !self.ledger.end_tenure(generation) {
-            self.commands.push_back(Command::Released(source, generation));
-            return;
-        }
-        self.writes.end(Some(generation));
-        self.release_waiting(Some(generation), ReleaseReason::Revoked);
-    }
-
-    fn shut_down(&mut self) {
-        self.life = Life::Stopping;
-        self.writes.end(None);
-        self.release_waiting(None, ReleaseReason::Shutdown);
-    }
-
-    /// Releases all that waits: what is ready, what is held, and writes that wait to be repeated.
-    fn release_waiting(&mut self, generation: Option<Generation>, reason: ReleaseReason) {
-        let waiting = self.ledger.waiting(generation);
-        for id in waiting {
-            self.release(id, reason);
-        }
-        for write in self.writes.waiting(generation) {
-            self.release_write(write, reason);
-        }
-        self.purge_lanes();
-    }
-
-    fn purge_lanes(&mut self) {
-        let ledger = &mut self.ledger;
-        for lane in &mut self.lanes {
-            lane.retain(|id| ledger.delivery(*id).is_some());
-        }
-    }
-
-    fn lost(&mut self, generation: Generation) {
-        #[cfg(test)]
-        if self.sabotage == Some(Sabotage::IgnoreGeneration) {
-            return;
-        }
-        self.writes.forget(generation);
-        for (delivery, weight) in self.ledger.forget(generation) {
-            let lane = self.lane(delivery.target);
-            lane.closed(weight);
-            if matches!(delivery.state, State::Held | State::Writing) {
-                lane.unhold();
-            }
-            self.note(Note::Released(delivery.target, self.release_reason()));
-        }
-        self.purge_lanes();
     }
 }
 

@@ -101,3 +101,57 @@ fn asked_for(rule: HonourRetryAfter, reply: &Reply, now: Moment) -> Duration {
     };
     asked.min(max)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn exponential(jitter: Jitter) -> Backoff {
+        Backoff::Exponential {
+            attempts: None,
+            initial: Duration::from_secs(5),
+            factor: 2.0,
+            max_delay: Duration::from_secs(3600),
+            jitter,
+        }
+    }
+
+    fn wait(backoff: &Backoff, attempts: u32) -> Option<Duration> {
+        wait_after(backoff, attempts, &mut fastrand::Rng::with_seed(1))
+    }
+
+    #[test]
+    fn exponential_waits_grow_by_their_factor_up_to_the_cap() {
+        let waits: Vec<u64> = (1..=5)
+            .map(|attempts| wait(&exponential(Jitter::None), attempts).expect("no end").as_secs())
+            .collect();
+        assert_eq!(waits, [5, 10, 20, 40, 80]);
+        assert_eq!(wait(&exponential(Jitter::None), 50), Some(Duration::from_secs(3600)));
+        assert_eq!(wait(&exponential(Jitter::None), u32::MAX), Some(Duration::from_secs(3600)));
+    }
+
+    #[test]
+    fn a_schedule_has_one_wait_for_each_retry() {
+        let schedule = Backoff::Schedule {
+            waits: vec![Duration::from_secs(1), Duration::from_secs(9)],
+            jitter: Jitter::None,
+        };
+        assert_eq!(wait(&schedule, 1), Some(Duration::from_secs(1)));
+        assert_eq!(wait(&schedule, 2), Some(Duration::from_secs(9)));
+        assert_eq!(wait(&schedule, 3), None);
+    }
+
+    proptest! {
+        #[test]
+        fn jitter_stays_within_its_bounds(seed: u64, attempts in 1u32..40) {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let exact = wait(&exponential(Jitter::None), attempts).expect("no end").as_secs_f64();
+            let full = wait_after(&exponential(Jitter::Full), attempts, &mut random).expect("no end");
+            prop_assert!(full.as_secs_f64() <= exact);
+            let tenth = wait_after(&exponential(Jitter::Fraction(0.1)), attempts, &mut random).expect("no end");
+            prop_assert!((tenth.as_secs_f64() - exact).abs() <= exact * 0.1 + 1e-6);
+        }
+    }
+}

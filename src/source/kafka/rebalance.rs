@@ -157,7 +157,9 @@ impl Membership {
         if self.consumer.assignment_lost() {
             return self.give_up(&generations, outbox, Ending::Lost);
         }
-        outbox.inputs(generations.iter().map(|generation| Input::Revoked(outbox.source(), *generation)).collect());
+        outbox.inputs(
+            generations.iter().map(|generation| Input::Revoked(outbox.source(), *generation)).collect(),
+        );
         self.rebalance = Some(Rebalance::Leaving { generations, until: Instant::now() + GRACE });
         self.go_on(outbox);
     }

@@ -1,0 +1,100 @@
+#[cfg(test)]
+use super::Sabotage;
+use super::ledger::State;
+use super::protocol::{Command, Note, WriteId};
+use super::writes::Obligation;
+use super::{Engine, Life};
+use crate::domain::{DeliveryId, Generation, ReleaseReason, SourceId};
+
+/// How deliveries leave this process unfinished: a partition is revoked or lost, or the process is
+/// stopping. None of them is settled, so their events come again.
+impl Engine {
+    /// A waiting delivery leaves this process unfinished.
+    pub(super) fn release(&mut self, id: DeliveryId, reason: ReleaseReason) {
+        let Some(delivery) = self.ledger.delivery(id) else { return };
+        let (target, slot, state) = (delivery.target, delivery.slot, delivery.state);
+        let weight = self.ledger.event(slot).weight();
+        let lane = self.lane(target);
+        lane.closed(weight);
+        if matches!(state, State::Held | State::Writing) {
+            lane.unhold();
+        }
+        self.note(Note::Released(target, reason));
+        let closed = self.ledger.release_delivery(id);
+        self.closed(closed);
+    }
+
+    pub(super) fn release_write(&mut self, write: WriteId, reason: ReleaseReason) {
+        match self.writes.close(write) {
+            Some((Obligation::Delivery(id), _)) => self.release(id, reason),
+            Some((Obligation::Event(slot), _)) => {
+                let closed = self.ledger.release_obligation(slot);
+                self.closed(closed);
+            }
+            None => {}
+        }
+    }
+
+    pub(super) fn release_reason(&self) -> ReleaseReason {
+        match self.life {
+            Life::Running => ReleaseReason::Revoked,
+            Life::Stopping => ReleaseReason::Shutdown,
+        }
+    }
+
+    pub(super) fn revoked(&mut self, source: SourceId, generation: Generation) {
+        #[cfg(test)]
+        if self.sabotage == Some(Sabotage::IgnoreGeneration) {
+            self.commands.push_back(Command::Released(source, generation));
+            return;
+        }
+        if !self.ledger.end_tenure(generation) {
+            self.commands.push_back(Command::Released(source, generation));
+            return;
+        }
+        self.writes.end(Some(generation));
+        self.release_waiting(Some(generation), ReleaseReason::Revoked);
+    }
+
+    pub(super) fn shut_down(&mut self) {
+        self.life = Life::Stopping;
+        self.writes.end(None);
+        self.release_waiting(None, ReleaseReason::Shutdown);
+    }
+
+    /// Releases all that waits: what is ready, what is held, and writes that wait to be repeated.
+    pub(super) fn release_waiting(&mut self, generation: Option<Generation>, reason: ReleaseReason) {
+        let waiting = self.ledger.waiting(generation);
+        for id in waiting {
+            self.release(id, reason);
+        }
+        for write in self.writes.waiting(generation) {
+            self.release_write(write, reason);
+        }
+        self.purge_lanes();
+    }
+
+    pub(super) fn purge_lanes(&mut self) {
+        let ledger = &mut self.ledger;
+        for lane in &mut self.lanes {
+            lane.retain(|id| ledger.delivery(*id).is_some());
+        }
+    }
+
+    pub(super) fn lost(&mut self, generation: Generation) {
+        #[cfg(test)]
+        if self.sabotage == Some(Sabotage::IgnoreGeneration) {
+            return;
+        }
+        self.writes.forget(generation);
+        for (delivery, weight) in self.ledger.forget(generation) {
+            let lane = self.lane(delivery.target);
+            lane.closed(weight);
+            if matches!(delivery.state, State::Held | State::Writing) {
+                lane.unhold();
+            }
+            self.note(Note::Released(delivery.target, self.release_reason()));
+        }
+        self.purge_lanes();
+    }
+}
