@@ -8,6 +8,7 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
 use crate::admin::{self, Admin};
+use crate::broker;
 use crate::domain::{Moment, SourceId};
 use crate::engine::Engine;
 use crate::observe::{Health, Metrics};
@@ -32,7 +33,7 @@ pub enum StartFault {
     Senders(#[from] sender::StartFault),
     /// A source or its dead-letter store.
     #[error(transparent)]
-    Source(#[from] kafka::StartFault),
+    Source(#[from] broker::kafka::StartFault),
     /// The system gives no thread.
     #[error("can't start a thread: {0}")]
     Thread(#[from] std::io::Error),

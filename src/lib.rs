@@ -34,7 +34,7 @@
 //! | 1 | [`wire`]: payloads, signatures, the finished request; reading replies |
 //! | 2 | [`plan`]: text → validated [`Plan`](plan::Plan), all faults at once; dialects as data (`plan/presets.yaml`) |
 //! | 3 | [`engine`]: the delivery logic, pure and synchronous |
-//! | 4 | [`source`], [`store`], [`sender`]: the edges |
+//! | 4 | [`source`], [`store`], [`sender`]: the edges; below the first two [`broker`]: how a broker is reached |
 //! | 5 | [`observe`]: metrics, health, logs · [`pipeline`]: the loop · [`admin`]: what operators see over HTTP |
 //! | above | [`app`]: the composition root · [`demo`] · [`cli`] · `main.rs`: exit codes |
 //!
@@ -65,6 +65,7 @@
 
 pub mod admin;
 pub mod app;
+pub mod broker;
 pub mod cli;
 pub mod demo;
 pub mod domain;

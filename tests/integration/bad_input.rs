@@ -24,7 +24,12 @@ routes:
         "all three faults are named with their places",
         Duration::from_secs(5),
         || bridge.log(),
-        || ["not a url", "secrets", "three"].iter().all(|fault| bridge.log().contains(fault)).then_some(()),
+        || {
+            ["targets.one.url", "targets.two.secrets", "`three`"]
+                .iter()
+                .all(|fault| bridge.log().contains(fault))
+                .then_some(())
+        },
     );
     assert!(bridge.log().contains("hookferry.yaml:"), "with file and line:\n{}", bridge.log());
     assert!(scene.cluster.committed(&scene.group, &scene.topic).is_empty());

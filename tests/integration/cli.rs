@@ -7,7 +7,7 @@ sources:
   orders: { kafka: { brokers: 'localhost:9092', topics: [events] } }
 targets:
   crm:
-    url: 'https://crm.example.com/hooks?token=hidden-in-the-address'
+    url: 'https://crm.example.com/hooks?token=${env:HOOKFERRY_TEST_UNSET:-hidden-in-the-address}'
     dialect: standard-webhooks
     secrets: ['whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD']
   chat: { url: 'https://chat.example.com/in' }
@@ -46,7 +46,7 @@ fn check_names_every_fault_with_its_place() {
         .replace("name: shop", "nmae: shop");
     let (code, text) = run("check", &bad, &[]);
     assert_eq!(code, Some(2), "{text}");
-    let wanted = [("hookferry.yaml:1:", "name"), (":7:", "secrets"), (":8:", "url"), (":10:", "chat")];
+    let wanted = [("hookferry.yaml:1:", "name"), (":8:", "secrets"), (":9:", "url"), (":11:", "chat")];
     for (place, part) in wanted {
         let named = |line: &str| line.contains(place) && line.contains(part);
         assert!(text.lines().any(named), "{place} {part} in:\n{text}");

@@ -18,10 +18,11 @@ fn the_delivery_counters_add_up_and_lag_goes_to_nothing() {
     let outcome = |outcome| [("target", "sink"), ("outcome", outcome)];
     bridge.wait_metric("hookferry_deliveries_total", &outcome("delivered"), 89.0);
     bridge.wait_metric("hookferry_deliveries_total", &outcome("dead_lettered"), 10.0);
+    // A gauge is up to a second behind its counters.
+    bridge.wait_metric("hookferry_queue_deliveries", &[("state", "in_flight")], 1.0);
     let sum = |name: &str| bridge.metric(name, &[("target", "sink")]).unwrap();
     let open = sum("hookferry_deliveries_opened_total") - sum("hookferry_deliveries_total");
     assert_eq!((open, sum("hookferry_queue_deliveries")), (1.0, 1.0));
-    bridge.wait_metric("hookferry_queue_deliveries", &[("state", "in_flight")], 1.0);
     bridge.wait_metric("hookferry_attempts_total", &[("result", "2xx")], 89.0);
     bridge.wait_metric("hookferry_attempts_total", &[("result", "4xx")], 10.0);
     bridge.wait_metric("hookferry_attempt_duration_seconds_count", &[("target", "sink")], 99.0);

@@ -1,19 +1,17 @@
 use std::sync::Arc;
 use std::sync::mpsc::{self, Sender};
 use std::thread;
-use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::KafkaError;
 
-use super::connection::{self, Connection};
 use super::context::{MemberContext, ObserverContext};
 use super::membership::Membership;
 use super::outbox::Outbox;
 use super::probe::{News, Probe};
-use super::reachability::Reachability;
 use super::worker::Worker;
+use crate::broker::kafka::{Connection, Reachability, StartFault, refusal, session_timeout};
 use crate::domain::SourceId;
 use crate::plan::Plan;
 use crate::source::{FromSource, SharedGrant, ToSource};
@@ -26,30 +24,6 @@ pub struct Consumer;
 #[derive(Debug, Clone)]
 pub struct Handle {
     mail: Sender<Mail>,
-}
-
-/// Why a source can't start. An unreachable broker is not among the reasons: it is tried for ever.
-#[derive(Debug, thiserror::Error)]
-pub enum StartFault {
-    /// librdkafka refuses the settings. Holds no property's value.
-    #[error("source {source_name}: the Kafka client can't be created: {reason}; correct `kafka.properties`")]
-    Client {
-        /// The source's name.
-        source_name: String,
-        /// What librdkafka says.
-        reason: String,
-    },
-    /// The system gives no thread.
-    #[error("source {source_name}: no thread to read on: {reason}")]
-    Thread {
-        /// The source's name.
-        source_name: String,
-        /// What the system says.
-        reason: std::io::Error,
-    },
-    /// The plan has no such source.
-    #[error("the plan has no source number {0}")]
-    NoSource(u16),
 }
 
 /// What reaches the worker.
@@ -76,10 +50,8 @@ impl Consumer {
             return Err(StartFault::NoSource(source.0));
         };
         let name = settings.name.clone();
-        let client_fault = |error: KafkaError| StartFault::Client {
-            source_name: name.clone(),
-            reason: connection::refusal(&error),
-        };
+        let client_fault =
+            |error: KafkaError| StartFault::Client { source_name: name.clone(), reason: refusal(&error) };
         let thread_fault = |reason| StartFault::Thread { source_name: name.clone(), reason };
         let connection = Connection::new(&plan, settings);
         let member = Member {
@@ -128,8 +100,7 @@ impl Member {
     pub(super) fn create(&self) -> Result<Membership, KafkaError> {
         let context = MemberContext::new(self.reachability.clone());
         let consumer: BaseConsumer<MemberContext> = self.config.create_with_context(context)?;
-        let session = Duration::from_millis(connection::session_timeout_ms(&self.config));
-        Ok(Membership::new(consumer, session))
+        Ok(Membership::new(consumer, session_timeout(&self.config)))
     }
 }
 

@@ -10,7 +10,7 @@ use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
 use super::partition::PartitionName;
-use super::reachability::{Reachability, pass_on};
+use crate::broker::kafka::{Reachability, pass_on};
 
 /// What happened to the group's member, in order.
 #[derive(Debug)]

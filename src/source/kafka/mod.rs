@@ -1,7 +1,6 @@
 //! Apache Kafka as a source: a member of a consumer group on a thread of its own, a probe for
 //! everything that blocks, and the frontier that says what may be committed.
 
-mod connection;
 mod consumer;
 mod context;
 mod first_start;
@@ -11,15 +10,12 @@ mod native;
 mod outbox;
 mod partition;
 mod probe;
-mod reachability;
 mod rebalance;
 mod record;
 mod worker;
 
-pub use connection::{Connection, refusal};
-pub use consumer::{Consumer, Handle, StartFault};
+pub use consumer::{Consumer, Handle};
 pub use frontier::Frontier;
-pub(crate) use reachability::pass_on;
 
 #[cfg(test)]
 mod tests;

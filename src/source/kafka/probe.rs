@@ -11,7 +11,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use super::context::ObserverContext;
 use super::first_start;
 use super::partition::{PartitionName, list};
-use super::reachability::Reachability;
+use crate::broker::kafka::Reachability;
 use crate::domain::SourceId;
 use crate::plan::{Kafka, Plan, Topic};
 

@@ -12,6 +12,7 @@ use rdkafka::{ClientConfig, Offset};
 
 use super::partition::{PartitionName, list};
 use super::{Consumer, Handle};
+use crate::broker::kafka::Connection;
 use crate::domain::{Event, Generation, Moment, Receipt, SourceId};
 use crate::engine::{Grant, Input};
 use crate::plan::{Plan, Start};
@@ -46,7 +47,7 @@ fn publish(cluster: &Cluster, topic: &str, partitions: i32, numbers: std::ops::R
 /// The group's committed offsets, summed.
 fn committed(plan: &Plan, topic: &str, partitions: i32) -> i64 {
     let observer: BaseConsumer =
-        super::Connection::new(plan, &plan.sources[0]).observer().create().expect("an observer");
+        Connection::new(plan, &plan.sources[0]).observer().create().expect("an observer");
     let names: Vec<_> = (0..partitions).map(|number| PartitionName { topic: topic.into(), number }).collect();
     let asked = list(names.iter().map(|name| (name, Offset::Invalid)));
     let answered = observer.committed_offsets(asked, PATIENCE).expect("committed offsets");

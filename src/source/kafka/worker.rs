@@ -8,12 +8,12 @@ use rdkafka::Message as _;
 use rdkafka::error::KafkaError;
 use rdkafka::message::BorrowedMessage;
 
-use super::connection::refusal;
 use super::consumer::{Mail, Member};
 use super::membership::{Flow, Membership, Place};
 use super::outbox::Outbox;
 use super::probe::{Ask, News, Topics};
 use super::record;
+use crate::broker::kafka::refusal;
 use crate::domain::{Event, Moment, Receipt, SourceId};
 use crate::engine::{Grant, Input};
 use crate::plan::{Plan, Topic, Window};

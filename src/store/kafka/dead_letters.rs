@@ -4,10 +4,10 @@ use std::thread;
 use std::time::Duration;
 
 use super::writer::{Mail, Writer};
+use crate::broker::kafka::{Connection, StartFault, refusal};
 use crate::domain::{DeadLetter, SourceId};
 use crate::engine::WriteId;
 use crate::plan::Plan;
-use crate::source::kafka::{Connection, StartFault, refusal};
 use crate::store::FromStore;
 
 /// The dead letters of one source: an idempotent producer on a thread of its own. A write counts

@@ -12,10 +12,10 @@ use rdkafka::{ClientConfig, ClientContext};
 
 use super::record::Record;
 use super::topic;
+use crate::broker::kafka::pass_on;
 use crate::domain::DeadLetter;
 use crate::engine::{StoreFault, WriteId};
 use crate::plan::Plan;
-use crate::source::kafka::pass_on;
 use crate::store::FromStore;
 
 /// What a dead letter's headers may take beside the event.

@@ -2,7 +2,6 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 /// Whether a source's brokers answer, as its clients see it. Turns librdkafka's many lines about
@@ -109,17 +108,5 @@ impl Reachability {
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Passes a line of librdkafka's own log on. What it says of connections also comes through the
-/// error call-back, and what it says of properties for other kinds of clients is no news.
-pub(crate) fn pass_on(level: RDKafkaLogLevel, facility: &str, text: &str) {
-    match (level, facility) {
-        (_, "FAIL" | "ERROR" | "CONFWARN") | (RDKafkaLogLevel::Debug | RDKafkaLogLevel::Info, _) => {
-            tracing::debug!(target: "librdkafka", "{facility}: {text}");
-        }
-        (RDKafkaLogLevel::Notice, _) => tracing::info!(target: "librdkafka", "{facility}: {text}"),
-        (_, _) => tracing::warn!(target: "librdkafka", "{facility}: {text}"),
     }
 }

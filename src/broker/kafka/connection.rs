@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
@@ -102,8 +104,12 @@ impl<'a> Connection<'a> {
     }
 }
 
-/// The session timeout of a configuration, in milliseconds.
-pub(super) fn session_timeout_ms(config: &ClientConfig) -> u64 {
+/// How long a group member with this configuration may be silent before its broker gives it up.
+pub fn session_timeout(config: &ClientConfig) -> Duration {
+    Duration::from_millis(session_timeout_ms(config))
+}
+
+fn session_timeout_ms(config: &ClientConfig) -> u64 {
     config.get("session.timeout.ms").and_then(|text| text.trim().parse().ok()).unwrap_or(SESSION_TIMEOUT_MS)
 }
 

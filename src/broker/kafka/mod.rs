@@ -1,0 +1,12 @@
+//! Reaching an Apache Kafka cluster: the settings of every client of ours, whether the brokers
+//! answer, and librdkafka's own log.
+
+mod connection;
+mod log;
+mod reachability;
+mod start_fault;
+
+pub use connection::{Connection, refusal, session_timeout};
+pub(crate) use log::pass_on;
+pub(crate) use reachability::Reachability;
+pub use start_fault::StartFault;

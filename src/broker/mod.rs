@@ -1,0 +1,4 @@
+//! Floor 4, below its other rooms: what [`source`](crate::source) and [`store`](crate::store) need
+//! of a broker alike, which is how to reach it and what to say when that fails.
+
+pub mod kafka;
