@@ -100,7 +100,7 @@ impl Member {
     pub(super) fn create(&self) -> Result<Membership, KafkaError> {
         let context = MemberContext::new(self.reachability.clone());
         let consumer: BaseConsumer<MemberContext> = self.config.create_with_context(context)?;
-        Ok(Membership::new(consumer, session_timeout(&self.config)))
+        Membership::new(consumer, session_timeout(&self.config))
     }
 }
 

@@ -7,7 +7,7 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::types::RDKafkaRespErr;
-use rdkafka::{ClientContext, Offset, TopicPartitionList};
+use rdkafka::{ClientContext, TopicPartitionList};
 
 use super::partition::PartitionName;
 use crate::broker::kafka::{Reachability, pass_on};
@@ -19,8 +19,6 @@ pub(super) enum GroupEvent {
     Assigned(Vec<PartitionName>),
     /// Partitions are to be given up.
     Revoked(Vec<PartitionName>),
-    /// A commit has ended; with what was committed.
-    Committed(KafkaResult<Vec<(PartitionName, i64)>>),
 }
 
 /// The call-backs of the group's member. They only note what happened: the rebalance is answered
@@ -72,20 +70,6 @@ impl ConsumerContext for MemberContext {
         }
         let names = list.elements().iter().map(PartitionName::of).collect();
         self.push(if assigned { GroupEvent::Assigned(names) } else { GroupEvent::Revoked(names) });
-    }
-
-    fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
-        let result = result.and_then(|()| {
-            let mut committed = Vec::with_capacity(offsets.count());
-            for element in offsets.elements() {
-                element.error()?;
-                if let Offset::Offset(offset) = element.offset() {
-                    committed.push((PartitionName::of(&element), offset));
-                }
-            }
-            Ok(committed)
-        });
-        self.push(GroupEvent::Committed(result));
     }
 }
 

@@ -11,14 +11,9 @@ pub struct Frontier {
     next: i64,
     /// Whether anything was received.
     moved: bool,
-    /// From the lowest unsettled offset on, ascending. The first is never settled.
-    open: VecDeque<Slot>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Slot {
-    offset: i64,
-    settled: bool,
+    /// The unsettled offsets, ascending. Settled ones leave no trace, so that what is behind a slow
+    /// one takes no memory.
+    open: VecDeque<i64>,
 }
 
 impl Frontier {
@@ -35,16 +30,15 @@ impl Frontier {
         }
         self.next = offset.saturating_add(1);
         self.moved = true;
-        self.open.push_back(Slot { offset, settled: false });
+        self.open.push_back(offset);
         true
     }
 
     /// Notes that the message at `offset` is settled. An offset that is not open is ignored.
     pub fn settled(&mut self, offset: i64) {
-        let Some(slot) = self.slot(offset) else { return };
-        slot.settled = true;
-        while self.open.front().is_some_and(|slot| slot.settled) {
-            self.open.pop_front();
+        // Mostly near one end, where taking one out is cheap.
+        if let Ok(index) = self.open.binary_search(&offset) {
+            self.open.remove(index);
         }
     }
 
@@ -56,24 +50,12 @@ impl Frontier {
 
     /// The lowest unsettled offset.
     pub fn open_oldest(&self) -> Option<i64> {
-        self.open.front().map(|slot| slot.offset)
+        self.open.front().copied()
     }
 
     /// The lowest offset that can be received next.
     pub fn next(&self) -> i64 {
         self.next
-    }
-
-    /// Without gaps an offset stands where its distance from the first says; with gaps it stands
-    /// before that place.
-    fn slot(&mut self, offset: i64) -> Option<&mut Slot> {
-        let distance = usize::try_from(offset.checked_sub(self.open_oldest()?)?).ok()?;
-        let exact = self.open.get(distance).is_some_and(|slot| slot.offset == offset);
-        let index = match exact {
-            true => distance,
-            false => self.open.binary_search_by_key(&offset, |slot| slot.offset).ok()?,
-        };
-        self.open.get_mut(index)
     }
 }
 

@@ -7,8 +7,9 @@ use rdkafka::Offset;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 
+use super::commit_queue::CommitQueue;
 use super::context::{GroupEvent, MemberContext};
-use super::native::{self, cached_low};
+use super::native::cached_low;
 use super::outbox::Outbox;
 use super::partition::{Partition, PartitionName, list};
 use super::rebalance::{Ending, Rebalance};
@@ -29,6 +30,7 @@ pub(super) struct Membership {
     pub(super) rebalance: Option<Rebalance>,
     pub(super) waiting: VecDeque<GroupEvent>,
     pub(super) flow: Flow,
+    pub(super) commits: CommitQueue,
     pub(super) commits_in_flight: usize,
     pub(super) renewed_us: Arc<AtomicU64>,
     pub(super) session: Duration,
@@ -61,9 +63,17 @@ impl Place {
 }
 
 impl Membership {
-    pub(super) fn new(consumer: BaseConsumer<MemberContext>, session: Duration) -> Membership {
-        Membership {
-            consumer: Arc::new(consumer),
+    /// # Errors
+    /// librdkafka gives no queue for the results of commits.
+    pub(super) fn new(
+        consumer: BaseConsumer<MemberContext>,
+        session: Duration,
+    ) -> Result<Membership, KafkaError> {
+        let consumer = Arc::new(consumer);
+        let no_queue = || KafkaError::ClientCreation("no queue for the results of commits".to_owned());
+        Ok(Membership {
+            commits: CommitQueue::new(consumer.clone()).ok_or_else(no_queue)?,
+            consumer,
             partitions: Vec::new(),
             last: 0,
             rebalance: None,
@@ -73,7 +83,7 @@ impl Membership {
             renewed_us: Arc::new(AtomicU64::new(Moment::now().mono_us)),
             session,
             joined: false,
-        }
+        })
     }
 
     /// Joins the group.
@@ -123,6 +133,8 @@ impl Membership {
         let (done, closed) = std::sync::mpsc::channel();
         self.answer_open_rebalances();
         let consumer = self.consumer;
+        // It holds the consumer too, and the thread below shall be the last that does.
+        drop(self.commits);
         let closing = std::thread::Builder::new().name("kafka-close".to_owned()).spawn(move || {
             drop(consumer);
             // Nobody may be waiting any more.
@@ -257,6 +269,11 @@ impl Membership {
         }
     }
 
+    /// How many messages are settled without being committed.
+    pub(super) fn unacknowledged(&self) -> u64 {
+        self.partitions.iter().map(Partition::unacknowledged).sum()
+    }
+
     /// Whether something is settled that the broker does not know of.
     pub(super) fn has_to_commit(&self) -> bool {
         self.partitions.iter().any(|partition| partition.to_commit().is_some())
@@ -273,7 +290,7 @@ impl Membership {
         if offsets.is_empty() {
             return;
         }
-        match native::commit(&self.consumer, &list(offsets)) {
+        match self.commits.commit(&list(offsets)) {
             Ok(()) => self.commits_in_flight += 1,
             Err(error) => tracing::warn!("a commit could not be sent; it is made again: {error}"),
         }

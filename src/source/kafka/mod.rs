@@ -1,6 +1,7 @@
 //! Apache Kafka as a source: a member of a consumer group on a thread of its own, a probe for
 //! everything that blocks, and the frontier that says what may be committed.
 
+mod commit_queue;
 mod consumer;
 mod context;
 mod first_start;

@@ -90,6 +90,16 @@ impl Partition {
         self.frontier.committable().filter(|offset| Some(*offset) != self.committed)
     }
 
+    /// How many messages would come again after a crash although they are settled: those below the
+    /// frontier that are not committed yet (with gaps between offsets, more). What is settled behind
+    /// an open message is not counted, or one slow delivery would in the end stop its source.
+    pub(super) fn unacknowledged(&self) -> u64 {
+        let (Some(frontier), Some(committed)) = (self.frontier.committable(), self.committed) else {
+            return 0;
+        };
+        u64::try_from(frontier.saturating_sub(committed)).unwrap_or(0)
+    }
+
     /// The first offset that is not settled.
     pub(super) fn position(&self) -> Option<i64> {
         self.frontier.committable().or(self.expected)

@@ -44,11 +44,11 @@ impl Membership {
     /// Goes on with rebalances as far as they go without waiting. The answer, if there is one, is
     /// what the probe is to be asked: number and partitions.
     pub(super) fn step(&mut self, outbox: &Outbox, number: u64) -> Option<(u64, Vec<PartitionName>)> {
+        while let Some(result) = self.commits.next() {
+            self.committed(result, outbox);
+        }
         while let Some(event) = self.consumer.context().next_event() {
-            match event {
-                GroupEvent::Committed(result) => self.committed(result, outbox),
-                rebalance => self.waiting.push_back(rebalance),
-            }
+            self.waiting.push_back(event);
         }
         self.go_on(outbox);
         if self.rebalance.is_some() {
@@ -68,7 +68,6 @@ impl Membership {
                 self.leave(&partitions, outbox);
                 None
             }
-            GroupEvent::Committed(_) => None,
         }
     }
 
@@ -229,7 +228,6 @@ impl Membership {
                 GroupEvent::Revoked(partitions) => {
                     answers.push(unassign(&self.consumer, &assigned(&partitions)))
                 }
-                GroupEvent::Committed(_) => {}
             }
         }
         for error in answers.into_iter().filter_map(Result::err) {

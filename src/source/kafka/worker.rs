@@ -28,6 +28,8 @@ const NAP: Duration = Duration::from_millis(20);
 /// Without a grant for so long, fetching is paused.
 const PAUSE_AFTER: Duration = Duration::from_millis(200);
 const COMMIT_EVERY: Duration = Duration::from_secs(1);
+/// While much of the window waits for a commit, how often one is made.
+const COMMIT_SOON: Duration = Duration::from_millis(50);
 const LAG_EVERY: Duration = Duration::from_secs(15);
 const OLDEST_EVERY: Duration = Duration::from_secs(5);
 const READY_EVERY: Duration = Duration::from_millis(200);
@@ -53,6 +55,9 @@ pub(super) struct Worker {
     draining: bool,
     /// All that was handed over since the start.
     handed: Grant,
+    /// Settled and not committed, as of this turn. It takes its place in the window until then, so
+    /// that a crash repeats no more than the window.
+    unacknowledged: u64,
     /// Events that the grant had no room for: one, unless librdkafka hands out what it had fetched
     /// before a pause.
     hands: VecDeque<Hand>,
@@ -103,6 +108,7 @@ impl Worker {
             intake: None,
             draining: false,
             handed: Grant::default(),
+            unacknowledged: 0,
             hands: VecDeque::new(),
             gave_up: false,
             blocked_since: None,
@@ -277,8 +283,10 @@ impl Worker {
             self.due.ready = now + READY_EVERY;
             self.tell_ready();
         }
+        self.unacknowledged = self.membership.as_ref().map_or(0, Membership::unacknowledged);
+        let much = self.unacknowledged >= self.window().events.div_ceil(4);
         let Some(membership) = &mut self.membership else { return };
-        if now >= self.due.commit {
+        if now >= self.due.commit || much && now + COMMIT_EVERY >= self.due.commit + COMMIT_SOON {
             self.due.commit = now + COMMIT_EVERY;
             membership.commit_all();
         }
@@ -432,7 +440,7 @@ impl Worker {
         let weight = hand.event.weight();
         // Key and headers can make an event larger than the whole window: it goes alone.
         let alone = grant.bytes.saturating_sub(self.handed.bytes) >= self.window().bytes;
-        self.handed.events < grant.events
+        self.handed.events + self.unacknowledged < grant.events
             && (self.handed.bytes.saturating_add(weight) <= grant.bytes || alone)
     }
 
@@ -464,7 +472,7 @@ impl Worker {
     /// pause again at once.
     fn is_roomy(&self) -> bool {
         let (grant, window) = (self.grant.read(), self.window());
-        grant.events.saturating_sub(self.handed.events) >= window.events.div_ceil(4)
+        grant.events.saturating_sub(self.handed.events + self.unacknowledged) >= window.events.div_ceil(4)
             && grant.bytes.saturating_sub(self.handed.bytes) >= window.bytes / 4
     }
 
