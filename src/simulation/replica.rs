@@ -19,6 +19,8 @@ pub(super) struct Replica {
     /// Draining at the operator's wish.
     pub(super) stopping: bool,
     handed_over: Grant,
+    /// How many events may be received and not committed.
+    window: u64,
     /// Attempts that this process is making, by target.
     pub(super) in_flight: Vec<usize>,
     events: Vec<(Generation, u64, Weak<Event>)>,
@@ -52,6 +54,7 @@ impl Replica {
             frozen: false,
             stopping: false,
             handed_over: Grant::default(),
+            window: plan.limits.window.events,
             in_flight: vec![0; plan.targets.len()],
             events: Vec::new(),
             fault,
@@ -73,6 +76,7 @@ impl Replica {
     /// Hands one message over if the grant allows it; `false` if there is nothing to hand over.
     pub(super) fn read(&mut self, generation: Generation, broker: &Broker, now: Moment) -> bool {
         let credit = self.engine.credit(SourceId(0));
+        let is_full = self.uncommitted() >= self.window;
         let Some(assigned) = self.assigned.get_mut(&generation) else { return false };
         let Some(message) = broker.read(assigned.partition, assigned.position) else { return false };
         if assigned.leaving.is_some() || self.stopping {
@@ -81,16 +85,20 @@ impl Replica {
         let event = Message::event(message, assigned.partition, generation, assigned.lease.clone());
         let after =
             Grant { events: self.handed_over.events + 1, bytes: self.handed_over.bytes + event.weight() };
-        if after.events > credit.events || after.bytes > credit.bytes {
+        if after.events > credit.events || after.bytes > credit.bytes || is_full {
             return false;
         }
         self.handed_over = after;
         assigned.position = message.offset + 1;
-        assigned.frontier.received(message.offset);
+        assigned.frontier.received(message.offset, 0);
         self.events.push((generation, event.weight(), Arc::downgrade(&event)));
         let receipt = Receipt { source: SourceId(0), generation, position: message.offset };
         self.engine.handle(Input::Arrived { event, receipt }, now);
         true
+    }
+
+    fn uncommitted(&self) -> u64 {
+        self.assigned.values().map(|assigned| assigned.frontier.uncommitted() as u64).sum()
     }
 
     /// As the source does: what belongs to a generation that is gone is ignored.

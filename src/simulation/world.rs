@@ -421,6 +421,10 @@ impl World {
             ));
         }
         self.broker.committed[partition] = offset;
+        let owner = self.replicas[replica].as_mut().and_then(|running| running.assigned.get_mut(&generation));
+        if let Some(assigned) = owner {
+            assigned.frontier.committed(offset);
+        }
         Ok(())
     }
 

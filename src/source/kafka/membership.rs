@@ -3,9 +3,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use rdkafka::Offset;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::{Offset, TopicPartitionList};
 
 use super::commit_queue::CommitQueue;
 use super::context::{GroupEvent, MemberContext};
@@ -32,6 +32,9 @@ pub(super) struct Membership {
     pub(super) flow: Flow,
     pub(super) commits: CommitQueue,
     pub(super) commits_in_flight: usize,
+    commit_failed: bool,
+    /// A partition went although something of it was settled and not committed.
+    pub(super) went_uncommitted: bool,
     pub(super) renewed_us: Arc<AtomicU64>,
     pub(super) session: Duration,
     pub(super) joined: bool,
@@ -80,6 +83,8 @@ impl Membership {
             waiting: VecDeque::new(),
             flow: Flow::Running,
             commits_in_flight: 0,
+            commit_failed: false,
+            went_uncommitted: false,
             renewed_us: Arc::new(AtomicU64::new(Moment::now().mono_us)),
             session,
             joined: false,
@@ -147,9 +152,12 @@ impl Membership {
     }
 
     pub(super) fn partition(&mut self, generation: Generation) -> Option<&mut Partition> {
-        let index =
-            self.partitions.binary_search_by_key(&generation, |partition| partition.generation).ok()?;
+        let index = self.index_of(generation)?;
         self.partitions.get_mut(index)
+    }
+
+    fn index_of(&self, generation: Generation) -> Option<usize> {
+        self.partitions.binary_search_by_key(&generation, |partition| partition.generation).ok()
     }
 
     // ---- Reading ----
@@ -159,7 +167,7 @@ impl Membership {
     pub(super) fn set_flow(&mut self, flow: Flow) {
         if self.flow != flow {
             self.flow = flow;
-            self.apply_flow();
+            self.apply_flow(&list(self.partitions.iter().map(|held| (&held.name, Offset::Invalid))));
         }
     }
 
@@ -167,14 +175,14 @@ impl Membership {
         self.flow
     }
 
-    pub(super) fn apply_flow(&self) {
-        if self.partitions.is_empty() {
+    /// Stops or starts fetching in these partitions, as the flow is.
+    pub(super) fn apply_flow(&self, partitions: &TopicPartitionList) {
+        if partitions.count() == 0 {
             return;
         }
-        let all = list(self.partitions.iter().map(|partition| (&partition.name, Offset::Invalid)));
         let applied = match self.flow {
-            Flow::Running => self.consumer.resume(&all),
-            Flow::Paused => self.consumer.pause(&all),
+            Flow::Running => self.consumer.resume(partitions),
+            Flow::Paused => self.consumer.pause(partitions),
         };
         if let Err(error) = applied {
             tracing::debug!(target: "librdkafka", "pausing or resuming: {error}");
@@ -208,8 +216,10 @@ impl Membership {
     }
 
     /// Whether events of this generation may be handed over.
-    pub(super) fn holds(&mut self, generation: Generation) -> bool {
-        self.partition(generation).is_some_and(|partition| !partition.leaving)
+    pub(super) fn holds(&self, generation: Generation) -> bool {
+        self.index_of(generation)
+            .and_then(|index| self.partitions.get(index))
+            .is_some_and(|partition| !partition.leaving)
     }
 
     fn find(&self, topic: &str, number: i32) -> Option<usize> {
@@ -242,7 +252,8 @@ impl Membership {
         );
         outbox.inputs(vec![Input::Lost(old.generation)]);
         let lease = Lease::new(self.renewed_us.clone(), self.session);
-        let mut partition = Partition::new(old.name, Some(offset), lease);
+        let committed = old.known_commit();
+        let mut partition = Partition::new(old.name, Some(offset), committed, lease);
         partition.received(offset, stored_ms);
         let place = Place::next(&partition);
         self.partitions.push(partition);
@@ -269,12 +280,22 @@ impl Membership {
         }
     }
 
-    /// How many messages are settled without being committed.
-    pub(super) fn unacknowledged(&self) -> u64 {
-        self.partitions.iter().map(Partition::unacknowledged).sum()
+    /// How many messages were received and are not committed.
+    pub(super) fn uncommitted(&self) -> u64 {
+        self.partitions.iter().map(|partition| partition.frontier.uncommitted() as u64).sum()
     }
 
-    /// Whether something is settled that the broker does not know of.
+    /// How many of them a commit would cover.
+    pub(super) fn covered(&self) -> u64 {
+        self.partitions.iter().map(|partition| partition.frontier.covered() as u64).sum()
+    }
+
+    /// Whether the last commit failed.
+    pub(super) fn commit_failed(&self) -> bool {
+        self.commit_failed
+    }
+
+    /// Whether the broker does not know yet how far we are.
     pub(super) fn has_to_commit(&self) -> bool {
         self.partitions.iter().any(|partition| partition.to_commit().is_some())
     }
@@ -299,12 +320,13 @@ impl Membership {
     pub(super) fn committed(&mut self, result: KafkaResult<Vec<(PartitionName, i64)>>, outbox: &Outbox) {
         use RDKafkaErrorCode as Code;
         self.commits_in_flight = self.commits_in_flight.saturating_sub(1);
+        self.commit_failed = result.is_err();
         match &result {
             Ok(committed) => {
                 for (name, offset) in committed {
                     let holds = self.partitions.iter_mut().find(|partition| partition.name == *name);
                     if let Some(partition) = holds {
-                        partition.committed = Some(*offset);
+                        partition.committed(*offset);
                     }
                 }
             }
@@ -333,9 +355,9 @@ impl Membership {
     }
 
     /// Reports since when each partition has something unsettled.
-    pub(super) fn report_oldest(&mut self, outbox: &Outbox) {
-        for partition in &mut self.partitions {
-            let stored_ms = partition.oldest_stored_ms();
+    pub(super) fn report_oldest(&self, outbox: &Outbox) {
+        for partition in &self.partitions {
+            let stored_ms = partition.frontier.oldest_stored_ms();
             let PartitionName { topic, number: partition } = partition.name.clone();
             outbox.report(Report::OldestUnsettled { topic, partition, stored_ms });
         }

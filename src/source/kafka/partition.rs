@@ -1,4 +1,3 @@
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -7,9 +6,6 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use super::Frontier;
 use crate::domain::{Generation, Lease};
-
-/// How far apart the notes are that say when messages were stored.
-const NOTE_EVERY_MS: i64 = 1000;
 
 /// Names a partition.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -48,77 +44,102 @@ pub(super) struct Partition {
     /// The offset that should come next; `None` where it is not known yet.
     pub(super) expected: Option<i64>,
     /// The offset that the broker has for the group, as far as we know.
-    pub(super) committed: Option<i64>,
+    committed: Option<i64>,
     /// Nothing of it is open in the engine, which has been told that it is given up.
     pub(super) quiet: bool,
     /// It is about to be given up: nothing more of it is handed over.
     pub(super) leaving: bool,
-    /// Offsets with the time that they were stored at, ascending, about one for a second.
-    stored: VecDeque<(i64, i64)>,
 }
 
 impl Partition {
-    /// A new assignment, which starts to read at `start` if that is known.
-    pub(super) fn new(name: PartitionName, start: Option<i64>, lease: Lease) -> Partition {
+    /// A new assignment, which starts to read at `start` if that is known. `committed` is what the
+    /// broker has for the group: elsewhere if the log was cut off at either end, or made anew.
+    pub(super) fn new(
+        name: PartitionName,
+        start: Option<i64>,
+        committed: Option<i64>,
+        lease: Lease,
+    ) -> Partition {
         Partition {
             name,
             generation: next_generation(),
             lease: Arc::new(lease),
             frontier: Frontier::new(start.unwrap_or(0)),
             expected: start,
-            committed: start,
+            committed,
             quiet: false,
             leaving: false,
-            stored: VecDeque::new(),
         }
     }
 
     /// Notes that a message was read. `false`: it lies before what was read earlier.
     pub(super) fn received(&mut self, offset: i64, stored_ms: i64) -> bool {
-        if !self.frontier.received(offset) {
-            return false;
+        let is_next = self.frontier.received(offset, stored_ms);
+        if is_next {
+            self.expected = Some(offset.saturating_add(1));
         }
-        self.expected = Some(offset.saturating_add(1));
-        if self.stored.back().is_none_or(|(_, last)| (stored_ms - last).abs() >= NOTE_EVERY_MS) {
-            self.stored.push_back((offset, stored_ms));
-        }
-        true
+        is_next
     }
 
-    /// What should be committed now, if that is not what the broker has.
+    /// What should be committed now, if that is not what the broker has. A group without a commit
+    /// here gets its first one when something was read.
     pub(super) fn to_commit(&self) -> Option<i64> {
-        self.frontier.committable().filter(|offset| Some(*offset) != self.committed)
+        let position = match self.committed {
+            Some(_) => self.position(),
+            None => self.frontier.committable(),
+        };
+        position.filter(|position| Some(*position) != self.committed)
     }
 
-    /// How many messages would come again after a crash although they are settled: those below the
-    /// frontier that are not committed yet (with gaps between offsets, more). What is settled behind
-    /// an open message is not counted, or one slow delivery would in the end stop its source.
-    pub(super) fn unacknowledged(&self) -> u64 {
-        let (Some(frontier), Some(committed)) = (self.frontier.committable(), self.committed) else {
-            return 0;
-        };
-        u64::try_from(frontier.saturating_sub(committed)).unwrap_or(0)
+    /// Notes that the broker has `offset` as the group's.
+    pub(super) fn committed(&mut self, offset: i64) {
+        self.committed = Some(offset);
+        self.frontier.committed(offset);
+    }
+
+    /// What the broker has for the group, as far as we know.
+    pub(super) fn known_commit(&self) -> Option<i64> {
+        self.committed
     }
 
     /// The first offset that is not settled.
     pub(super) fn position(&self) -> Option<i64> {
         self.frontier.committable().or(self.expected)
     }
-
-    /// When the oldest unsettled message was stored, to within a second.
-    pub(super) fn oldest_stored_ms(&mut self) -> Option<i64> {
-        let Some(oldest) = self.frontier.open_oldest() else {
-            self.stored.clear();
-            return None;
-        };
-        while self.stored.get(1).is_some_and(|(offset, _)| *offset <= oldest) {
-            self.stored.pop_front();
-        }
-        self.stored.front().map(|(_, stored_ms)| *stored_ms)
-    }
 }
 
 fn next_generation() -> Generation {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     Generation(NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn partition(start: i64, committed: Option<i64>) -> Partition {
+        let name = PartitionName { topic: "events".into(), number: 0 };
+        Partition::new(name, Some(start), committed, Lease::unlimited())
+    }
+
+    #[test]
+    fn a_start_elsewhere_than_the_commit_is_committed() {
+        assert_eq!(partition(5, Some(5)).to_commit(), None);
+        assert_eq!(partition(5, Some(9)).to_commit(), Some(5), "the topic was made anew");
+        assert_eq!(partition(5, Some(2)).to_commit(), Some(5), "retention deleted what was before");
+        assert_eq!(partition(5, None).to_commit(), None, "the group is new here");
+    }
+
+    #[test]
+    fn what_the_broker_has_is_not_committed_again() {
+        let mut partition = partition(5, Some(9));
+        partition.received(5, 0);
+        assert_eq!(partition.to_commit(), Some(5), "read, and not settled");
+        partition.committed(5);
+        assert_eq!(partition.to_commit(), None);
+        partition.frontier.settled(5);
+        assert_eq!(partition.to_commit(), Some(6));
+        partition.committed(6);
+        assert_eq!((partition.to_commit(), partition.frontier.uncommitted()), (None, 0));
+    }
 }

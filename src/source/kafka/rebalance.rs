@@ -4,7 +4,7 @@ use rdkafka::consumer::Consumer;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::context::{GroupEvent, assign, unassign};
-use super::membership::{Flow, Membership, Which, report_loss};
+use super::membership::{Membership, Which, report_loss};
 use super::outbox::Outbox;
 use super::partition::{Partition, PartitionName, list};
 use super::probe::Standing;
@@ -122,12 +122,9 @@ impl Membership {
     }
 
     fn take_over(&mut self, names: &[PartitionName], standings: &[Standing], outbox: &Outbox) {
-        let starts: Vec<Option<i64>> = names
-            .iter()
-            .map(|name| {
-                standings.iter().find(|standing| standing.name == *name).and_then(|s| start(s, outbox))
-            })
-            .collect();
+        let standing = |name: &PartitionName| standings.iter().find(|standing| standing.name == *name);
+        let starts: Vec<Option<i64>> =
+            names.iter().map(|name| standing(name).and_then(|found| start(found, outbox))).collect();
         let offsets = starts.iter().map(|start| start.map_or(Offset::Invalid, Offset::Offset));
         let taken = list(names.iter().zip(offsets));
         if let Err(error) = assign(&self.consumer, &taken) {
@@ -137,12 +134,12 @@ impl Membership {
         }
         for (name, start) in names.iter().zip(starts) {
             let lease = Lease::new(self.renewed_us.clone(), self.session);
-            self.partitions.push(Partition::new(name.clone(), start, lease));
+            let committed = standing(name).and_then(|found| found.committed);
+            self.partitions.push(Partition::new(name.clone(), start, committed, lease));
         }
         self.joined = true;
-        if self.flow == Flow::Paused {
-            self.apply_flow();
-        }
+        // Also where all is running: a partition that we held before is still paused if it was then.
+        self.apply_flow(&taken);
         outbox.report(Report::Rebalanced { assigned: self.partitions.len() });
     }
 
@@ -181,6 +178,7 @@ impl Membership {
             .partition(|partition| generations.contains(&partition.generation));
         self.partitions = kept;
         let gone: Vec<Partition> = gone;
+        self.went_uncommitted |= gone.iter().any(|partition| partition.to_commit().is_some());
         let open = gone.iter().filter(|partition| ending == Ending::Lost || !partition.quiet);
         outbox.inputs(open.map(|partition| Input::Lost(partition.generation)).collect());
         for partition in gone {
@@ -190,7 +188,7 @@ impl Membership {
         }
     }
 
-    fn end_leases(&self, generations: &[Generation]) {
+    pub(super) fn end_leases(&self, generations: &[Generation]) {
         let these = self.partitions.iter().filter(|partition| generations.contains(&partition.generation));
         these.for_each(|partition| partition.lease.end());
     }

@@ -18,6 +18,8 @@ use crate::engine::{Grant, Input};
 use crate::plan::{Plan, Start};
 use crate::source::{FromSource, Report, SharedGrant, ToSource, test_plan};
 
+mod assignment;
+
 type Cluster = MockCluster<'static, DefaultProducerContext>;
 
 /// Long enough for a busy machine; a join alone takes the mock cluster 3 s.
@@ -149,6 +151,15 @@ impl Running {
         self.events.iter().map(|event| event.id.to_string()).collect()
     }
 
+    /// Listens until the group's committed offsets sum up to this.
+    fn until_committed(&mut self, what: &str, plan: &Plan, topic: &str, partitions: i32, sum: i64) {
+        let end = Instant::now() + PATIENCE;
+        while committed(plan, topic, partitions) != sum {
+            assert!(Instant::now() < end, "never {what}: committed {}", committed(plan, topic, partitions));
+            self.listen(Duration::from_millis(50));
+        }
+    }
+
     fn stop(mut self) {
         self.handle.send(ToSource::Drain);
         self.handle.send(ToSource::Stop);
@@ -208,6 +219,7 @@ fn no_more_is_handed_over_than_granted() {
         assert_eq!(running.events.len(), 5);
     }
     for granted in (13..=61).step_by(8) {
+        running.settle();
         running.grant.publish(Grant { events: granted, ..PLENTY });
         let wanted = usize::try_from(granted).expect("a small number").min(60);
         running.until("what is granted", |running| running.events.len() >= wanted);

@@ -28,7 +28,7 @@ const NAP: Duration = Duration::from_millis(20);
 /// Without a grant for so long, fetching is paused.
 const PAUSE_AFTER: Duration = Duration::from_millis(200);
 const COMMIT_EVERY: Duration = Duration::from_secs(1);
-/// While much of the window waits for a commit, how often one is made.
+/// While the window waits for a commit, how often one is made.
 const COMMIT_SOON: Duration = Duration::from_millis(50);
 const LAG_EVERY: Duration = Duration::from_secs(15);
 const OLDEST_EVERY: Duration = Duration::from_secs(5);
@@ -55,9 +55,9 @@ pub(super) struct Worker {
     draining: bool,
     /// All that was handed over since the start.
     handed: Grant,
-    /// Settled and not committed, as of this turn. It takes its place in the window until then, so
-    /// that a crash repeats no more than the window.
-    unacknowledged: u64,
+    /// Received and not committed, as of this turn. All of it takes its place in the window, so that
+    /// a crash repeats no more than the window.
+    uncommitted: u64,
     /// Events that the grant had no room for: one, unless librdkafka hands out what it had fetched
     /// before a pause.
     hands: VecDeque<Hand>,
@@ -108,7 +108,7 @@ impl Worker {
             intake: None,
             draining: false,
             handed: Grant::default(),
-            unacknowledged: 0,
+            uncommitted: 0,
             hands: VecDeque::new(),
             gave_up: false,
             blocked_since: None,
@@ -283,10 +283,12 @@ impl Worker {
             self.due.ready = now + READY_EVERY;
             self.tell_ready();
         }
-        self.unacknowledged = self.membership.as_ref().map_or(0, Membership::unacknowledged);
-        let much = self.unacknowledged >= self.window().events.div_ceil(4);
+        self.uncommitted = self.membership.as_ref().map_or(0, Membership::uncommitted);
+        let window = self.window();
         let Some(membership) = &mut self.membership else { return };
-        if now >= self.due.commit || much && now + COMMIT_EVERY >= self.due.commit + COMMIT_SOON {
+        let waits = self.blocked_since.is_some() || membership.covered() >= window.events.div_ceil(2);
+        let soon = waits && !membership.commit_failed();
+        if now >= self.due.commit || soon && now + COMMIT_EVERY >= self.due.commit + COMMIT_SOON {
             self.due.commit = now + COMMIT_EVERY;
             membership.commit_all();
         }
@@ -432,15 +434,18 @@ impl Worker {
         let Place::Next { topic, generation, lease } = place else { return None };
         let event = intake.read(record::message(record, topic), generation, lease);
         let receipt = Receipt { source: self.source, generation, position: event.origin.position };
+        self.uncommitted += 1;
         Some(Hand { event, receipt })
     }
 
+    /// Whether this event, the next one, may be handed over now.
     fn fits(&self, hand: &Hand) -> bool {
         let grant = self.grant.read();
         let weight = hand.event.weight();
         // Key and headers can make an event larger than the whole window: it goes alone.
         let alone = grant.bytes.saturating_sub(self.handed.bytes) >= self.window().bytes;
-        self.handed.events + self.unacknowledged < grant.events
+        self.handed.events < grant.events
+            && self.uncommitted.saturating_sub(self.hands.len() as u64) <= self.window().events
             && (self.handed.bytes.saturating_add(weight) <= grant.bytes || alone)
     }
 
@@ -452,12 +457,11 @@ impl Worker {
 
     /// Hands over events that had no room, as far as they have it now. `false`: one still has none.
     fn offer_hands(&mut self) -> bool {
+        if let Some(membership) = &self.membership {
+            self.hands.retain(|hand| membership.holds(hand.receipt.generation));
+        }
         let mut batch = Vec::new();
         while let Some(hand) = self.hands.pop_front() {
-            let generation = hand.receipt.generation;
-            if !self.membership.as_mut().is_some_and(|membership| membership.holds(generation)) {
-                continue;
-            }
             if !self.fits(&hand) {
                 self.hands.push_front(hand);
                 break;
@@ -472,7 +476,8 @@ impl Worker {
     /// pause again at once.
     fn is_roomy(&self) -> bool {
         let (grant, window) = (self.grant.read(), self.window());
-        grant.events.saturating_sub(self.handed.events + self.unacknowledged) >= window.events.div_ceil(4)
+        let room = grant.events.saturating_sub(self.handed.events);
+        room.min(window.events.saturating_sub(self.uncommitted)) >= window.events.div_ceil(4)
             && grant.bytes.saturating_sub(self.handed.bytes) >= window.bytes / 4
     }
 
@@ -488,17 +493,25 @@ impl Worker {
 
     /// Commits what is settled, closes and says so; all in bounded time.
     fn stop(mut self) {
+        let Some(mut membership) = self.membership.take() else { return self.outbox.stopped(Ok(())) };
+        // Others may have the partitions as soon as the group is left.
+        membership.end_leases(&membership.generations());
+        membership.went_uncommitted = false;
         let until = Instant::now() + FINAL_COMMIT;
-        while Instant::now() < until && self.membership.as_ref().is_some_and(Membership::has_to_commit) {
-            self.keep_membership();
-            self.step();
-            if let Some(membership) = &mut self.membership {
-                membership.commit_all();
-                drop(membership.consumer().poll(NAP));
+        while membership.has_to_commit() && Instant::now() < until && !self.gave_up {
+            let now = Moment::now();
+            if membership.frozen(now) {
+                break;
+            }
+            membership.renew(now);
+            // It may ask where the group stands; nothing is taken over any more.
+            membership.step(&self.outbox, 0);
+            membership.commit_all();
+            if let Some(Err(error)) = membership.consumer().poll(NAP) {
+                self.poll_failed(&error);
             }
         }
-        let Some(membership) = self.membership.take() else { return self.outbox.stopped(Ok(())) };
-        let uncommitted = membership.has_to_commit();
+        let uncommitted = membership.has_to_commit() || membership.went_uncommitted;
         let closed = membership.close().recv_timeout(CLOSE).is_ok();
         self.outbox.stopped(match (uncommitted, closed) {
             (false, true) => Ok(()),
