@@ -21,6 +21,9 @@ pub struct DeadLetter {
     pub detail: Option<Box<str>>,
     /// The broker refused it for its size: write it without the value.
     pub omit_value: bool,
+    /// It was refused for its size without its value too: write it also without the message's own
+    /// headers and key, so that what we say of it is kept.
+    pub omit_headers: bool,
 }
 
 /// When attempts failed, and how the last one did.

@@ -337,6 +337,7 @@ impl Engine {
             failure,
             detail: None,
             omit_value: false,
+            omit_headers: false,
         };
         self.send_letter(Obligation::Delivery(id), letter);
     }
@@ -361,6 +362,7 @@ impl Engine {
             failure: None,
             detail,
             omit_value,
+            omit_headers: false,
         };
         self.send_letter(Obligation::Event(slot), letter);
     }
@@ -398,7 +400,7 @@ impl Engine {
                     }
                 }
             }
-            Err(StoreFault::TooLarge) if self.writes.omit_value(write) => self.write(write),
+            Err(StoreFault::TooLarge) if self.writes.shrink(write) => self.write(write),
             Err(_) if self.life == Life::Stopping || self.writes.is_ending(write) => {
                 self.release_write(write, self.release_reason());
             }

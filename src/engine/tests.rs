@@ -201,7 +201,13 @@ fn a_dead_letter_that_is_refused_for_its_size_is_written_without_its_value() {
     assert!(!letter.omit_value);
     desk.stored(write, Err(StoreFault::TooLarge));
     let (again, letter) = desk.only_letter();
-    assert!(letter.omit_value);
+    assert!(letter.omit_value && !letter.omit_headers);
+    desk.stored(again, Err(StoreFault::TooLarge));
+    let (again, letter) = desk.only_letter();
+    assert!(letter.omit_value && letter.omit_headers, "at last only what we say of it");
+    desk.stored(again, Err(StoreFault::TooLarge));
+    desk.wait(Duration::from_secs(1));
+    let (again, _) = desk.only_letter();
     desk.stored(again, Ok(()));
     assert_eq!(desk.settled(), [0]);
 }

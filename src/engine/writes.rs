@@ -60,15 +60,14 @@ impl Writes {
         self.open.remove(&id).map(|write| (write.obligation, write.letter))
     }
 
-    /// From now on without the value; `false` if it was without already.
-    pub(super) fn omit_value(&mut self, id: WriteId) -> bool {
-        match self.open.get_mut(&id) {
-            Some(write) if !write.letter.omit_value => {
-                write.letter.omit_value = true;
-                true
-            }
-            _ => false,
-        }
+    /// From now on without the value, and the second time without the message's headers and key
+    /// too; `false` if nothing is left to be omitted.
+    pub(super) fn shrink(&mut self, id: WriteId) -> bool {
+        let Some(Write { letter, .. }) = self.open.get_mut(&id) else { return false };
+        let shrunk = !letter.omit_headers;
+        letter.omit_headers = letter.omit_value;
+        letter.omit_value = true;
+        shrunk
     }
 
     /// How long to wait after a refusal.

@@ -1,9 +1,8 @@
 use std::sync::Arc;
 use std::sync::mpsc::{self, Sender};
 use std::thread;
-use std::time::Duration;
 
-use super::writer::{Mail, Writer};
+use super::writer::Writer;
 use crate::broker::kafka::{Connection, StartFault, refusal};
 use crate::domain::{DeadLetter, SourceId};
 use crate::engine::WriteId;
@@ -14,7 +13,7 @@ use crate::store::FromStore;
 /// only once every in-sync replica has it.
 #[derive(Debug)]
 pub struct DeadLetters {
-    mail: Sender<Mail>,
+    mail: Sender<(WriteId, DeadLetter)>,
 }
 
 impl DeadLetters {
@@ -47,17 +46,9 @@ impl DeadLetters {
         Ok(DeadLetters { mail })
     }
 
-    /// Writes a dead letter; answered with [`FromStore::Stored`]. After [`Self::stop`] there is no
-    /// answer, and so no success.
+    /// Writes a dead letter; answered with [`FromStore::Stored`]. Whoever needs the answer waits for
+    /// it, so there is nothing to flush at the end.
     pub fn write(&self, write: WriteId, letter: DeadLetter) {
-        drop(self.mail.send(Mail::Write(write, letter)));
-    }
-
-    /// Waits up to `patience` until all writes are confirmed, and closes. Returns whether they were.
-    pub fn stop(self, patience: Duration) -> bool {
-        let (done, ended) = mpsc::channel();
-        drop(self.mail.send(Mail::Stop { patience, done }));
-        // The thread may still be in a call to a broker that does not answer.
-        ended.recv_timeout(patience + Duration::from_secs(1)).unwrap_or(false)
+        drop(self.mail.send((write, letter)));
     }
 }

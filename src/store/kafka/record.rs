@@ -8,6 +8,9 @@ use crate::plan::Plan;
 /// All our headers begin so; a message's own that do are dropped, so that none can be forged.
 const PREFIX: &str = "hookferry-";
 
+/// The most bytes of one of our headers; what is longer is cut.
+const LONGEST: usize = 1024;
+
 /// A dead letter as it is written: the original message, and headers that say why it is there.
 #[derive(Debug, PartialEq)]
 pub(super) struct Record {
@@ -23,12 +26,14 @@ impl Record {
             Kind::Regular if !letter.omit_value => Some(event.body.clone()),
             _ => None,
         };
-        let own = event.headers.iter().filter(|(name, _)| !is_ours(name));
+        let own = event.headers.iter().filter(|(name, _)| !letter.omit_headers && !is_ours(name));
         let mut headers: Vec<(String, Bytes)> =
             own.map(|(name, value)| (name.to_string(), value.clone())).collect();
         let said = our_headers(plan, letter, value.is_some());
-        headers.extend(said.into_iter().map(|(name, value)| (format!("{PREFIX}{name}"), Bytes::from(value))));
-        Record { key: event.origin.key.clone(), value, headers }
+        let said = said.into_iter().map(|(name, value)| (format!("{PREFIX}{name}"), Bytes::from(cut(value))));
+        headers.extend(said);
+        let key = event.origin.key.clone().filter(|_| !letter.omit_headers);
+        Record { key, value, headers }
     }
 
     pub(super) fn native_headers(&self) -> OwnedHeaders {
@@ -37,6 +42,11 @@ impl Record {
             .iter()
             .fold(empty, |headers, (key, value)| headers.insert(Header { key, value: Some(&value[..]) }))
     }
+}
+
+fn cut(mut text: String) -> String {
+    text.truncate(text.floor_char_boundary(LONGEST));
+    text
 }
 
 fn is_ours(name: &str) -> bool {
@@ -73,6 +83,7 @@ fn our_headers(plan: &Plan, letter: &DeadLetter, has_value: bool) -> Vec<(&'stat
         ("last-error", last_error.map(str::to_owned)),
         ("origin", Some(format!("kafka:{}/{}/{}", origin.topic, origin.partition, origin.position))),
         ("value", (had_value && !has_value).then(|| "omitted".to_owned())),
+        ("headers", letter.omit_headers.then(|| "omitted".to_owned())),
     ];
     said.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
 }
@@ -131,6 +142,7 @@ mod tests {
             }),
             detail: None,
             omit_value: false,
+            omit_headers: false,
         }
     }
 
@@ -188,6 +200,22 @@ mod tests {
 
         let tombstone = Record::new(&plan, &letter(event(&plan, None)));
         assert_eq!((tombstone.value.is_none(), header(&tombstone, "hookferry-value")), (true, None));
+    }
+
+    /// However large the message's own parts are, what is left is small.
+    #[test]
+    fn headers_and_key_that_are_left_out_are_said_to_be() {
+        let plan = plan();
+        let kind = format!(r#"{{"event_id":"e-1","type":"a.{}"}}"#, "é".repeat(5000));
+        let letter = letter(event(&plan, Some(kind.as_bytes())));
+        let record = Record::new(&plan, &DeadLetter { omit_value: true, omit_headers: true, ..letter });
+
+        assert_eq!((record.key.is_none(), record.value.is_none()), (true, true));
+        assert!(record.headers.iter().all(|(name, _)| is_ours(name)), "{:?}", record.headers);
+        assert_eq!(header(&record, "hookferry-value"), Some("omitted"));
+        assert_eq!(header(&record, "hookferry-headers"), Some("omitted"));
+        let cut = header(&record, "hookferry-event-type").expect("text");
+        assert_eq!(cut, format!("a.{}", "é".repeat(511)));
     }
 
     #[test]

@@ -55,6 +55,7 @@ fn letter(plan: &Plan, body: &[u8]) -> DeadLetter {
         failure: None,
         detail: Some("not JSON".into()),
         omit_value: false,
+        omit_headers: false,
     }
 }
 
@@ -78,11 +79,15 @@ impl Running {
             let told = self.said.recv_timeout(end.saturating_duration_since(Instant::now()));
             let told =
                 told.unwrap_or_else(|_| panic!("never {what}: up {:?}, stored {:?}", self.up, self.stored));
-            for one in told {
-                match one {
-                    FromStore::Stored(write, result) => self.stored.push((write, result)),
-                    FromStore::Up(up) => self.up = Some(up),
-                }
+            self.take(told);
+        }
+    }
+
+    fn take(&mut self, told: Vec<FromStore>) {
+        for one in told {
+            match one {
+                FromStore::Stored(write, result) => self.stored.push((write, result)),
+                FromStore::Up(up) => self.up = Some(up),
             }
         }
     }
@@ -99,7 +104,6 @@ fn a_dead_letter_is_confirmed_and_can_be_read_back() {
     running.store.write(WriteId(2), DeadLetter { omit_value: true, ..letter(&plan, b"body") });
     running.until("stored", |running| running.stored.len() == 2);
     assert_eq!(running.stored, [(WriteId(1), Ok(())), (WriteId(2), Ok(()))]);
-    assert!(running.store.stop(PATIENCE));
 
     let reader: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", cluster.bootstrap_servers())
@@ -141,11 +145,38 @@ fn without_a_broker_writes_are_unavailable_until_it_is_back() {
     running.until("down", |running| matches!(running.up, Some(Err(_))));
 
     cluster.broker_up(1).expect("the broker comes");
+    // As the engine does, the write is repeated until it is confirmed.
+    for number in 2.. {
+        running.store.write(WriteId(number), letter(&plan, b"{}"));
+        running.until("answered", |running| running.stored.len() as u64 == number);
+        if running.stored.last().is_some_and(|(_, result)| result.is_ok()) {
+            break;
+        }
+    }
     running.until("up", |running| running.up == Some(Ok(())));
+}
+
+#[test]
+fn a_topic_that_is_there_and_refuses_writes_is_not_up() {
+    let cluster = cluster();
+    let plan = plan(&cluster.bootstrap_servers());
+    let mut running = Running::start(&plan);
+    running.until("up", |running| running.up == Some(Ok(())));
+
+    let refused = RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
+    cluster.request_errors(RDKafkaApiKey::Produce, &[refused]);
+    running.store.write(WriteId(1), letter(&plan, b"{}"));
+    running.until("down", |running| matches!(running.up, Some(Err(_))));
+    // Longer than it takes until it looks again.
+    let quiet = Instant::now() + Duration::from_secs(5);
+    while let Ok(told) = running.said.recv_timeout(quiet.saturating_duration_since(Instant::now())) {
+        assert!(!told.contains(&FromStore::Up(Ok(()))), "nothing was confirmed");
+        running.take(told);
+    }
+
     running.store.write(WriteId(2), letter(&plan, b"{}"));
-    running.until("stored", |running| running.stored.len() == 2);
-    assert_eq!(running.stored[1], (WriteId(2), Ok(())));
-    assert!(running.store.stop(PATIENCE));
+    running.until("up", |running| running.up == Some(Ok(())));
+    assert_eq!(running.stored.last(), Some(&(WriteId(2), Ok(()))));
 }
 
 #[test]
@@ -167,15 +198,21 @@ fn a_refusal_for_size_is_final() {
     let mut running = Running::start(&plan);
     running.until("up", |running| running.up == Some(Ok(())));
 
-    cluster.request_errors(RDKafkaApiKey::Produce, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE]);
-    running.store.write(WriteId(1), letter(&plan, b"by the broker"));
-    running.until("an answer", |running| running.stored.len() == 1);
-    assert_eq!(running.stored[0], (WriteId(1), Err(StoreFault::TooLarge)));
-    assert_eq!(running.up, Some(Ok(())), "the store itself is well");
+    let refusals = [
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE,
+    ];
+    for (write, refusal) in (10..).map(WriteId).zip(refusals) {
+        cluster.request_errors(RDKafkaApiKey::Produce, &[refusal]);
+        running.store.write(write, letter(&plan, b"by the broker"));
+        running.until("an answer", |running| running.stored.last().is_some_and(|(own, _)| *own == write));
+        assert_eq!(running.stored.last(), Some(&(write, Err(StoreFault::TooLarge))));
+        assert_eq!(running.up, Some(Ok(())), "the store itself is well");
+    }
 
     let mut larger = Plan { limits: plan.limits, ..test_plan::offline(Vec::new()) };
     larger.limits.max_event = 64 << 20;
     running.store.write(WriteId(2), letter(&larger, &vec![b'x'; 8 << 20]));
-    running.until("an answer", |running| running.stored.len() == 2);
-    assert_eq!(running.stored[1], (WriteId(2), Err(StoreFault::TooLarge)), "by the producer");
+    running.until("an answer", |running| running.stored.len() == 3);
+    assert_eq!(running.stored[2], (WriteId(2), Err(StoreFault::TooLarge)), "by the producer");
 }

@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -25,13 +26,9 @@ const POLL: Duration = Duration::from_millis(5);
 const IDLE: Duration = Duration::from_millis(200);
 /// How long to wait before looking again whether a store that is down is up.
 const LOOK_AGAIN: Duration = Duration::from_secs(3);
-
-/// What reaches the writer.
-#[derive(Debug)]
-pub(super) enum Mail {
-    Write(WriteId, DeadLetter),
-    Stop { patience: Duration, done: Sender<bool> },
-}
+/// A write that failed is made again within this time, with its own time-out; if none was, nothing
+/// is left to be written.
+const REPEATED_WITHIN: Duration = Duration::from_secs(30);
 
 /// The store's thread.
 pub(super) struct Writer {
@@ -48,6 +45,8 @@ pub(super) struct Writer {
     /// The topic is there, as far as we know.
     ensured: bool,
     look_at: Instant,
+    /// When a write failed, as long as none was confirmed since.
+    failed: Option<Instant>,
     told_up: Option<Result<(), String>>,
 }
 
@@ -121,39 +120,31 @@ impl Writer {
             open: BTreeSet::new(),
             ensured: false,
             look_at: Instant::now(),
+            failed: None,
             told_up: None,
         })
     }
 
-    /// Runs until it is told to stop, or nobody is left to tell it.
-    pub(super) fn run(mut self, inbox: &Receiver<Mail>) {
+    /// Runs until nobody is left to tell it anything.
+    pub(super) fn run(mut self, inbox: &Receiver<(WriteId, DeadLetter)>) {
         loop {
             self.look();
             let patience = if self.open.is_empty() { IDLE } else { Duration::ZERO };
-            match self.read_mail(inbox, patience) {
-                Ok(None) => self.collect(POLL),
-                Ok(Some((patience, done))) => {
-                    let _ = done.send(self.finish(patience));
-                    return;
-                }
-                Err(()) => return,
+            if self.read_mail(inbox, patience).is_break() {
+                return;
             }
+            self.collect(POLL);
         }
     }
 
-    /// Takes all writes that wait; waits for the first up to `patience`. `Err`: nobody is left.
-    fn read_mail(
-        &mut self,
-        inbox: &Receiver<Mail>,
-        patience: Duration,
-    ) -> Result<Option<(Duration, Sender<bool>)>, ()> {
+    /// Takes all writes that wait; waits for the first up to `patience`.
+    fn read_mail(&mut self, inbox: &Receiver<(WriteId, DeadLetter)>, patience: Duration) -> ControlFlow<()> {
         let mut patience = patience;
         loop {
             match inbox.recv_timeout(patience) {
-                Ok(Mail::Write(write, letter)) => self.write(write, &letter),
-                Ok(Mail::Stop { patience, done }) => return Ok(Some((patience, done))),
-                Err(RecvTimeoutError::Timeout) => return Ok(None),
-                Err(RecvTimeoutError::Disconnected) => return Err(()),
+                Ok((write, letter)) => self.write(write, &letter),
+                Err(RecvTimeoutError::Timeout) => return ControlFlow::Continue(()),
+                Err(RecvTimeoutError::Disconnected) => return ControlFlow::Break(()),
             }
             patience = Duration::ZERO;
         }
@@ -208,6 +199,7 @@ impl Writer {
             (self.emit)(answers);
         }
         if confirmed {
+            self.failed = None;
             self.results.down.store(false, Ordering::Release);
             self.tell_up(Ok(()));
         }
@@ -221,14 +213,15 @@ impl Writer {
     /// What a failed write means. All but a refusal for its size means that the store is down.
     fn fault(&mut self, code: RDKafkaErrorCode) -> StoreFault {
         match code {
-            RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::InvalidMessageSize => {
-                return StoreFault::TooLarge;
-            }
+            RDKafkaErrorCode::MessageSizeTooLarge
+            | RDKafkaErrorCode::InvalidMessageSize
+            | RDKafkaErrorCode::MessageBatchTooLarge => return StoreFault::TooLarge,
             // Our own queue is full: the brokers are slow, not gone.
             RDKafkaErrorCode::QueueFull => {}
             _ => {
                 self.ensured = false;
                 self.look_at = Instant::now() + LOOK_AGAIN;
+                self.failed = Some(Instant::now());
                 self.tell_up(Err(format!("the dead-letter topic {} can't be written: {code}", self.topic())));
             }
         }
@@ -237,6 +230,12 @@ impl Writer {
 
     /// While the store is not known to be up: looks, now and then, whether it is.
     fn look(&mut self) {
+        let forgotten = self.failed.is_some_and(|failed| failed.elapsed() >= REPEATED_WITHIN);
+        if forgotten && self.open.is_empty() {
+            self.failed = None;
+            self.ensured = false;
+            self.look_at = Instant::now();
+        }
         if self.results.down.load(Ordering::Acquire) && self.ensured {
             self.ensured = false;
             self.look_at = Instant::now();
@@ -250,7 +249,11 @@ impl Writer {
             Ok(()) => {
                 self.ensured = true;
                 self.results.down.store(false, Ordering::Release);
-                self.tell_up(Ok(()));
+                // A topic that is there may still refuse writes: the one that failed is made again,
+                // and says whether it gets through.
+                if self.failed.is_none() {
+                    self.tell_up(Ok(()));
+                }
             }
             Err(reason) => {
                 self.look_at = Instant::now() + LOOK_AGAIN;
@@ -302,18 +305,5 @@ impl Writer {
             }
             Err(error) => tracing::error!(source = self.source, "no new producer: {error}"),
         }
-    }
-
-    /// Waits for what is under way. What is not confirmed by then is no success.
-    fn finish(&mut self, patience: Duration) -> bool {
-        let until = Instant::now() + patience;
-        while !self.open.is_empty() && Instant::now() < until {
-            self.collect(POLL);
-        }
-        let whole = self.open.is_empty();
-        let fault = StoreFault::Unavailable("the process stops".into());
-        let left = std::mem::take(&mut self.open).into_iter();
-        (self.emit)(left.map(|write| FromStore::Stored(write, Err(fault.clone()))).collect());
-        whole
     }
 }
