@@ -1,6 +1,6 @@
 //! `egress` and `url` of a target.
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 use url::Url;
 
 use super::tree::{Unset, Value};
@@ -43,10 +43,10 @@ fn listed(item: &Item<'_>) -> Option<Network> {
 
 fn network(text: &str) -> Option<Network> {
     if let Ok(range) = text.parse::<IpNet>() {
-        return Some(Network::Range(range));
+        return Some(Network::Range(canonical(range)));
     }
     if let Ok(address) = text.parse::<std::net::IpAddr>() {
-        return Some(Network::Range(address.into()));
+        return Some(Network::Range(address.to_canonical().into()));
     }
     // The host is judged, and normalised, exactly as that of a target's URL.
     let legal = |byte: u8| byte.is_ascii_graphic() && !b"/?#@\\*%".contains(&byte);
@@ -57,6 +57,16 @@ fn network(text: &str) -> Option<Network> {
     let host = Url::parse(&format!("https://{}", url.host_str()?)).ok()?;
     let host = host.host_str()?.trim_end_matches('.').to_owned();
     (!host.is_empty()).then(|| Network::Host(HostPort { host, port: url.port() }))
+}
+
+/// A range of IPv4 that is mapped into IPv6 (RFC 4291 §2.5.5.2), as what it means: addresses are
+/// judged in that form.
+fn canonical(range: IpNet) -> IpNet {
+    let IpNet::V6(mapped) = range else { return range };
+    let bits = mapped.prefix_len().checked_sub(96);
+    let plain =
+        mapped.addr().to_ipv4_mapped().zip(bits).and_then(|(addr, bits)| Ipv4Net::new(addr, bits).ok());
+    plain.map_or(range, IpNet::V4)
 }
 
 /// Whether `http://` is allowed for a target.
@@ -113,6 +123,8 @@ mod tests {
     fn networks_are_ranges_addresses_or_hosts() {
         assert_eq!(network("10.1.0.0/16"), "10.1.0.0/16".parse().ok().map(Network::Range));
         assert_eq!(network("::1"), "::1/128".parse().ok().map(Network::Range));
+        assert_eq!(network("::ffff:10.1.0.0/112"), "10.1.0.0/16".parse().ok().map(Network::Range));
+        assert_eq!(network("::ffff:10.1.2.3"), "10.1.2.3/32".parse().ok().map(Network::Range));
         assert_eq!(network("Host.Internal:8443"), host("host.internal", Some(8443)));
         assert_eq!(network("host.internal."), host("host.internal", None));
         for wrong in ["", "a b", "https://x", "a/b", "10.1.0.0/99", "host:99999", "*.x"] {

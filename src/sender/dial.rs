@@ -15,7 +15,7 @@ use super::line::{Line, Transport};
 use crate::domain::{Fault, Reply};
 use crate::plan::Target;
 
-/// So long for one address, before the next one is tried.
+/// So long for one address while there is another one to try.
 const ONE_ADDRESS: Duration = Duration::from_secs(3);
 
 /// So many addresses of a name are tried; all are judged.
@@ -78,9 +78,12 @@ async fn connect(peer: &Peer, mut addresses: Vec<IpAddr>) -> Result<TcpStream, R
     let proven = peer.proven.get();
     addresses.sort_by_key(|address| Some(*address) != proven);
     let mut last = fault(Fault::Dns, "the host name has no address");
-    for address in addresses.into_iter().take(MOST_ADDRESSES) {
+    let mut addresses = addresses.into_iter().take(MOST_ADDRESSES).peekable();
+    while let Some(address) = addresses.next() {
         let address = SocketAddr::new(address, peer.endpoint.port);
-        last = match tokio::time::timeout(ONE_ADDRESS, open(address)).await {
+        // The last one has all the time that is left of the attempt's.
+        let patience = addresses.peek().map_or(Duration::MAX, |_| ONE_ADDRESS);
+        last = match tokio::time::timeout(patience, open(address)).await {
             Ok(Ok(stream)) => {
                 peer.proven.set(Some(address.ip()));
                 return Ok(stream);

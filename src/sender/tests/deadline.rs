@@ -35,6 +35,19 @@ fn a_connection_that_nobody_takes() {
     assert_late(&rig.make(), "no connection was made");
 }
 
+/// Nothing follows the only address, so giving it up early would gain nothing.
+#[test]
+fn the_last_address_has_all_the_time_there_is() {
+    let (listener, _waiting) = full_listener();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let patient = Duration::from_secs(4);
+    let mut rig = Rig::new(vec![Target { timeout: patient, ..target(&url) }]);
+
+    let attempted = rig.make();
+    assert_fault(&attempted, Fault::Timeout, "no connection was made within 4s");
+    assert!(attempted.took >= patient, "{:?}", attempted.took);
+}
+
 /// A listener whose queue is full, so that the kernel drops further calls.
 fn full_listener() -> (TcpListener, Vec<TcpStream>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
