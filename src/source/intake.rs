@@ -6,8 +6,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 
+use super::event_id::{self, Part};
+use super::event_time;
 use super::looks::{Compiler, Look, Profile};
-use super::{event_id, event_time};
+use super::words::Words;
 use crate::domain::{Content, Data, Event, EventTime, Field, Generation, Kind, Lease, Origin, SourceId};
 use crate::json::{self, Selection};
 use crate::plan::Plan;
@@ -29,6 +31,8 @@ pub struct Intake {
     max_event: usize,
     body: Selection,
     data: Selection,
+    /// Event types and producers, which come again and again.
+    words: Words,
     plain: Profile,
     structured: Profile,
     binary: Profile,
@@ -68,6 +72,7 @@ impl Intake {
             max_event: plan.limits.max_event,
             body: Selection::new(compiler.body_paths()),
             data: Selection::new(compiler.data_paths()),
+            words: Words::default(),
             plain,
             structured,
             binary,
@@ -148,13 +153,12 @@ impl Intake {
 
     /// DESIGN.md §4.2.
     fn origin_id(&self, message: &Message<'_>) -> Arc<str> {
-        let number = |number: i64| number.to_string();
         event_id::hashed([
-            &*self.cluster,
-            &*message.topic,
-            &number(message.partition.into()),
-            &number(message.offset),
-            &number(message.timestamp_ms.unwrap_or(-1)),
+            Part::Text(&self.cluster),
+            Part::Text(&message.topic),
+            Part::Number(message.partition.into()),
+            Part::Number(message.offset),
+            Part::Number(message.timestamp_ms.unwrap_or(-1)),
         ])
     }
 }
@@ -185,22 +189,29 @@ struct Reading<'a> {
 impl<'a> Reading<'a> {
     fn parts(&self, profile: &Profile) -> Parts {
         let outside = self.outside_data(profile);
-        let first = |looks: &[Look]| looks.iter().find_map(|look| self.text(look, &outside).map(into_text));
         let time = |look: &Look| match look {
             Look::Broker => self.message.timestamp_ms.map(|unix_ms| EventTime { unix_ms, text: None }),
             look => event_time::parse(&self.text(look, &outside)?),
         };
         let stored = EventTime { unix_ms: self.message.timestamp_ms.unwrap_or_default(), text: None };
         Parts {
-            id: first(&profile.id)
+            id: self
+                .first(&profile.id, &outside)
                 .map_or_else(|| self.intake.origin_id(self.message), |id| event_id::own(&id)),
-            event_type: first(&profile.event_type).map(Arc::from),
+            event_type: self.first(&profile.event_type, &outside).map(|text| self.intake.words.share(&text)),
             time: profile.time.iter().find_map(time).unwrap_or(stored),
-            subject: first(&profile.subject),
-            key: first(&profile.key),
-            producer: first(&profile.producer).map_or_else(|| self.intake.producer.clone(), Arc::from),
+            subject: self.first(&profile.subject, &outside).map(Box::from),
+            key: self.first(&profile.key, &outside).map(Box::from),
+            producer: self
+                .first(&profile.producer, &outside)
+                .map_or_else(|| self.intake.producer.clone(), |text| self.intake.words.share(&text)),
             fields: profile.fields.iter().map(|look| self.field(look, &outside)).collect(),
         }
+    }
+
+    /// The text at the first place that is present.
+    fn first<'b>(&'b self, looks: &'b [Look], outside: &[Option<&'b str>]) -> Option<Cow<'b, str>> {
+        looks.iter().find_map(|look| self.text(look, outside))
     }
 
     /// The first data place that is present as JSON.
@@ -302,10 +313,6 @@ impl<'a> Reading<'a> {
 fn header<'a>(headers: &'a [(Box<str>, Bytes)], name: &str) -> Option<&'a str> {
     let (_, value) = headers.iter().rev().find(|(own, _)| own.eq_ignore_ascii_case(name))?;
     std::str::from_utf8(value).ok().filter(|text| !text.is_empty())
-}
-
-fn into_text(text: Cow<'_, str>) -> Box<str> {
-    text.into()
 }
 
 fn quoted(text: &str) -> Box<str> {

@@ -8,6 +8,7 @@ pub mod kafka;
 mod looks;
 #[cfg(test)]
 pub(crate) mod test_plan;
+mod words;
 
 pub use intake::{Intake, Message};
 
