@@ -9,6 +9,9 @@ use crate::plan::{Plan, Source};
 
 /// A group member that is not heard of for so long is given up by its broker, in milliseconds.
 const SESSION_TIMEOUT_MS: u64 = 10_000;
+/// One setting by its two names, of which a user may set either.
+const PARTITION_FETCH: &str = "max.partition.fetch.bytes";
+const PARTITION_FETCH_ALIAS: &str = "fetch.message.max.bytes";
 /// What a record needs beside its value: key, headers and the batch around it.
 const RECORD_ROOM: usize = 256 * 1024;
 
@@ -38,15 +41,20 @@ impl<'a> Connection<'a> {
     pub fn member(&self) -> ClientConfig {
         let mut config = self.with_defaults(&[
             // A small queue with the default back-off of 1 s stalls every partition a second at a time.
-            ("queued.max.messages.kbytes", "16384"),
+            ("queued.max.messages.kbytes", "8192"),
             ("fetch.queue.backoff.ms", "20"),
-            ("fetch.max.bytes", "16777216"),
+            // What is fetched ahead is memory. A larger message still comes: alone (KIP-74).
+            ("fetch.max.bytes", "8388608"),
+            (PARTITION_FETCH, "524288"),
             ("topic.metadata.refresh.interval.ms", "30000"),
         ]);
+        if config.get(PARTITION_FETCH_ALIAS).is_some() {
+            config.remove(PARTITION_FETCH);
+        }
         let session_timeout_ms = session_timeout_ms(&config);
         config.set("session.timeout.ms", session_timeout_ms.to_string());
         if config.get("heartbeat.interval.ms").is_none() {
-            config.set("heartbeat.interval.ms", (session_timeout_ms / 4).clamp(1, 3000).to_string());
+            config.set("heartbeat.interval.ms", heartbeat_interval_ms(session_timeout_ms).to_string());
         }
         self.own_group(&mut config);
         config
@@ -104,9 +112,20 @@ impl<'a> Connection<'a> {
     }
 }
 
-/// How long a group member with this configuration may be silent before its broker gives it up.
-pub fn session_timeout(config: &ClientConfig) -> Duration {
-    Duration::from_millis(session_timeout_ms(config))
+/// How long after its last sign of life a group member with this configuration surely has its
+/// partitions. Its broker counts the session timeout from the last heartbeat, which may be older by
+/// the time between two.
+pub fn sure_tenure(config: &ClientConfig) -> Duration {
+    let session_ms = session_timeout_ms(config);
+    let heartbeat_ms = config.get("heartbeat.interval.ms").and_then(|text| text.trim().parse().ok());
+    let sure_ms =
+        session_ms.saturating_sub(heartbeat_ms.unwrap_or_else(|| heartbeat_interval_ms(session_ms)));
+    // Heartbeats as rare as the session is long would leave no time at all.
+    Duration::from_millis(sure_ms.max(session_ms / 4))
+}
+
+fn heartbeat_interval_ms(session_timeout_ms: u64) -> u64 {
+    (session_timeout_ms / 4).clamp(1, 3000)
 }
 
 fn session_timeout_ms(config: &ClientConfig) -> u64 {
@@ -122,5 +141,35 @@ pub fn refusal(error: &KafkaError) -> String {
         KafkaError::ClientConfig(_, reason, name, _) => format!("property `{name}`: {reason}"),
         KafkaError::ClientCreation(reason) => reason.clone(),
         other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::test_plan;
+
+    fn member(properties: &[(&str, &str)]) -> ClientConfig {
+        let mut plan = test_plan::offline(Vec::new());
+        let set = properties.iter().map(|(name, value)| (name.to_string(), value.to_string().into()));
+        plan.sources[0].kafka.properties.extend(set);
+        Connection::new(&plan, &plan.sources[0]).member()
+    }
+
+    #[test]
+    fn the_broker_counts_from_the_last_heartbeat() {
+        assert_eq!(sure_tenure(&member(&[])), Duration::from_millis(7500));
+        let slow = [("session.timeout.ms", "30000"), ("heartbeat.interval.ms", "9000")];
+        assert_eq!(sure_tenure(&member(&slow)), Duration::from_secs(21));
+        let never = [("session.timeout.ms", "6000"), ("heartbeat.interval.ms", "6000")];
+        assert_eq!(sure_tenure(&member(&never)), Duration::from_millis(1500));
+    }
+
+    #[test]
+    fn properties_go_over_our_defaults_by_either_name() {
+        let raised = member(&[("fetch.max.bytes", "50000000"), (PARTITION_FETCH_ALIAS, "2000000")]);
+        assert_eq!(raised.get("fetch.max.bytes"), Some("50000000"));
+        assert_eq!((raised.get(PARTITION_FETCH), raised.get(PARTITION_FETCH_ALIAS)), (None, Some("2000000")));
+        assert_eq!(member(&[]).get(PARTITION_FETCH), Some("524288"));
     }
 }

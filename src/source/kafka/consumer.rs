@@ -11,7 +11,7 @@ use super::membership::Membership;
 use super::outbox::Outbox;
 use super::probe::{News, Probe};
 use super::worker::Worker;
-use crate::broker::kafka::{Connection, Reachability, StartFault, refusal, session_timeout};
+use crate::broker::kafka::{Connection, Reachability, StartFault, refusal, sure_tenure};
 use crate::domain::SourceId;
 use crate::plan::Plan;
 use crate::source::{FromSource, SharedGrant, ToSource};
@@ -100,7 +100,7 @@ impl Member {
     pub(super) fn create(&self) -> Result<Membership, KafkaError> {
         let context = MemberContext::new(self.reachability.clone());
         let consumer: BaseConsumer<MemberContext> = self.config.create_with_context(context)?;
-        Membership::new(consumer, session_timeout(&self.config))
+        Membership::new(consumer, sure_tenure(&self.config))
     }
 }
 

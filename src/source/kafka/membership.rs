@@ -36,7 +36,8 @@ pub(super) struct Membership {
     /// A partition went although something of it was settled and not committed.
     pub(super) went_uncommitted: bool,
     pub(super) renewed_us: Arc<AtomicU64>,
-    pub(super) session: Duration,
+    /// How long after a sign of life everything is surely still ours.
+    pub(super) tenure: Duration,
     pub(super) joined: bool,
 }
 
@@ -70,7 +71,7 @@ impl Membership {
     /// librdkafka gives no queue for the results of commits.
     pub(super) fn new(
         consumer: BaseConsumer<MemberContext>,
-        session: Duration,
+        tenure: Duration,
     ) -> Result<Membership, KafkaError> {
         let consumer = Arc::new(consumer);
         let no_queue = || KafkaError::ClientCreation("no queue for the results of commits".to_owned());
@@ -86,7 +87,7 @@ impl Membership {
             commit_failed: false,
             went_uncommitted: false,
             renewed_us: Arc::new(AtomicU64::new(Moment::now().mono_us)),
-            session,
+            tenure,
             joined: false,
         })
     }
@@ -121,7 +122,7 @@ impl Membership {
     /// Whether the last sign of life is so old that the broker may have given our partitions away.
     pub(super) fn frozen(&self, now: Moment) -> bool {
         let renewed_us = self.renewed_us.load(Ordering::Acquire);
-        Duration::from_micros(now.mono_us.saturating_sub(renewed_us)) >= self.session
+        Duration::from_micros(now.mono_us.saturating_sub(renewed_us)) >= self.tenure
     }
 
     /// Gives everything up at once, without a commit: what is open belongs to somebody else by now.
@@ -251,7 +252,7 @@ impl Membership {
             old.name.number,
         );
         outbox.inputs(vec![Input::Lost(old.generation)]);
-        let lease = Lease::new(self.renewed_us.clone(), self.session);
+        let lease = Lease::new(self.renewed_us.clone(), self.tenure);
         let committed = old.known_commit();
         let mut partition = Partition::new(old.name, Some(offset), committed, lease);
         partition.received(offset, stored_ms);

@@ -11,6 +11,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use super::context::ObserverContext;
 use super::first_start;
 use super::partition::{PartitionName, list};
+use super::rebalance::STANDING_GRACE;
 use crate::broker::kafka::Reachability;
 use crate::domain::SourceId;
 use crate::plan::{Kafka, Plan, Topic};
@@ -41,7 +42,7 @@ pub(super) enum News {
     },
     /// Which topics are there.
     Topics(Topics),
-    /// Answers [`Ask::Standing`]; empty if the brokers did not answer.
+    /// Answers [`Ask::Standing`]; empty if the brokers did not answer in all that time.
     Standing(u64, Vec<Standing>),
     /// Answers [`Ask::Ends`]; empty if the brokers did not answer.
     Ends(Vec<(PartitionName, i64)>),
@@ -93,7 +94,7 @@ impl Probe {
         loop {
             match asks.recv_timeout(next_look.saturating_duration_since(Instant::now())) {
                 Ok(Ask::Standing(number, partitions)) => {
-                    tell(News::Standing(number, self.standing(&partitions).unwrap_or_default()));
+                    tell(News::Standing(number, self.patient_standing(&partitions)));
                 }
                 Ok(Ask::Ends(partitions)) => {
                     tell(News::Ends(self.offsets(&partitions, Offset::End).unwrap_or_default()));
@@ -230,6 +231,24 @@ impl Probe {
                 "the topic {name} does not exist; it is read from its beginning once it does. Create it, for \
                  example with: kafka-topics.sh --bootstrap-server {brokers} --create --topic {name} --partitions 12"
             ),
+        }
+    }
+
+    /// Asks until there is an answer. What nobody waits for any more is empty.
+    fn patient_standing(&self, partitions: &[PartitionName]) -> Vec<Standing> {
+        let until = Instant::now() + STANDING_GRACE;
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match self.standing(partitions) {
+                Ok(standing) => return standing,
+                Err(error) => self.note_failure(&error),
+            }
+            self.serve();
+            if Instant::now() + pause >= until {
+                return Vec::new();
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 

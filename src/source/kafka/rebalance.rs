@@ -16,8 +16,8 @@ use crate::source::Report;
 const GRACE: Duration = Duration::from_secs(10);
 /// The last commit of a revoked partition may take so long.
 const COMMIT_GRACE: Duration = Duration::from_secs(3);
-/// The probe may take so long to say where the group stands.
-const STANDING_GRACE: Duration = Duration::from_secs(25);
+/// The probe may take so long to say where the group stands; then the group's own offsets count.
+pub(super) const STANDING_GRACE: Duration = Duration::from_secs(25);
 
 /// A rebalance that is not answered yet.
 pub(super) enum Rebalance {
@@ -133,7 +133,7 @@ impl Membership {
             return;
         }
         for (name, start) in names.iter().zip(starts) {
-            let lease = Lease::new(self.renewed_us.clone(), self.session);
+            let lease = Lease::new(self.renewed_us.clone(), self.tenure);
             let committed = standing(name).and_then(|found| found.committed);
             self.partitions.push(Partition::new(name.clone(), start, committed, lease));
         }

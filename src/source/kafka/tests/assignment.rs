@@ -1,6 +1,7 @@
 //! What an assignment takes over from the one before it, and what it leaves behind.
 
 use rdkafka::consumer::CommitMode;
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
 use super::*;
 
@@ -62,6 +63,35 @@ fn no_request_starts_once_the_group_is_left() {
     assert!(event.lease.holds(Moment::now()));
     running.stop();
     assert!(!event.lease.holds(Moment::now()), "it belongs to others now");
+}
+
+/// Others own the partitions by then, so the last commit may not be made.
+#[test]
+fn a_freeze_while_stopping_is_no_clean_end() {
+    let cluster = cluster("events", 1);
+    publish(&cluster, "events", 1, 0..2);
+    let mut plan = test_plan::plan(&cluster.bootstrap_servers(), &["events"], Start::Earliest);
+    plan.sources[0].kafka.properties.push(("session.timeout.ms".to_owned(), "3000".to_owned().into()));
+    let plan = Arc::new(plan);
+    let gate = Arc::new(Mutex::new(()));
+    let mut running = Running::start_behind(&plan, PLENTY, gate.clone());
+    running.until("all events", |running| running.events.len() == 2);
+
+    // It stands still where it tells that its last commit failed.
+    let frozen = gate.lock().expect("the gate");
+    let refused = RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
+    cluster.request_errors(RDKafkaApiKey::OffsetCommit, &[refused]);
+    running.settle();
+    running.handle.send(ToSource::Drain);
+    running.handle.send(ToSource::Stop);
+    let thawed = Instant::now() + Duration::from_secs(4);
+    while Instant::now() < thawed {
+        running.listen(thawed.saturating_duration_since(Instant::now()));
+    }
+    drop(frozen);
+    running.until("stopped", |running| running.stopped.is_some());
+    assert!(matches!(running.stopped, Some(Err(_))), "{:?}", running.stopped);
+    assert_eq!(committed(&plan, "events", 1), 0);
 }
 
 /// Each commit makes room for as many events as it covers, and what is open behind it takes room.
