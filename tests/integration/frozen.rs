@@ -81,3 +81,46 @@ fn partitions(receiver: &Receiver, path: &str) -> HashSet<usize> {
     let number = |n: &serde_json::Value| n.as_u64().unwrap() as usize % PARTITIONS;
     receiver.requests_to(path).iter().map(|request| number(&request.json()["n"])).collect()
 }
+
+#[test]
+fn a_thawed_replica_makes_no_attempt_that_fell_due_meanwhile() {
+    const EVENTS: usize = 400;
+    let scene = Scene::new("thawed", PARTITIONS as i32);
+    let receiver = Receiver::start(|request| match request.path.as_str() {
+        "/first" => Answer::Status(503),
+        _ => Answer::Status(200),
+    });
+    let config = |path: &str| {
+        let keys = "concurrency: 200, retry: { schedule: [3s] }";
+        let target = one_target(&receiver.url(path), keys, "");
+        scene.config_with("", "session.timeout.ms: 6000, heartbeat.interval.ms: 1000", &target)
+    };
+    scene.cluster.produce(&scene.topic, events(0..EVENTS, PARTITIONS));
+    let first = Bridge::start(&config("/first"));
+    receiver.wait_count(EVENTS);
+    first.signal(libc::SIGSTOP);
+    let refused = receiver.count();
+    let second = Bridge::ready(&config("/second"));
+    wait::until(
+        "the second replica has delivered everything",
+        Duration::from_secs(40),
+        || format!("{} by the second", receiver.requests_to("/second").len()),
+        || (receiver.requests_to("/second").len() == EVENTS).then_some(()),
+    );
+    scene.cluster.wait_committed_to_end(&scene.group, &scene.topic);
+
+    // All retries of the first are long due, and all of them are somebody else's by now.
+    first.signal(libc::SIGCONT);
+    first.wait_log(&["WARN", "stood still"]);
+    scene.cluster.wait_members(&scene.group, 2);
+    wait::throughout(
+        "the first replica starts no request",
+        Duration::from_secs(2),
+        || format!("{} requests by the first", receiver.requests_to("/first").len()),
+        || receiver.requests_to("/first").len() == refused,
+    );
+    scene.cluster.wait_committed_to_end(&scene.group, &scene.topic);
+    assert_eq!(receiver.requests_to("/second").len(), EVENTS, "and the second repeats nothing");
+    second.stop();
+    first.stop();
+}
