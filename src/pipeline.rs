@@ -121,7 +121,10 @@ impl Pipeline {
             self.tell_neighbours();
             self.observe();
             if let Some(drained) = self.next_phase() {
-                self.parts.senders.stop(Instant::now());
+                let Parts { inbox, senders, .. } = self.parts;
+                // Nobody reads it any more, and a thread that waits for room in it would not end.
+                drop(inbox);
+                senders.stop(Instant::now());
                 return drained;
             }
         }
@@ -244,12 +247,14 @@ impl Pipeline {
             return;
         }
         self.observed = Instant::now();
-        for (index, lane) in self.parts.engine.lanes().enumerate() {
+        let now = Moment::now();
+        for (index, lane) in self.parts.engine.lanes().into_iter().enumerate() {
             let depth = LaneDepth {
                 ready: lane.ready as u64,
                 retrying: lane.retrying as u64,
                 in_flight: lane.in_flight as u64,
                 bytes: lane.bytes,
+                oldest: lane.oldest.map(|opened| now.since(opened)),
             };
             self.parts.metrics.lane(TargetId(index as u32), depth);
         }

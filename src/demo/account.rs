@@ -32,7 +32,7 @@ impl Line {
     /// The line for something that happened, if it is worth one.
     pub(super) fn of(plan: &Plan, note: &Note) -> Option<Line> {
         let (word, colour, rest) = match note {
-            Note::Ended { target, route, outcome, event, attempts, status } => {
+            Note::Ended { target, route, outcome, event, attempts, status, .. } => {
                 let way = way(plan, event, *route, *target);
                 let after = format!("{} after {}", status_text(*status), count(*attempts, "attempt"));
                 match outcome {
@@ -160,7 +160,15 @@ mod tests {
     use crate::observe::testing::{event, plan};
 
     fn ended(outcome: Outcome, status: Option<u16>, attempts: u32) -> Note {
-        Note::Ended { target: TargetId(1), route: RouteId(0), outcome, event: event(), attempts, status }
+        Note::Ended {
+            target: TargetId(1),
+            route: RouteId(0),
+            outcome,
+            event: event(),
+            attempts,
+            status,
+            error: None,
+        }
     }
 
     fn shown(note: &Note) -> String {

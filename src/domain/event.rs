@@ -5,6 +5,11 @@ use bytes::Bytes;
 
 use super::{Field, Generation, Lease, SourceId};
 
+/// What an event without a byte takes, with its place in the ledger.
+const EVENT_COST: usize = 512;
+/// What a header takes beside its name and value.
+const HEADER_COST: usize = 64;
+
 /// One message from a source, with the parts that were found in it. Immutable, and shared by all
 /// deliveries that it causes. Its bytes are copied once at intake: a kept broker buffer would pin
 /// the whole fetch that it came in.
@@ -46,11 +51,17 @@ pub struct Event {
 }
 
 impl Event {
-    /// What this event counts against the window, in bytes: body, key and headers.
+    /// What this event counts against the window, in bytes: about the memory that it takes. Body,
+    /// key, headers and the texts that were copied out of them, and what each costs beside its text.
     pub fn weight(&self) -> u64 {
-        let headers: usize = self.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+        let headers: usize =
+            self.headers.iter().map(|(name, value)| HEADER_COST + name.len() + value.len()).sum();
         let key = self.origin.key.as_ref().map_or(0, Bytes::len);
-        (self.body.len() + headers + key) as u64
+        let texts = [self.event_type.as_deref(), self.subject.as_deref(), self.key.as_deref()];
+        let texts: usize = texts.iter().flatten().map(|text| text.len()).sum();
+        let data = if let Data::Text(text) = &self.data { text.len() } else { 0 };
+        let fields: usize = self.fields.iter().flatten().map(Field::weight).sum();
+        (EVENT_COST + self.body.len() + headers + key + texts + data + fields) as u64
     }
 }
 

@@ -16,3 +16,15 @@ pub enum Field {
     /// A JSON object; conditions can only ask whether it exists.
     Object,
 }
+
+impl Field {
+    /// About the memory that it takes, in bytes.
+    pub(super) fn weight(&self) -> usize {
+        let own = size_of::<Field>();
+        match self {
+            Field::Text(text) => own + text.len(),
+            Field::List(elements) => own + elements.iter().map(Field::weight).sum::<usize>(),
+            _ => own,
+        }
+    }
+}

@@ -30,8 +30,6 @@ pub enum DeadLetterReason {
     Blocked,
     /// A message without a value, by `tombstones: dead_letter`.
     Tombstone,
-    /// The target is switched off by its own answer (410) or by configuration.
-    TargetDisabled,
 }
 
 impl DeadLetterReason {
@@ -46,7 +44,6 @@ impl DeadLetterReason {
             DeadLetterReason::Oversized => "oversized",
             DeadLetterReason::Blocked => "blocked",
             DeadLetterReason::Tombstone => "tombstone",
-            DeadLetterReason::TargetDisabled => "target_disabled",
         }
     }
 }

@@ -2,6 +2,7 @@
 use super::Sabotage;
 use super::ledger::State;
 use super::protocol::{Command, Note, WriteId};
+use super::timers::Timer;
 use super::writes::Obligation;
 use super::{Engine, Life};
 use crate::domain::{DeliveryId, Generation, ReleaseReason, SourceId};
@@ -52,13 +53,11 @@ impl Engine {
             self.commands.push_back(Command::Released(source, generation));
             return;
         }
-        self.writes.end(Some(generation));
         self.release_waiting(Some(generation), ReleaseReason::Revoked);
     }
 
     pub(super) fn shut_down(&mut self) {
         self.life = Life::Stopping;
-        self.writes.end(None);
         self.release_waiting(None, ReleaseReason::Shutdown);
     }
 
@@ -71,14 +70,20 @@ impl Engine {
         for write in self.writes.waiting(generation) {
             self.release_write(write, reason);
         }
-        self.purge_lanes();
+        self.purge();
     }
 
-    pub(super) fn purge_lanes(&mut self) {
+    /// Drops what names deliveries and writes that are gone.
+    pub(super) fn purge(&mut self) {
         let ledger = &mut self.ledger;
         for lane in &mut self.lanes {
             lane.retain(|id| ledger.delivery(*id).is_some());
         }
+        let writes = &self.writes;
+        self.timers.retain(|timer| match timer {
+            Timer::Retry(id) => ledger.delivery(*id).is_some(),
+            Timer::Write(write) => writes.is_open(*write),
+        });
     }
 
     pub(super) fn lost(&mut self, generation: Generation) {
@@ -95,6 +100,6 @@ impl Engine {
             }
             self.note(Note::Released(delivery.target, self.release_reason()));
         }
-        self.purge_lanes();
+        self.purge();
     }
 }

@@ -1,6 +1,6 @@
 use std::collections::VecDeque;
 
-use crate::domain::DeliveryId;
+use crate::domain::{DeliveryId, Moment};
 
 /// The queue of one target, and its permits.
 #[derive(Debug)]
@@ -27,6 +27,8 @@ pub struct LaneState {
     pub in_flight: usize,
     /// Bytes of the events of its open deliveries.
     pub bytes: u64,
+    /// When the oldest of its open deliveries was opened.
+    pub oldest: Option<Moment>,
 }
 
 impl Lane {
@@ -78,12 +80,13 @@ impl Lane {
         self.bytes -= bytes;
     }
 
-    pub(super) fn state(&self) -> LaneState {
+    pub(super) fn state(&self, oldest: Option<Moment>) -> LaneState {
         LaneState {
             ready: self.ready.len(),
             retrying: self.held,
             in_flight: self.in_flight,
             bytes: self.bytes,
+            oldest,
         }
     }
 }

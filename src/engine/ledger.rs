@@ -48,6 +48,7 @@ pub(super) struct Delivery {
     pub(super) slot: EventSlot,
     pub(super) target: TargetId,
     pub(super) route: RouteId,
+    opened: Moment,
     /// Attempts started.
     pub(super) attempts: u32,
     /// When the first attempt started.
@@ -105,7 +106,13 @@ impl Ledger {
     }
 
     /// Opens a delivery of an open event.
-    pub(super) fn open_delivery(&mut self, slot: EventSlot, target: TargetId, route: RouteId) -> DeliveryId {
+    pub(super) fn open_delivery(
+        &mut self,
+        slot: EventSlot,
+        target: TargetId,
+        route: RouteId,
+        now: Moment,
+    ) -> DeliveryId {
         self.add_obligation(slot);
         self.next_serial = self.next_serial.wrapping_add(1);
         let serial = self.next_serial;
@@ -114,6 +121,7 @@ impl Ledger {
             slot,
             target,
             route,
+            opened: now,
             attempts: 0,
             first_attempt: None,
             failure: None,
@@ -208,8 +216,22 @@ impl Ledger {
 
     /// Whether the generation of this event is being given up.
     pub(super) fn is_ending(&self, slot: EventSlot) -> bool {
-        let generation = self.events[slot.0].receipt.generation;
+        self.is_tenure_ending(self.events[slot.0].receipt.generation)
+    }
+
+    /// Whether this generation is being given up.
+    pub(super) fn is_tenure_ending(&self, generation: Generation) -> bool {
         self.tenures.get(&generation).is_some_and(|tenure| tenure.ending)
+    }
+
+    /// For each of `targets` targets, when the oldest of its open deliveries was opened.
+    pub(super) fn oldest(&self, targets: usize) -> Vec<Option<Moment>> {
+        let mut oldest = vec![None; targets];
+        for (_, delivery) in &self.deliveries {
+            let oldest: &mut Option<Moment> = &mut oldest[delivery.target.0 as usize];
+            *oldest = Some(oldest.map_or(delivery.opened, |earlier| earlier.min(delivery.opened)));
+        }
+        oldest
     }
 
     /// Forgets everything of a generation at once, and returns the deliveries that were open,

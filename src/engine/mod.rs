@@ -150,8 +150,9 @@ impl Engine {
     }
 
     /// The state of every lane, by [`TargetId`].
-    pub fn lanes(&self) -> impl Iterator<Item = LaneState> {
-        self.lanes.iter().map(Lane::state)
+    pub fn lanes(&self) -> Vec<LaneState> {
+        let oldest = self.ledger.oldest(self.lanes.len());
+        self.lanes.iter().zip(oldest).map(|(lane, oldest)| lane.state(oldest)).collect()
     }
 
     fn lane(&mut self, target: TargetId) -> &mut Lane {
@@ -162,7 +163,7 @@ impl Engine {
         self.commands.push_back(Command::Note(note));
     }
 
-    fn arrived(&mut self, event: Arc<Event>, receipt: Receipt, _now: Moment) {
+    fn arrived(&mut self, event: Arc<Event>, receipt: Receipt, now: Moment) {
         let slot = self.ledger.open_event(event.clone(), receipt);
         if self.life == Life::Stopping {
             let closed = self.ledger.release_obligation(slot);
@@ -180,13 +181,13 @@ impl Engine {
                 self.note(Note::Tombstone(event.source));
                 self.dead_letter_event(slot, DeadLetterReason::Tombstone, Vec::new(), None);
             }
-            (Kind::Tombstone, Tombstones::Deliver) | (Kind::Regular, _) => self.route(slot, &event),
+            (Kind::Tombstone, Tombstones::Deliver) | (Kind::Regular, _) => self.route(slot, &event, now),
         }
         let closed = self.ledger.end_obligation(slot);
         self.closed(closed);
     }
 
-    fn route(&mut self, slot: EventSlot, event: &Event) {
+    fn route(&mut self, slot: EventSlot, event: &Event, now: Moment) {
         let mut matches = std::mem::take(&mut self.matches);
         self.routing.route(&self.plan, event, &mut matches);
         self.note(match (matches.taken, matches.poisoned.is_empty()) {
@@ -195,7 +196,7 @@ impl Engine {
             (false, false) => Note::Poisoned(event.source),
         });
         for (target, route) in matches.deliveries.drain(..) {
-            let delivery = self.ledger.open_delivery(slot, target, route);
+            let delivery = self.ledger.open_delivery(slot, target, route, now);
             self.lane(target).opened(event.weight());
             self.note(Note::Opened(target));
             self.make_ready(delivery, target);
@@ -262,7 +263,7 @@ impl Engine {
         let decision =
             retry::decide(&policy.retry, &policy.success, &reply, number, first, now, &mut self.random);
         match decision {
-            Decision::Delivered => self.end(id, Outcome::Delivered, status(&reply)),
+            Decision::Delivered => self.end(id, Outcome::Delivered, status(&reply), None),
             Decision::Again(wait) => {
                 delivery.attempts -= 1;
                 if delivery.attempts == 0 {
@@ -321,8 +322,8 @@ impl Engine {
         );
         let on_exhausted = self.plan.targets[target.0 as usize].retry.on_exhausted;
         if refused && on_exhausted == Exhausted::Discard {
-            let status = delivery.failure.as_ref().and_then(|failure| failure.last_status);
-            return self.end(id, Outcome::Discarded(DiscardReason::OnExhausted(reason)), status);
+            let (status, error) = last_reply(delivery.failure.take());
+            return self.end(id, Outcome::Discarded(DiscardReason::OnExhausted(reason)), status, error);
         }
         delivery.state = State::Writing;
         let (slot, route) = (delivery.slot, delivery.route);
@@ -388,8 +389,8 @@ impl Engine {
                 match obligation {
                     Obligation::Delivery(id) => {
                         self.lane_unhold(id);
-                        let status = letter.failure.and_then(|failure| failure.last_status);
-                        self.end(id, Outcome::DeadLettered(letter.reason), status);
+                        let (status, error) = last_reply(letter.failure);
+                        self.end(id, Outcome::DeadLettered(letter.reason), status, error);
                     }
                     Obligation::Event(slot) => {
                         self.note(Note::EventDeadLettered { event: letter.event, reason: letter.reason });
@@ -399,7 +400,7 @@ impl Engine {
                 }
             }
             Err(StoreFault::TooLarge) if self.writes.omit_value(write) => self.write(write),
-            Err(_) if self.life == Life::Stopping || self.writes.is_ending(write) => {
+            Err(_) if self.life == Life::Stopping || self.is_write_ending(write) => {
                 self.release_write(write, self.release_reason());
             }
             Err(_) => {
@@ -410,6 +411,10 @@ impl Engine {
         }
     }
 
+    fn is_write_ending(&self, write: WriteId) -> bool {
+        self.writes.generation(write).is_some_and(|generation| self.ledger.is_tenure_ending(generation))
+    }
+
     fn lane_unhold(&mut self, id: DeliveryId) {
         if let Some(target) = self.ledger.delivery(id).map(|delivery| delivery.target) {
             self.lane(target).unhold();
@@ -417,13 +422,13 @@ impl Engine {
     }
 
     /// A delivery has its outcome.
-    fn end(&mut self, id: DeliveryId, outcome: Outcome, status: Option<u16>) {
+    fn end(&mut self, id: DeliveryId, outcome: Outcome, status: Option<u16>, error: Option<Box<str>>) {
         let Some(delivery) = self.ledger.delivery(id) else { return };
         let (target, slot, attempts) = (delivery.target, delivery.slot, delivery.attempts);
         let route = delivery.route;
         let event = self.ledger.event(slot).clone();
         self.lane(target).closed(event.weight());
-        self.note(Note::Ended { target, route, outcome, event, attempts, status });
+        self.note(Note::Ended { target, route, outcome, event, attempts, status, error });
         let closed = self.ledger.end_delivery(id);
         self.closed(closed);
     }
@@ -443,6 +448,10 @@ fn poisoned_because(event: &Event) -> String {
         crate::domain::Content::NotJson(why) if event.kind == Kind::Regular => why.to_string(),
         _ => "the event has no type, and these routes need one".to_owned(),
     }
+}
+
+fn last_reply(failure: Option<Failure>) -> (Option<u16>, Option<Box<str>>) {
+    failure.map_or((None, None), |failure| (failure.last_status, failure.last_error))
 }
 
 fn status(reply: &Reply) -> Option<u16> {

@@ -93,6 +93,8 @@ pub enum Note {
         attempts: u32,
         /// The last answer's status, if the receiver answered.
         status: Option<u16>,
+        /// The last fault, for people, if it was one.
+        error: Option<Box<str>>,
     },
     /// An event's own dead letter is confirmed.
     EventDeadLettered {

@@ -32,6 +32,11 @@ impl Timers {
         Some(timer)
     }
 
+    /// Forgets those that `live` does not name.
+    pub(super) fn retain(&mut self, mut live: impl FnMut(&Timer) -> bool) {
+        self.0.retain(|Reverse((_, timer))| live(timer));
+    }
+
     /// When the next one is due, in microseconds on the monotonic clock.
     pub(super) fn next_due_us(&self) -> Option<u64> {
         self.0.peek().map(|Reverse((due, _))| *due)

@@ -20,8 +20,6 @@ struct Write {
     refusals: u32,
     /// Refused, and not sent again yet.
     waiting: bool,
-    /// Its generation is being given up: it is not repeated.
-    ending: bool,
 }
 
 /// What ends when a write is confirmed.
@@ -44,7 +42,7 @@ impl Writes {
         letter: DeadLetter,
     ) -> WriteId {
         self.next += 1;
-        let write = Write { generation, obligation, letter, refusals: 0, waiting: false, ending: false };
+        let write = Write { generation, obligation, letter, refusals: 0, waiting: false };
         self.open.insert(WriteId(self.next), write);
         WriteId(self.next)
     }
@@ -80,15 +78,13 @@ impl Writes {
         Some(wait.min(LONGEST_WAIT))
     }
 
-    pub(super) fn is_ending(&self, id: WriteId) -> bool {
-        self.open.get(&id).is_some_and(|write| write.ending)
+    pub(super) fn is_open(&self, id: WriteId) -> bool {
+        self.open.contains_key(&id)
     }
 
-    /// Writes of this generation (or of all) are not repeated any more.
-    pub(super) fn end(&mut self, generation: Option<Generation>) {
-        for write in self.open.values_mut() {
-            write.ending |= generation.is_none_or(|generation| write.generation == generation);
-        }
+    /// The generation of what an open write is about.
+    pub(super) fn generation(&self, id: WriteId) -> Option<Generation> {
+        self.open.get(&id).map(|write| write.generation)
     }
 
     /// Writes of this generation (or of all) that wait to be repeated.

@@ -43,7 +43,7 @@ fn filter(level: LogLevel) -> Targets {
 /// letters are warnings, because somebody has to look at them.
 pub fn log_note(plan: &Plan, note: &Note) {
     match note {
-        Note::Ended { target, route, outcome, event, attempts, status } => {
+        Note::Ended { target, route, outcome, event, attempts, status, .. } => {
             let target = target_name(plan, *target);
             let route = route_name(plan, *route);
             let (event, status) = (&*event.id, Status(*status));

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use prometheus::core::Collector;
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{
@@ -24,14 +26,13 @@ const DELIVERY_BUCKETS: [f64; 12] =
 const SHARED: &str = "shared";
 
 /// Why a target's delivery can be in the dead letters.
-const TARGET_REASONS: [DeadLetterReason; 7] = [
+const TARGET_REASONS: [DeadLetterReason; 6] = [
     DeadLetterReason::Rejected,
     DeadLetterReason::Exhausted,
     DeadLetterReason::Expired,
     DeadLetterReason::Template,
     DeadLetterReason::Oversized,
     DeadLetterReason::Blocked,
-    DeadLetterReason::TargetDisabled,
 ];
 /// Why an event itself can be there.
 const EVENT_REASONS: [DeadLetterReason; 3] =
@@ -81,6 +82,7 @@ struct TargetMetrics {
     retrying: IntGauge,
     in_flight: IntGauge,
     bytes: IntGauge,
+    oldest: Gauge,
 }
 
 /// `attempts_total` of one target, one for each `result`.
@@ -110,6 +112,8 @@ pub struct LaneDepth {
     pub in_flight: u64,
     /// Bytes of the events of all of them.
     pub bytes: u64,
+    /// For how long the oldest of them has been open; `None` if there is none.
+    pub oldest: Option<Duration>,
 }
 
 impl Metrics {
@@ -244,6 +248,7 @@ impl Metrics {
             target.retrying.set(clamped(depth.retrying));
             target.in_flight.set(clamped(depth.in_flight));
             target.bytes.set(clamped(depth.bytes));
+            target.oldest.set(depth.oldest.unwrap_or_default().as_secs_f64());
         });
     }
 
@@ -312,6 +317,7 @@ struct Families {
     delivery_duration: HistogramVec,
     queue: IntGaugeVec,
     queue_bytes: IntGaugeVec,
+    oldest_delivery_age: GaugeVec,
     state: IntGaugeVec,
 }
 
@@ -376,6 +382,11 @@ impl Families {
             ),
             queue: add.gauges("queue_deliveries", "Open deliveries.", &["target", "state"]),
             queue_bytes: add.gauges("queue_bytes", "Bytes of the events of open deliveries.", &["target"]),
+            oldest_delivery_age: add.float_gauges(
+                "oldest_delivery_age_seconds",
+                "For how long the oldest open delivery has been open; 0 if none is.",
+                &["target"],
+            ),
             state: add.gauges("target_state", "1 for the state that a target is in.", &["target", "state"]),
             registry,
         }
@@ -418,6 +429,7 @@ impl Families {
             retrying: queue("retrying"),
             in_flight: queue("in_flight"),
             bytes: self.queue_bytes.with_label_values(&[name]),
+            oldest: self.oldest_delivery_age.with_label_values(&[name]),
         }
     }
 

@@ -90,3 +90,8 @@ fn ignoring_the_generation_is_caught() {
 fn losing_a_held_retry_is_caught() {
     assert_caught(Fault::LoseHeldRetry, "has not healed");
 }
+
+#[test]
+fn starting_requests_without_a_lease_is_caught() {
+    assert_caught(Fault::IgnoreLease, "another replica owns it");
+}

@@ -1,5 +1,7 @@
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use super::broker::{Broker, Message};
 use super::world::Fault;
@@ -8,14 +10,21 @@ use crate::engine::{Engine, Grant, Input, Sabotage};
 use crate::plan::Plan;
 use crate::source::kafka::Frontier;
 
+/// How long a lease outlives the last poll: less than the broker's session.
+const LEASE: Duration = Duration::from_secs(7);
+
 /// One process: an engine, and what a source keeps for each assigned partition.
 pub(super) struct Replica {
     pub(super) engine: Engine,
     pub(super) assigned: BTreeMap<Generation, Assigned>,
     /// Which life of this replica it is; what was started in an earlier one never arrives.
     pub(super) life: u32,
-    /// A frozen process does nothing and notices nothing.
+    /// A frozen process does nothing and notices nothing, until it thaws.
     pub(super) frozen: bool,
+    /// It has thawed, and its source has not noticed yet that it was frozen.
+    pub(super) dazed: bool,
+    /// When its source last polled; leases count from there.
+    polled_us: Arc<AtomicU64>,
     /// Draining at the operator's wish.
     pub(super) stopping: bool,
     handed_over: Grant,
@@ -43,13 +52,15 @@ impl Replica {
             Some(Fault::SkipDeadLetterConfirmation) => Some(Sabotage::SkipDeadLetterConfirmation),
             Some(Fault::IgnoreGeneration) => Some(Sabotage::IgnoreGeneration),
             Some(Fault::LoseHeldRetry) => Some(Sabotage::LoseHeldRetry),
-            Some(Fault::CommitHighest) | None => None,
+            Some(Fault::CommitHighest | Fault::IgnoreLease) | None => None,
         };
         Replica {
             engine,
             assigned: BTreeMap::new(),
             life,
             frozen: false,
+            dazed: false,
+            polled_us: Arc::new(AtomicU64::new(0)),
             stopping: false,
             handed_over: Grant::default(),
             in_flight: vec![0; plan.targets.len()],
@@ -65,9 +76,16 @@ impl Replica {
             highest_settled: None,
             position: committed,
             leaving: None,
-            lease: Arc::new(Lease::unlimited()),
+            lease: Arc::new(Lease::new(self.polled_us.clone(), LEASE)),
         };
         self.assigned.insert(generation, assigned);
+    }
+
+    /// The source turns: it polls, which renews its leases.
+    pub(super) fn poll(&self, now: Moment) {
+        if !self.frozen && !self.dazed {
+            self.polled_us.store(now.mono_us, Ordering::Relaxed);
+        }
     }
 
     /// Hands one message over if the grant allows it; `false` if there is nothing to hand over.
@@ -75,7 +93,7 @@ impl Replica {
         let credit = self.engine.credit(SourceId(0));
         let Some(assigned) = self.assigned.get_mut(&generation) else { return false };
         let Some(message) = broker.read(assigned.partition, assigned.position) else { return false };
-        if assigned.leaving.is_some() || self.stopping {
+        if assigned.leaving.is_some() || self.stopping || self.dazed {
             return false;
         }
         let event = Message::event(message, assigned.partition, generation, assigned.lease.clone());
@@ -116,6 +134,11 @@ impl Replica {
             assigned.lease.end();
         }
         self.engine.handle(Input::Lost(generation), now);
+    }
+
+    /// Whether the group gives it partitions.
+    pub(super) fn can_own(&self) -> bool {
+        !self.frozen && !self.dazed && !self.stopping
     }
 
     pub(super) fn attempt_started(&mut self, target: TargetId) {

@@ -24,11 +24,13 @@ pub(super) enum Fault {
     IgnoreGeneration,
     /// A held delivery is never attempted again.
     LoseHeldRetry,
+    /// The sender does not look at the lease.
+    IgnoreLease,
 }
 
 /// Three targets: one that gives up, one that discards, one that never gives up.
 const CONFIGURATION: &str = r"
-limits: { in_flight: 6, max_event: 1200B, window: { bytes: 3000B, events: 9 } }
+limits: { in_flight: 6, max_event: 1200B, window: { bytes: 8000B, events: 9 } }
 sources:
   events: { kafka: { brokers: localhost:9092, topics: [events] } }
 targets:
@@ -61,12 +63,21 @@ const TROUBLED_STEPS: usize = 150;
 /// Steps after which a healed world must have settled everything.
 const HEALING_STEPS: usize = 20_000;
 const GRACE: Duration = Duration::from_secs(10);
+/// A replica that is silent for so long loses its partitions.
+const SESSION: Duration = Duration::from_secs(10);
 
 /// Something on its way to a replica.
 #[derive(Debug)]
 enum Landing {
-    Attempted(Attempt),
-    Stored { write: WriteId, letter: Box<DeadLetter> },
+    Attempted {
+        attempt: Attempt,
+        /// The sender saw that the lease had ended, and sent nothing.
+        withheld: bool,
+    },
+    Stored {
+        write: WriteId,
+        letter: Box<DeadLetter>,
+    },
 }
 
 pub(super) struct World {
@@ -85,6 +96,8 @@ pub(super) struct World {
     fault: Option<Fault>,
     trace: bool,
     deadlines: BinaryHeap<Reverse<u64>>,
+    /// When the session of a frozen replica ends.
+    sessions: Vec<Option<u64>>,
 }
 
 type Check = Result<(), String>;
@@ -110,6 +123,7 @@ impl World {
             fault,
             trace,
             deadlines: BinaryHeap::new(),
+            sessions: vec![None; REPLICAS],
         }
     }
 
@@ -153,7 +167,8 @@ impl World {
             0 => self.crash(replica),
             1 => self.start_replica(replica),
             2 => self.freeze(replica),
-            3 => self.thaw(replica),
+            3 | 13 | 14 => self.thaw(replica),
+            15..=18 => self.come_round(replica),
             4 | 5 => self.rebalance(),
             6 => {
                 self.broker.store_up = !self.broker.store_up;
@@ -172,6 +187,10 @@ impl World {
             self.read(replica)?;
         }
         self.pass_time();
+        self.end_sessions()?;
+        for replica in self.replicas.iter().flatten() {
+            replica.poll(self.now);
+        }
         self.land()?;
         for replica in 0..REPLICAS {
             let now = self.now;
@@ -243,7 +262,7 @@ impl World {
 
     fn arrive(&mut self, replica: usize, landing: Landing) -> Check {
         let (attempted, target) = match &landing {
-            Landing::Attempted(attempt) => (true, Some(attempt.target)),
+            Landing::Attempted { attempt, .. } => (true, Some(attempt.target)),
             Landing::Stored { .. } => (false, None),
         };
         let input = self.happen(landing);
@@ -261,8 +280,8 @@ impl World {
     /// the thing was done.
     fn happen(&mut self, landing: Landing) -> Input {
         match landing {
-            Landing::Attempted(attempt) => {
-                let reply = self.receive(&attempt);
+            Landing::Attempted { attempt, withheld } => {
+                let reply = if withheld { Reply::Withheld } else { self.receive(&attempt) };
                 let Attempt { delivery, target, number, .. } = attempt;
                 let took = Duration::from_millis(1);
                 Input::Attempted(Attempted { delivery, target, number, reply, took })
@@ -276,7 +295,7 @@ impl World {
         let place = (origin.partition as usize, origin.position);
         let network = || Reply::Fault { fault: NetworkFault::Network, detail: "reset".into() };
         let answer = |status| Reply::Status { status, retry_after: None };
-        match if self.healed { 9 } else { self.random.u8(0..14) } {
+        match if self.healed { 9 } else { self.random.u8(0..13) } {
             0 => answer(400),
             1 | 2 => answer(503),
             3 => Reply::Status { status: 429, retry_after: Some(RetryAfter::Seconds(30)) },
@@ -286,7 +305,6 @@ impl World {
                 self.truth.ended(place, Some(attempt.target));
                 network()
             }
-            7 => Reply::Withheld,
             _ => {
                 self.truth.ended(place, Some(attempt.target));
                 answer(200)
@@ -323,6 +341,7 @@ impl World {
 
     fn carry_out(&mut self, replica: usize, command: Command) -> Check {
         self.say(|| format!("replica {replica}: {command:?}").chars().take(160).collect());
+        let (now, fault) = (self.now, self.fault);
         let latency = Duration::from_millis(self.random.u64(1..3_000));
         let Some(running) = self.replicas[replica].as_mut() else { return Ok(()) };
         let life = running.life;
@@ -331,7 +350,12 @@ impl World {
                 let generation = attempt.event.generation;
                 known(running, generation, "an attempt was made")?;
                 running.attempt_started(attempt.target);
-                self.fly(latency, replica, life, Landing::Attempted(attempt));
+                let withheld = fault != Some(Fault::IgnoreLease) && !attempt.event.lease.holds(now);
+                let partition = attempt.event.origin.partition as usize;
+                if !withheld && self.broker.owners[partition] != Some((replica, generation)) {
+                    return Err(format!("a request for {partition} started while another replica owns it"));
+                }
+                self.fly(latency, replica, life, Landing::Attempted { attempt, withheld });
             }
             Command::DeadLetter { write, letter } => {
                 known(running, letter.event.generation, "a dead letter was written")?;
@@ -372,7 +396,7 @@ impl World {
                 ));
             }
         }
-        for (index, lane) in running.engine.lanes().enumerate() {
+        for (index, lane) in running.engine.lanes().iter().enumerate() {
             if lane.in_flight != running.in_flight[index] {
                 return Err(format!(
                     "lane {index} counts {} permits, {} are out",
@@ -440,30 +464,57 @@ impl World {
             return Ok(());
         }
         self.say(|| format!("replica {replica} crashes"));
+        self.sessions[replica] = None;
         self.disown(replica);
         self.adopt_orphans()
     }
 
-    /// The session timed out: the broker takes the partitions, the process does not know yet.
     fn freeze(&mut self, replica: usize) -> Check {
+        let session_ends = self.now.after(SESSION).mono_us;
         let Some(running) = self.running(replica) else { return Ok(()) };
         running.frozen = true;
+        self.sessions[replica] = Some(session_ends);
+        self.deadlines.push(Reverse(session_ends));
         self.say(|| format!("replica {replica} freezes"));
-        self.disown(replica);
+        Ok(())
+    }
+
+    /// The broker has not heard of a frozen replica for too long: others get its partitions, and
+    /// it does not know.
+    fn end_sessions(&mut self) -> Check {
+        for replica in 0..REPLICAS {
+            if self.sessions[replica].is_some_and(|ends| ends <= self.now.mono_us) {
+                self.sessions[replica] = None;
+                self.say(|| format!("the session of replica {replica} ends"));
+                self.disown(replica);
+            }
+        }
         self.adopt_orphans()
     }
 
     fn thaw(&mut self, replica: usize) -> Check {
-        let now = self.now;
         let Some(frozen) = self.replicas[replica].as_mut().filter(|replica| replica.frozen) else {
             return Ok(());
         };
         frozen.frozen = false;
-        let generations: Vec<Generation> = frozen.assigned.keys().copied().collect();
-        for generation in generations {
-            frozen.forget(generation, now);
-        }
+        frozen.dazed = true;
         self.say(|| format!("replica {replica} thaws"));
+        self.obey(replica)
+    }
+
+    /// The source notices how long it was away: everything that it held is void.
+    fn come_round(&mut self, replica: usize) -> Check {
+        let now = self.now;
+        let dazed = self.replicas[replica].as_mut().filter(|replica| replica.dazed && !replica.frozen);
+        let Some(dazed) = dazed else { return Ok(()) };
+        dazed.dazed = false;
+        let generations: Vec<Generation> = dazed.assigned.keys().copied().collect();
+        for generation in generations {
+            dazed.forget(generation, now);
+        }
+        self.sessions[replica] = None;
+        self.say(|| format!("replica {replica} has noticed its absence"));
+        self.disown(replica);
         self.obey(replica)?;
         self.adopt_orphans()
     }
@@ -542,11 +593,7 @@ impl World {
     fn adopt_orphans(&mut self) -> Check {
         for partition in 0..self.broker.logs.len() {
             let able: Vec<usize> = (0..REPLICAS)
-                .filter(|replica| {
-                    self.replicas[*replica]
-                        .as_ref()
-                        .is_some_and(|replica| !replica.frozen && !replica.stopping)
-                })
+                .filter(|replica| self.replicas[*replica].as_ref().is_some_and(Replica::can_own))
                 .collect();
             if self.broker.owners[partition].is_some() || able.is_empty() {
                 continue;
@@ -571,6 +618,7 @@ impl World {
         self.broker.store_up = true;
         for replica in 0..REPLICAS {
             self.thaw(replica)?;
+            self.come_round(replica)?;
             if self.replicas[replica].as_ref().is_some_and(|replica| replica.stopping) {
                 self.crash(replica)?;
             }

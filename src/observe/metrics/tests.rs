@@ -30,7 +30,15 @@ fn family(name: &str) -> &str {
 }
 
 fn ended(outcome: Outcome) -> Note {
-    Note::Ended { target: SHOP, route: RouteId(0), outcome, event: event(), attempts: 1, status: Some(200) }
+    Note::Ended {
+        target: SHOP,
+        route: RouteId(0),
+        outcome,
+        event: event(),
+        attempts: 1,
+        status: Some(200),
+        error: None,
+    }
 }
 
 #[test]
@@ -176,7 +184,13 @@ fn reports_of_a_source_are_counted() {
         NOW,
     );
     metrics.store_up(SOURCE, true);
-    let depth = LaneDepth { ready: 1, retrying: 2, in_flight: 3, bytes: 400 };
+    let depth = LaneDepth {
+        ready: 1,
+        retrying: 2,
+        in_flight: 3,
+        bytes: 400,
+        oldest: Some(Duration::from_millis(7_500)),
+    };
     metrics.lane(SHOP, depth);
     let samples = samples(&metrics);
     assert_eq!(samples[r#"hookferry_commits_total{result="ok",source="orders"}"#], 1.0);
@@ -186,4 +200,5 @@ fn reports_of_a_source_are_counted() {
     assert_eq!(samples[r#"hookferry_dead_letter_store_up{source="orders"}"#], 1.0);
     assert_eq!(samples[r#"hookferry_queue_deliveries{state="retrying",target="shop"}"#], 2.0);
     assert_eq!(samples[r#"hookferry_queue_bytes{target="shop"}"#], 400.0);
+    assert_eq!(samples[r#"hookferry_oldest_delivery_age_seconds{target="shop"}"#], 7.5);
 }
