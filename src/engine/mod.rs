@@ -2,8 +2,8 @@
 //! effects go out as values, so all of it runs in tests without sockets, threads or sleeping.
 //!
 //! One event's way: [`Input::Arrived`] → [`routing`] names its deliveries → each waits in the
-//! [`lane`] of its target for a permit → [`Command::Attempt`] → [`Input::Attempted`] → [`retry`]
-//! decides → delivered, held for another attempt, or [`Command::DeadLetter`] → [`ledger`]: when
+//! `lane` of its target for a permit → [`Command::Attempt`] → [`Input::Attempted`] → `retry`
+//! decides → delivered, held for another attempt, or [`Command::DeadLetter`] → `ledger`: when
 //! the last obligation of the event has ended, [`Command::Settle`].
 //!
 //! Invariants: a receipt is given back at most once, and only when every delivery of its event has

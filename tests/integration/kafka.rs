@@ -360,16 +360,27 @@ impl PrivateBroker {
         self.end(libc::SIGTERM);
     }
 
+    /// Lets it stand still with its connections open, until it is killed.
+    pub fn freeze(&self) {
+        self.signal(libc::SIGSTOP);
+    }
+
     /// Kills it.
     pub fn kill(&mut self) {
         self.end(libc::SIGKILL);
     }
 
     fn end(&mut self, signal: libc::c_int) {
-        let mut child = self.running.take().expect("the broker is not running");
+        self.signal(signal);
+        let ended = self.running.take().map(|mut child| child.wait());
+        assert!(matches!(ended, Some(Ok(_))), "{ended:?}");
+    }
+
+    fn signal(&self, signal: libc::c_int) {
+        let child = self.running.as_ref().expect("the broker is not running");
         // SAFETY: kill has no memory effects; the id is that of our own child, not yet waited for.
-        unsafe { libc::kill(child.id() as libc::pid_t, signal) };
-        child.wait().unwrap();
+        let sent = unsafe { libc::kill(child.id() as libc::pid_t, signal) };
+        assert_eq!(sent, 0, "signal {signal}: {}", std::io::Error::last_os_error());
     }
 }
 

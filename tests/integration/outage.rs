@@ -6,6 +6,7 @@ use crate::bridge::Bridge;
 use crate::kafka::PrivateBroker;
 use crate::receiver::{Answer, Receiver};
 use crate::scene::{Scene, events, one_target};
+use crate::wait;
 
 const QUICK: &str = "reconnect.backoff.max.ms: 500, topic.metadata.refresh.interval.ms: 1000";
 
@@ -60,8 +61,8 @@ fn dead_letters_wait_for_their_store_and_the_source_waits_with_them() {
     let mut broker = PrivateBroker::new();
     let scene = Scene::on(broker.start(), "store", 1);
     let receiver = Receiver::start(|request| match request.json()["n"].as_u64() {
-        // Refused, but only after the broker is gone.
-        Some(0) => Answer::After(Duration::from_secs(8), Box::new(Answer::Status(400))),
+        // Refused, but only after the broker stands still.
+        Some(0) => Answer::After(Duration::from_secs(4), Box::new(Answer::Status(400))),
         _ => Answer::Status(200),
     });
     scene.cluster.produce(&scene.topic, events(0..20, 1));
@@ -69,11 +70,20 @@ fn dead_letters_wait_for_their_store_and_the_source_waits_with_them() {
     let bridge = Bridge::ready(&scene.config_with("", QUICK, &target));
     receiver.wait_events(20);
     bridge.wait_metric("hookferry_dead_letter_store_up", &[], 1.0);
+    // Its connections stay open, so that the letter is sent and nothing confirms it.
+    broker.freeze();
+    bridge.wait_metric("hookferry_attempts_total", &[("result", "4xx")], 1.0);
+    let letters = || bridge.metric("hookferry_deliveries_total", &[("outcome", "dead_lettered")]);
+    wait::throughout(
+        "only a confirmed letter counts",
+        Duration::from_secs(3),
+        || format!("{:?}", letters()),
+        || letters() == Some(0.0),
+    );
     broker.kill();
     bridge.wait_metric("hookferry_dead_letter_store_up", &[], 0.0);
     bridge.wait_not_ready("dead");
-    let letters = bridge.metric("hookferry_deliveries_total", &[("outcome", "dead_lettered")]);
-    assert!(letters.is_none_or(|count| count == 0.0), "only a confirmed letter counts: {letters:?}");
+    assert_eq!(letters(), Some(0.0));
 
     let cluster = broker.start();
     let letters = cluster.wait_records(&scene.dead_letters(), 1);
