@@ -4,6 +4,8 @@ mod arguments;
 mod check;
 mod explain;
 mod publish;
+#[cfg(test)]
+mod tests;
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -45,9 +47,10 @@ pub fn main() -> Exit {
             let when_unset = if allow_unset { WhenUnset::Allow } else { WhenUnset::Fault };
             check::check(&layers(when_unset), format, &mut io::stdout().lock())
         }
-        Command::Explain(question) => {
-            with_plan(&layers(WhenUnset::Fault), |plan| explain::explain(&plan, &question, format))
-        }
+        Command::Explain(question) => match plan::examine(&layers(WhenUnset::Fault)) {
+            Ok(examined) => explain::explain(&examined, &question, format),
+            Err(faults) => bad_configuration(&faults),
+        },
         Command::Publish(order) => {
             with_plan(&layers(WhenUnset::Fault), |plan| publish::publish(&plan, &order, format))
         }
