@@ -39,12 +39,12 @@ Options:
 pub struct Arguments {
     /// A configuration file or folder; a later one is laid over the ones before it
     ///
-    /// Without any: ./hookferry.yaml if it exists, else /etc/hookferry/.
+    /// `demo` takes none. Without any: ./hookferry.yaml if it exists, else /etc/hookferry/.
     #[arg(short = 'c', long = "config", value_name = "FILE|FOLDER", global = true)]
     pub config: Vec<PathBuf>,
-    /// How answers are written
-    #[arg(long, value_enum, default_value_t = Format::Text, global = true)]
-    pub format: Format,
+    /// How answers are written (default: text); with `run`, its log
+    #[arg(long, value_enum, global = true)]
+    pub format: Option<Format>,
     /// What to do
     #[command(subcommand)]
     pub command: Command,
@@ -112,6 +112,12 @@ pub struct Order {
     /// The topic; not needed if the source has one literal topic
     #[arg(long, value_name = "TOPIC")]
     pub topic: Option<String>,
+    /// The key of every event
+    #[arg(long)]
+    pub key: Option<String>,
+    /// A header of every event; may be repeated
+    #[arg(long = "header", value_name = "NAME=VALUE", value_parser = header)]
+    pub headers: Vec<(String, String)>,
 }
 
 fn header(text: &str) -> Result<(String, String), String> {
@@ -151,7 +157,7 @@ mod tests {
     fn configurations_are_repeated_and_stand_anywhere() {
         let arguments = parsed("hookferry -c base.yaml run -c local.yaml --format json").expect("valid");
         assert!(matches!(arguments.command, Command::Run));
-        assert_eq!(arguments.format, Format::Json);
+        assert_eq!(arguments.format, Some(Format::Json));
         let before_and_after = parsed("hookferry run -c base.yaml -c local.yaml").expect("valid");
         assert_eq!(before_and_after.config, [PathBuf::from("base.yaml"), PathBuf::from("local.yaml")]);
     }
@@ -162,6 +168,10 @@ mod tests {
         let Command::Explain(question) = arguments.command else { panic!("not explain") };
         assert_eq!(question.headers, [("a".to_owned(), "b=c".to_owned())]);
         assert!(parsed("hookferry explain e.json --header =b").is_err());
+        let arguments = parsed("hookferry publish e.json --key k --header a=b --header a=").expect("valid");
+        let Command::Publish(order) = arguments.command else { panic!("not publish") };
+        assert_eq!(order.key.as_deref(), Some("k"));
+        assert_eq!(order.headers, [("a".into(), "b".into()), ("a".into(), String::new())]);
         assert!(parsed("hookferry publish").is_err(), "a file is needed");
         assert!(parsed("hookferry listen").is_err(), "what does not exist yet is not accepted");
     }

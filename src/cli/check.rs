@@ -11,14 +11,23 @@ use crate::plan::{self, Examined, Faults, Layers, Setting};
 /// of its values comes from.
 pub(super) fn check(layers: &Layers, format: Format, out: &mut impl Write) -> Exit {
     let examined = plan::examine(layers);
-    let written = match format {
-        Format::Text => text(&examined, out),
-        Format::Json => json(&examined, out),
-    };
+    let written = write(&examined, format, out);
     match (examined, written) {
         (_, Err(cause)) if cause.kind() != io::ErrorKind::BrokenPipe => Exit::Failed,
         (Ok(_), _) => Exit::Done,
         (Err(_), _) => Exit::BadInput,
+    }
+}
+
+/// Writes what was found.
+pub(super) fn write(
+    examined: &Result<Examined, Faults>,
+    format: Format,
+    out: &mut impl Write,
+) -> io::Result<()> {
+    match format {
+        Format::Text => text(examined, out),
+        Format::Json => json(examined, out),
     }
 }
 
@@ -133,10 +142,11 @@ fn routes(examined: &Examined) -> Vec<Line> {
         if names.is_empty() { "nothing".to_owned() } else { names.join(" ") }
     };
     let types = |route: &plan::Route| {
-        let taken = route.types.include.iter().map(|pattern| pattern.to_string());
-        let left = route.types.exclude.iter().map(|pattern| format!("!{pattern}"));
-        let types: Vec<String> = taken.chain(left).collect();
-        if types.is_empty() { "all types".to_owned() } else { format!("types {}", types.join(" ")) }
+        // As in the settings: they are masked where they have to be.
+        match shown(&examined.settings, &format!("routes.{}.types", route.name)) {
+            "" | "[]" => "all types".to_owned(),
+            types => format!("types {}", types.trim_matches(['[', ']']).replace(", ", " ")),
+        }
     };
     let conditions = |route: &plan::Route| match route.conditions.len() {
         0 => String::new(),
@@ -162,11 +172,7 @@ mod tests {
     fn answered(text: &str, format: Format) -> (String, bool) {
         let examined = plan::examine_text("h.yaml", text, &Layers::default());
         let mut out = Vec::new();
-        let written = match format {
-            Format::Text => super::text(&examined, &mut out),
-            Format::Json => json(&examined, &mut out),
-        };
-        assert!(written.is_ok());
+        assert!(write(&examined, format, &mut out).is_ok());
         (String::from_utf8(out).expect("text"), examined.is_ok())
     }
 
@@ -222,7 +228,7 @@ routes: [{ name: all, types: ['a.*', '!a.b'], where: { x: 1 }, to: [crm] }]
         assert!(!valid);
         assert_eq!(
             text,
-            "h.yaml:3:69: routes.0.to.0: there is no target `crn`; did you mean `crm`?\n1 fault\n"
+            "h.yaml:3:69: routes.all.to.0: there is no target `crn`; did you mean `crm`?\n1 fault\n"
         );
         let (text, _) = answered(&faulty, Format::Json);
         let answer: serde_json::Value = serde_json::from_str(&text).expect("JSON");

@@ -12,32 +12,40 @@ use crate::domain::{
     TargetId,
 };
 use crate::engine::routing::{Matches, Routing, Verdict, judge};
-use crate::plan::{Plan, Source, Topic};
+use crate::plan::{Concealed, Examined, Plan, Source, Topic};
 use crate::source::{Intake, Message};
 
 #[cfg(test)]
 mod tests;
 
 /// Says which routes take an event, what refuses it in the others, and what would be sent.
-pub(super) fn explain(plan: &Plan, question: &Question, format: Format) -> Exit {
-    let read = chosen_source(plan, question.source.as_deref()).and_then(|source| {
-        let body = read_bytes(&question.event)
-            .map_err(|cause| format!("{}: can't be read: {cause}", question.event.display()))?;
-        Ok(event(plan, source, question, &body))
-    });
-    match read {
-        Ok(event) => {
-            let explanation = explanation(plan, &event, Moment::now().wall_ms);
-            answer(&match format {
-                Format::Text => text(&explanation),
-                Format::Json => format!("{}\n", document(&explanation)),
-            })
-        }
+pub(super) fn explain(examined: &Examined, question: &Question, format: Format) -> Exit {
+    let body = read_bytes(&question.event)
+        .map_err(|cause| format!("{}: can't be read: {cause}", question.event.display()));
+    match body.and_then(|body| explained(examined, question, &body, format)) {
+        Ok(text) => answer(&text),
         Err(fault) => {
             complain(&fault);
             Exit::BadInput
         }
     }
+}
+
+/// The answer for a message with this value.
+pub(super) fn explained(
+    examined: &Examined,
+    question: &Question,
+    body: &[u8],
+    format: Format,
+) -> Result<String, String> {
+    let Examined { plan, concealed, .. } = examined;
+    let source = chosen_source(plan, question.source.as_deref())?;
+    let event = event(plan, source, question, body);
+    let explanation = explanation(plan, &event, Moment::now().wall_ms).masked(concealed);
+    Ok(match format {
+        Format::Text => text(&explanation),
+        Format::Json => format!("{}\n", document(&explanation)),
+    })
 }
 
 /// The event as it would be read at the start of the source's first topic, now.
@@ -64,7 +72,10 @@ fn event(plan: &Plan, source: &Source, question: &Question, body: &[u8]) -> Even
 /// What would become of one event.
 #[derive(Debug)]
 struct Explanation<'a> {
-    event: &'a Event,
+    id: String,
+    event_type: Option<String>,
+    /// What the message is taken for, where that is not an ordinary event.
+    remark: Option<String>,
     /// Each route's name, and why it refuses the event; `None`: it takes it.
     routes: Vec<(&'a str, Option<String>)>,
     requests: Vec<Planned<'a>>,
@@ -85,7 +96,40 @@ struct Rendered {
     body: String,
 }
 
-fn explanation<'a>(plan: &'a Plan, event: &'a Event, now_ms: i64) -> Explanation<'a> {
+impl Explanation<'_> {
+    /// Without what references brought in, wherever it came to stand. Names of routes and targets,
+    /// and a URL's scheme and host, may be shown (DESIGN.md §4.11).
+    fn masked(mut self, concealed: &Concealed) -> Self {
+        let mask = |text: &mut String| *text = concealed.mask(text);
+        mask(&mut self.id);
+        self.event_type.iter_mut().for_each(mask);
+        self.remark.iter_mut().for_each(mask);
+        self.routes.iter_mut().filter_map(|(_, refusal)| refusal.as_mut()).for_each(mask);
+        for planned in &mut self.requests {
+            match &mut planned.rendered {
+                Ok(rendered) => {
+                    rendered.headers.iter_mut().for_each(|(_, value)| mask(value));
+                    mask(&mut rendered.body);
+                }
+                Err(reason) => mask(reason),
+            }
+        }
+        self
+    }
+}
+
+fn explanation<'a>(plan: &'a Plan, event: &Event, now_ms: i64) -> Explanation<'a> {
+    let mut explanation = Explanation {
+        id: event.id.to_string(),
+        event_type: event.event_type.as_deref().map(str::to_owned),
+        remark: remark(event),
+        routes: Vec::new(),
+        requests: Vec::new(),
+    };
+    // Such a message goes to the dead letters before any route sees it.
+    if matches!(event.kind, Kind::Oversized(_)) {
+        return explanation;
+    }
     let routes = plan.routes.iter().enumerate().map(|(index, route)| {
         (&*route.name, refusal(plan, judge(plan, RouteId(index as u32), event), RouteId(index as u32), event))
     });
@@ -93,7 +137,9 @@ fn explanation<'a>(plan: &'a Plan, event: &'a Event, now_ms: i64) -> Explanation
     Routing::new(plan).route(plan, event, &mut matches);
     let requests =
         matches.deliveries.iter().filter_map(|(target, route)| planned(plan, *target, *route, event, now_ms));
-    Explanation { event, routes: routes.collect(), requests: requests.collect() }
+    explanation.routes = routes.collect();
+    explanation.requests = requests.collect();
+    explanation
 }
 
 fn planned<'a>(
@@ -147,6 +193,7 @@ fn refusal(plan: &Plan, verdict: Verdict, route: RouteId, event: &Event) -> Opti
 }
 
 fn refused_by(plan: &Plan, condition: &Condition, event: &Event) -> String {
+    let operator = if condition.concealed { concealed } else { operator };
     let wanted: Vec<String> = condition.operators.iter().map(operator).collect();
     let found = event.fields.get(condition.field).and_then(Option::as_ref).map(field);
     format!(
@@ -163,6 +210,12 @@ impl<T: std::fmt::Display> std::fmt::Display for OrNothing<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.0.as_ref().map_or(Ok(()), |value| value.fmt(f))
     }
+}
+
+/// An operator without what it compares with.
+fn concealed(shown: &Operator) -> String {
+    let written = operator(shown);
+    format!("{} ***", written.split(' ').next().unwrap_or_default())
 }
 
 /// An operator as it is written in a configuration.
@@ -209,9 +262,9 @@ fn remark(event: &Event) -> Option<String> {
 }
 
 fn text(explanation: &Explanation<'_>) -> String {
-    let event = explanation.event;
-    let mut out = format!("event {}, type {}\n", event.id, event.event_type.as_deref().unwrap_or("(none)"));
-    if let Some(remark) = remark(event) {
+    let event_type = explanation.event_type.as_deref().unwrap_or("(none)");
+    let mut out = format!("event {}, type {event_type}\n", explanation.id);
+    if let Some(remark) = &explanation.remark {
         out.push_str(&format!("  {remark}\n"));
     }
     for (route, refusal) in &explanation.routes {
@@ -265,9 +318,9 @@ fn document(explanation: &Explanation<'_>) -> serde_json::Value {
     });
     json!({
         "event": {
-            "id": &*explanation.event.id,
-            "type": explanation.event.event_type.as_deref(),
-            "remark": remark(explanation.event),
+            "id": explanation.id,
+            "type": explanation.event_type,
+            "remark": explanation.remark,
         },
         "routes": routes.collect::<Vec<_>>(),
         "requests": requests.collect::<Vec<_>>(),

@@ -4,6 +4,8 @@ mod arguments;
 mod check;
 mod explain;
 mod publish;
+#[cfg(test)]
+mod tests;
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -11,7 +13,7 @@ use std::sync::Arc;
 use clap::Parser;
 
 use crate::pipeline::Drained;
-use crate::plan::{self, Faults, Layers, Plan, WhenUnset};
+use crate::plan::{self, Faults, Layers, LogFormat, Plan, WhenUnset};
 use crate::{app, demo, observe};
 pub use arguments::{Arguments, Command, Format};
 
@@ -37,17 +39,23 @@ pub fn main() -> Exit {
         Err(answer) => return refuse(&answer),
     };
     let Arguments { config, format, command } = arguments;
+    let (logged, format) = (format, format.unwrap_or(Format::Text));
+    if matches!(command, Command::Demo(_)) && !config.is_empty() {
+        complain(&"demo has its own configuration (see --print-config); leave -c out");
+        return Exit::BadInput;
+    }
     let layers = |when_unset| Layers::of_process(config, when_unset);
     match command {
         Command::Demo(options) => demonstrate(&options, format),
-        Command::Run => with_plan(&layers(WhenUnset::Fault), run),
+        Command::Run => with_plan(&layers(WhenUnset::Fault), |plan| run(plan, logged)),
         Command::Check { allow_unset } => {
             let when_unset = if allow_unset { WhenUnset::Allow } else { WhenUnset::Fault };
             check::check(&layers(when_unset), format, &mut io::stdout().lock())
         }
-        Command::Explain(question) => {
-            with_plan(&layers(WhenUnset::Fault), |plan| explain::explain(&plan, &question, format))
-        }
+        Command::Explain(question) => match plan::examine(&layers(WhenUnset::Fault)) {
+            Ok(examined) => explain::explain(&examined, &question, format),
+            Err(faults) => bad_configuration(&faults),
+        },
         Command::Publish(order) => {
             with_plan(&layers(WhenUnset::Fault), |plan| publish::publish(&plan, &order, format))
         }
@@ -73,7 +81,12 @@ fn bad_configuration(faults: &Faults) -> Exit {
     Exit::BadInput
 }
 
-fn run(plan: Plan) -> Exit {
+fn run(mut plan: Plan, format: Option<Format>) -> Exit {
+    plan.log.format = match format {
+        Some(Format::Text) => LogFormat::Text,
+        Some(Format::Json) => LogFormat::Json,
+        None => plan.log.format,
+    };
     observe::init(&plan.log);
     for notice in &plan.notices {
         tracing::warn!("{notice}");

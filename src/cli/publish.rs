@@ -6,7 +6,9 @@ use std::time::Duration;
 use rdkafka::ClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
+use regex::Regex;
 use secrecy::ExposeSecret;
 use serde_json::value::RawValue;
 
@@ -14,7 +16,10 @@ use super::arguments::{Format, Order};
 use super::{Exit, answer, complain};
 use crate::plan::{Plan, Source, Topic};
 
-/// How long the broker may take for everything.
+/// How long a broker may take to answer at all.
+const CONTACT: Duration = Duration::from_secs(10);
+
+/// How long the broker may take to confirm everything.
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Why nothing can be published.
@@ -30,6 +35,15 @@ enum InputFault {
     Empty { file: String },
 }
 
+/// Why nothing was published.
+#[derive(Debug, thiserror::Error)]
+enum ProducerFault {
+    #[error("no producer can be made: {0}")]
+    Creation(#[from] KafkaError),
+    #[error("no broker of {brokers} answered within {} s: {cause}; nothing was published", CONTACT.as_secs())]
+    Unreachable { brokers: String, cause: String },
+}
+
 /// Puts the documents of all files into a topic of a source. Everything is read and judged before
 /// the first event is sent.
 pub(super) fn publish(plan: &Plan, order: &Order, format: Format) -> Exit {
@@ -41,10 +55,13 @@ pub(super) fn publish(plan: &Plan, order: &Order, format: Format) -> Exit {
             return Exit::BadInput;
         }
     };
-    match produce(source, topic, &events) {
+    if !reads(source, topic) {
+        complain(&format!("warning: the source {} does not read the topic {topic}", source.name));
+    }
+    match produce(source, topic, order, &events) {
         Ok(tally) => report(&tally, events.len(), topic, format),
         Err(fault) => {
-            complain(&format!("sources.{}: no producer can be made: {fault}", source.name));
+            complain(&format!("sources.{}: {fault}", source.name));
             Exit::Failed
         }
     }
@@ -97,6 +114,15 @@ fn chosen_topic<'a>(source: &'a Source, name: Option<&'a str>) -> Result<&'a str
     }
 }
 
+/// Whether a source reads a topic.
+fn reads(source: &Source, topic: &str) -> bool {
+    source.kafka.topics.iter().any(|known| match known {
+        Topic::Name(name) => name == topic,
+        // The plan has compiled it before.
+        Topic::Regex(pattern) => Regex::new(pattern).is_ok_and(|pattern| pattern.is_match(topic)),
+    })
+}
+
 fn read(file: &Path) -> Result<Vec<Box<RawValue>>, InputFault> {
     let name = if file == Path::new("-") { "standard input".to_owned() } else { file.display().to_string() };
     let bytes = read_bytes(file).map_err(|cause| InputFault::Unreadable { file: name.clone(), cause })?;
@@ -137,6 +163,8 @@ struct Tally {
     confirmed: usize,
     failed: usize,
     first_failure: Option<String>,
+    /// What the client said last about its connections.
+    last_error: Option<String>,
 }
 
 impl Tally {
@@ -156,7 +184,18 @@ impl Confirmations {
     }
 }
 
-impl ClientContext for Confirmations {}
+impl ClientContext for Confirmations {
+    /// The reason names broker and cause, for example a refused connection. That all brokers are
+    /// down says less than what came before it.
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.update(|tally| {
+            let general = error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown);
+            if !general || tally.last_error.is_none() {
+                tally.last_error = Some(reason.to_owned());
+            }
+        });
+    }
+}
 
 impl ProducerContext for Confirmations {
     type DeliveryOpaque = ();
@@ -169,17 +208,39 @@ impl ProducerContext for Confirmations {
     }
 }
 
-fn produce(source: &Source, topic: &str, events: &[Box<RawValue>]) -> Result<Tally, KafkaError> {
+fn produce(
+    source: &Source,
+    topic: &str,
+    order: &Order,
+    events: &[Box<RawValue>],
+) -> Result<Tally, ProducerFault> {
     let producer: BaseProducer<Confirmations> =
         producer_config(source).create_with_context(Confirmations::default())?;
+    contact(&producer, topic, &source.kafka.brokers)?;
+    let headers = order.headers.iter().fold(OwnedHeaders::new(), |headers, (key, value)| {
+        headers.insert(Header { key, value: Some(value) })
+    });
     for event in events {
-        send(&producer, topic, event.get());
+        let mut record = BaseRecord::to(topic).payload(event.get()).headers(headers.clone());
+        record.key = order.key.as_deref();
+        send(&producer, record);
     }
     // What is not confirmed by now has failed, and the callback has said so or `report` will.
     let _ = producer.flush(DEADLINE + Duration::from_secs(1));
     let mut tally = Tally::default();
     producer.context().update(|collected| tally = std::mem::take(collected));
     Ok(tally)
+}
+
+/// Asks for the topic, so that a broker that can't be reached is named soon.
+fn contact(producer: &BaseProducer<Confirmations>, topic: &str, brokers: &str) -> Result<(), ProducerFault> {
+    let Err(fault) = producer.client().fetch_metadata(Some(topic), CONTACT) else { return Ok(()) };
+    // What went wrong with the connections waits in the client's queue.
+    producer.poll(Duration::from_millis(100));
+    let mut cause = None;
+    producer.context().update(|tally| cause = tally.last_error.take());
+    let cause = cause.unwrap_or_else(|| fault.to_string());
+    Err(ProducerFault::Unreachable { brokers: brokers.to_owned(), cause })
 }
 
 fn producer_config(source: &Source) -> ClientConfig {
@@ -196,8 +257,7 @@ fn producer_config(source: &Source) -> ClientConfig {
     config
 }
 
-fn send(producer: &BaseProducer<Confirmations>, topic: &str, event: &str) {
-    let mut record = BaseRecord::<(), str>::to(topic).payload(event);
+fn send(producer: &BaseProducer<Confirmations>, mut record: BaseRecord<'_, str, str>) {
     loop {
         match producer.send(record) {
             Ok(()) => break,
@@ -283,6 +343,27 @@ mod tests {
             several,
             "source orders reads several topics; say with --topic which one is meant: events, more"
         );
+    }
+
+    #[test]
+    fn a_topic_is_read_by_its_name_or_by_a_pattern() {
+        let mut source = crate::observe::testing::plan().sources.remove(0);
+        source.kafka.topics.push(Topic::Regex("^bill".to_owned()));
+        assert!(reads(&source, "events") && reads(&source, "billing"));
+        assert!(!reads(&source, "event") && !reads(&source, "a.bill"));
+    }
+
+    #[test]
+    fn a_broker_that_is_not_there_is_named_with_the_reason() {
+        let mut source = crate::observe::testing::plan().sources.remove(0);
+        // Nobody listens on a port that was given out and taken back.
+        let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+        source.kafka.brokers = free.expect("a free port").to_string();
+        let order = Order { files: Vec::new(), source: None, topic: None, key: None, headers: Vec::new() };
+        let fault = produce(&source, "events", &order, &[]).expect_err("no broker").to_string();
+        assert!(fault.starts_with(&format!("no broker of {} answered", source.kafka.brokers)), "{fault}");
+        assert!(fault.contains("Connection refused"), "{fault}");
+        assert!(fault.ends_with("; nothing was published"), "{fault}");
     }
 
     #[test]

@@ -11,6 +11,8 @@ pub struct Condition {
     pub operators: Vec<Operator>,
     /// `missing: pass`: an event without the field is let through.
     pub missing_passes: bool,
+    /// An operand came from the environment or a file, and so is shown nowhere.
+    pub concealed: bool,
 }
 
 /// What must hold for a field (PRODUCT.md §1, `where`).
@@ -119,7 +121,7 @@ mod tests {
     }
 
     fn where_field(operators: Vec<Operator>) -> Condition {
-        Condition { field: 0, operators, missing_passes: false }
+        Condition { field: 0, operators, missing_passes: false, concealed: false }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Floor 0: the nouns. Plain data without I/O, without async and without knowledge of any broker.
 
+mod address;
 mod attempt;
 mod condition;
 mod dead_letter;
@@ -14,6 +15,7 @@ mod reply;
 mod retry_policy;
 mod type_pattern;
 
+pub use address::AddressKind;
 pub use attempt::{Attempt, Attempted, DeliveryId};
 pub use condition::{Condition, Operator, Presence};
 pub use dead_letter::{DeadLetter, Failure};

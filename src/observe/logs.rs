@@ -6,7 +6,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry};
 
-use crate::domain::{Event, Outcome, Reply, RouteId, SourceId, TargetId};
+use crate::domain::{DiscardReason, Event, Outcome, Reply, RouteId, SourceId, TargetId};
 use crate::engine::Note;
 use crate::plan::{Log, LogFormat, LogLevel, Plan};
 
@@ -43,19 +43,21 @@ fn filter(level: LogLevel) -> Targets {
 /// letters are warnings, because somebody has to look at them.
 pub fn log_note(plan: &Plan, note: &Note) {
     match note {
-        Note::Ended { target, route, outcome, event, attempts, status, .. } => {
+        Note::Ended { target, route, outcome, event, attempts, status, error } => {
             let target = target_name(plan, *target);
             let route = route_name(plan, *route);
             let (event, status) = (&*event.id, Status(*status));
+            // Without a value the field is left out.
+            let error = error.as_deref();
             match outcome {
                 Outcome::Delivered => {
                     tracing::debug!(event, route, target, attempts, %status, "delivered");
                 }
                 Outcome::DeadLettered(reason) => {
-                    tracing::warn!(event, route, target, attempts, %status, %reason, "dead-lettered");
+                    tracing::warn!(event, route, target, attempts, %status, %reason, error, "dead-lettered");
                 }
-                Outcome::Discarded(_) => {
-                    tracing::warn!(event, route, target, attempts, %status, "discarded");
+                Outcome::Discarded(DiscardReason::OnExhausted(reason)) => {
+                    tracing::warn!(event, route, target, attempts, %status, %reason, error, "discarded");
                 }
             }
         }
@@ -130,10 +132,13 @@ impl fmt::Display for Answer<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
     use tracing::Level;
 
     use super::*;
-    use crate::domain::Fault;
+    use crate::domain::{DeadLetterReason, Fault};
+    use crate::observe::testing;
 
     #[test]
     fn libraries_are_heard_from_their_warnings_on() {
@@ -145,6 +150,55 @@ mod tests {
         assert!(!filter(LogLevel::Debug).would_enable("hickory_resolver", &Level::INFO));
         assert!(filter(LogLevel::Trace).would_enable("hickory_resolver", &Level::TRACE));
         assert!(!filter(LogLevel::Error).would_enable("librdkafka", &Level::WARN));
+    }
+
+    #[test]
+    fn a_warning_says_why_a_delivery_ended() {
+        for (outcome, message) in [
+            (Outcome::DeadLettered(DeadLetterReason::Exhausted), "dead-lettered"),
+            (Outcome::Discarded(DiscardReason::OnExhausted(DeadLetterReason::Exhausted)), "discarded"),
+        ] {
+            let note = Note::Ended {
+                target: TargetId(1),
+                route: RouteId(0),
+                outcome,
+                event: testing::event(),
+                attempts: 8,
+                status: None,
+                error: Some("tls: certificate expired".into()),
+            };
+            let lines = logged(|| log_note(&testing::plan(), &note));
+            for part in
+                ["WARN", message, "target=\"shop\"", "reason=exhausted", "error=\"tls: certificate expired\""]
+            {
+                assert!(lines.contains(part), "{part} in {lines}");
+            }
+        }
+    }
+
+    /// What is logged meanwhile, as text.
+    fn logged(what: impl FnOnce()) -> String {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber =
+            tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+        tracing::subscriber::with_default(subscriber, what);
+        let bytes = lines.0.lock().expect("no test panics inside").clone();
+        String::from_utf8(bytes).expect("text")
+    }
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().expect("no test panics inside").extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
     }
 
     #[test]

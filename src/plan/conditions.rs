@@ -3,7 +3,7 @@
 use crate::domain::{Condition, Field, Operator, Place, Presence};
 
 use super::places::place;
-use super::tree::{ScalarKind, Taint, Value};
+use super::tree::{Node, ScalarKind, Taint, Value};
 use super::walk::{Item, Keys};
 
 /// The places that conditions look at, each once.
@@ -35,10 +35,21 @@ pub(super) fn conditions(item: &Item<'_>, fields: &mut Fields) -> Vec<Condition>
         };
         let (operators, missing_passes) = operators(&named.item);
         if !operators.is_empty() {
-            conditions.push(Condition { field: fields.index(place), operators, missing_passes });
+            let (field, concealed) = (fields.index(place), is_tainted(named.item.node));
+            conditions.push(Condition { field, operators, missing_passes, concealed });
         }
     }
     conditions
+}
+
+/// Whether anything in it comes from a reference.
+fn is_tainted(node: &Node) -> bool {
+    match &node.value {
+        Value::Null => false,
+        Value::Scalar(scalar) => scalar.taint != Taint::Clear,
+        Value::List(elements) => elements.iter().any(is_tainted),
+        Value::Map(map) => map.0.iter().any(|entry| is_tainted(&entry.node)),
+    }
 }
 
 /// The operators, and whether a missing field passes.
@@ -58,6 +69,8 @@ fn operators(item: &Item<'_>) -> (Vec<Operator>, bool) {
 
 fn explicit(item: &Item<'_>) -> (Vec<Operator>, bool) {
     let mut keys = item.keys();
+    // An operand that got lost must not take its filter with it.
+    keys.refuse_empty();
     let mut operators = Vec::new();
     let mut one = |keys: &mut Keys<'_>, key, read: fn(&Item<'_>) -> Field, make: fn(Field) -> Operator| {
         operators.extend(keys.get(key).map(|item| make(read(&item))));
@@ -68,9 +81,13 @@ fn explicit(item: &Item<'_>) -> (Vec<Operator>, bool) {
     one(&mut keys, "gte", bound, Operator::GreaterOrEqual);
     one(&mut keys, "lt", bound, Operator::Less);
     one(&mut keys, "lte", bound, Operator::LessOrEqual);
-    let list = |item: Item<'_>| item.elements().iter().map(field).collect();
-    operators.extend(keys.get("in").map(|item| Operator::In(list(item))));
-    operators.extend(keys.get("not_in").map(|item| Operator::NotIn(list(item))));
+    // An empty list says nothing, as without an operator (DIALECTS.md §4).
+    let mut list = |key| {
+        let item = keys.get(key)?;
+        Some(item.elements().iter().map(field).collect()).filter(|wanted: &Vec<Field>| !wanted.is_empty())
+    };
+    operators.extend(list("in").map(Operator::In));
+    operators.extend(list("not_in").map(Operator::NotIn));
     operators.extend(keys.get("exists").map(|item| {
         Operator::Exists(item.choice(&[("true", Presence::Present), ("false", Presence::Absent)]))
     }));
@@ -93,8 +110,18 @@ fn field(item: &Item<'_>) -> Field {
 
 /// A bound; what a reference brought in is a number if it looks like one.
 fn bound(item: &Item<'_>) -> Field {
-    let referred = item.node.as_scalar().filter(|scalar| scalar.taint != Taint::Clear);
-    referred.and_then(|scalar| number(&scalar.text)).unwrap_or_else(|| field(item))
+    let Some(scalar) = item.node.as_scalar() else { return field(item) };
+    match (number(&scalar.text), scalar.taint) {
+        (Some(number), Taint::Environment | Taint::File) => number,
+        (Some(_), Taint::Clear) if scalar.kind == ScalarKind::Text => {
+            item.findings().notice(format!(
+                "{}: {}: in quotes it is text, so no number passes; write it without quotes",
+                item.node.origin, item.path
+            ));
+            field(item)
+        }
+        _ => field(item),
+    }
 }
 
 fn number(text: &str) -> Option<Field> {

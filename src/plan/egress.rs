@@ -1,7 +1,9 @@
 //! `egress` and `url` of a target.
 
 use ipnet::{IpNet, Ipv4Net};
-use url::Url;
+use url::{Host, Url};
+
+use crate::domain::AddressKind;
 
 use super::tree::{Unset, Value};
 use super::types::{Egress, HostPort, Network};
@@ -69,35 +71,19 @@ fn canonical(range: IpNet) -> IpNet {
     plain.map_or(range, IpNet::V4)
 }
 
-/// Whether `http://` is allowed for a target.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Plain {
-    /// By `egress: private` or `allow_http: true`.
-    Allowed,
-    /// It is not.
-    Refused,
-}
-
-/// Reads a target's `url`. Faults never show it: path and query may be secret.
-pub(super) fn url(item: &Item<'_>, plain: Plain) -> Option<Url> {
+/// Reads a target's `url`, which `egress` and `allow_http` have to allow. Faults never show it: path
+/// and query may be secret.
+pub(super) fn url(item: &Item<'_>, egress: &Egress, allow_http: bool) -> Option<Url> {
     let is_unset = item.node.as_scalar().is_some_and(|scalar| scalar.unset == Unset::Yes);
     let stand_in = || is_unset.then(|| Url::parse("https://unset.invalid/").ok()).flatten();
-    item.parse(None, |text| judged(text, plain).map(Some)).or_else(stand_in)
+    item.parse(None, |text| judged(text, egress, allow_http).map(Some)).or_else(stand_in)
 }
 
-fn judged(text: &str, plain: Plain) -> Result<Url, String> {
+fn judged(text: &str, egress: &Egress, allow_http: bool) -> Result<Url, String> {
     let url = Url::parse(text)
         .map_err(|reason| format!("no URL ({reason}); write for example `https://host/path`"))?;
-    match (url.scheme(), plain) {
-        ("https", _) | ("http", Plain::Allowed) => {}
-        ("http", Plain::Refused) => {
-            return Err(
-                "`http://` is not encrypted; write `https://`, or set `egress: private` or `allow_http: \
-                        true`"
-                    .to_owned(),
-            );
-        }
-        _ => return Err("only `https://` is possible here".to_owned()),
+    if !matches!(url.scheme(), "https" | "http") {
+        return Err("only `https://` is possible here".to_owned());
     }
     if !url.username().is_empty() || url.password().is_some() {
         return Err("a user or password in the URL is not possible; send them in `headers`".to_owned());
@@ -105,9 +91,40 @@ fn judged(text: &str, plain: Plain) -> Result<Url, String> {
     if url.fragment().is_some() {
         return Err("a fragment (`#…`) is never sent; remove it".to_owned());
     }
-    match url.host_str().is_none_or(str::is_empty) {
-        true => Err("a host is missing; write for example `https://host/path`".to_owned()),
-        false => Ok(url),
+    match url.host() {
+        Some(host) => reachable(&host, egress)?,
+        None => return Err("a host is missing; write for example `https://host/path`".to_owned()),
+    }
+    if url.scheme() == "http" && !allow_http && *egress != Egress::Private {
+        return Err(
+            "`http://` is not encrypted; write `https://`, or set `egress: private` or `allow_http: \
+                    true`"
+                .to_owned(),
+        );
+    }
+    Ok(url)
+}
+
+/// Refuses a host of which it is certain, without asking any name server, that `egress` will not
+/// allow it.
+fn reachable(host: &Host<&str>, egress: &Egress) -> Result<(), String> {
+    let kind = match host {
+        Host::Ipv4(address) => AddressKind::of((*address).into()),
+        Host::Ipv6(address) => AddressKind::of((*address).into()),
+        Host::Domain(name) => match name.trim_end_matches('.').rsplit('.').next() {
+            Some("localhost") => AddressKind::Private,
+            _ => AddressKind::Global,
+        },
+    };
+    match (egress, kind) {
+        (Egress::Listed { .. }, _) | (_, AddressKind::Global) => Ok(()),
+        (Egress::Private, AddressKind::Private) => Ok(()),
+        (Egress::Public, AddressKind::Private) => {
+            Err("a private address is never called with `egress: public`; set `egress: private`".to_owned())
+        }
+        (_, AddressKind::Metadata | AddressKind::Reserved) => Err(format!(
+            "the address is {kind} and never called; if it is meant, name it exactly in `egress: {{ allow: […] }}`"
+        )),
     }
 }
 
@@ -132,10 +149,15 @@ mod tests {
         }
     }
 
+    fn is_possible(text: &str, egress: &Egress, allow_http: bool) -> bool {
+        judged(text, egress, allow_http).is_ok()
+    }
+
     #[test]
     fn a_url_is_judged_by_its_parts() {
-        assert!(judged("https://example.com/a?b", Plain::Refused).is_ok());
-        assert!(judged("http://example.com/", Plain::Allowed).is_ok());
+        assert!(is_possible("https://example.com/a?b", &Egress::Public, false));
+        assert!(is_possible("http://example.com/", &Egress::Public, true));
+        assert!(is_possible("http://example.com/", &Egress::Private, false));
         for wrong in [
             "http://example.com",
             "ftp://example.com",
@@ -143,7 +165,24 @@ mod tests {
             "https://u:p@example.com",
             "https://e.x/#a",
         ] {
-            assert!(judged(wrong, Plain::Refused).is_err(), "{wrong}");
+            assert!(!is_possible(wrong, &Egress::Public, false), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_host_that_egress_will_refuse_is_named_at_once() {
+        for private in
+            ["http://localhost:8080/", "https://10.0.0.5/", "https://[::1]/", "https://a.LOCALHOST./"]
+        {
+            let fault = judged(private, &Egress::Public, true).unwrap_err();
+            assert!(fault.ends_with("set `egress: private`"), "{private}: {fault}");
+            assert!(!fault.contains("allow_http"), "{private}: {fault}");
+            assert!(is_possible(private, &Egress::Private, false), "{private}");
+            assert!(is_possible(private, &Egress::Listed { allow: vec![], deny: vec![] }, true), "{private}");
+        }
+        for egress in [Egress::Public, Egress::Private] {
+            let fault = judged("http://169.254.169.254/", &egress, true).unwrap_err();
+            assert!(fault.contains("allow: […]"), "{fault}");
         }
     }
 }

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use figment::value::{Dict, Map as Profiles, Value as Figure};
 use figment::{Figment, Metadata, Profile, Provider};
 
+use super::fault::Findings;
 use super::origin::Origin;
+use super::settings::is_shown;
 use super::tree::{Entry, Map, Node, Scalar, Taint, Value};
 
 /// Every other `HOOKFERRY_*` variable is ignored: Kubernetes injects such.
@@ -14,8 +16,18 @@ const PREFIX: &str = "HOOKFERRY__";
 /// Between levels.
 const SEPARATOR: &str = "__";
 
-/// Keys whose values are lists; the text of a variable is split at its commas there.
-const LISTS: [&str; 6] = ["brokers", "topics", "secrets", "success", "retry_on", "schedule"];
+/// Whether the value at a path is a list; the text of a variable is split at its commas there.
+fn is_list(path: &[String]) -> bool {
+    let path: Vec<&str> = path.iter().map(String::as_str).collect();
+    match path.as_slice() {
+        ["sources", _, "kafka", "brokers" | "topics"] | ["sources", _, "event", _] => true,
+        ["targets", _, below @ ..] | ["defaults", below @ ..] => matches!(
+            below,
+            ["secrets" | "success"] | ["retry", "retry_on" | "schedule"] | ["egress", "allow" | "deny"]
+        ),
+        _ => false,
+    }
+}
 
 /// The variables that set something.
 struct Variables<'a>(&'a BTreeMap<String, String>);
@@ -42,12 +54,14 @@ impl Provider for Variables<'_> {
 }
 
 /// What the environment sets, as a layer. `None` if it sets nothing.
-pub(super) fn layer(variables: &BTreeMap<String, String>) -> Option<Node> {
+pub(super) fn layer(variables: &BTreeMap<String, String>, findings: &Findings) -> Option<Node> {
     let figment = Figment::from(Variables(variables));
     let settings = figment.extract::<Dict>().ok().filter(|settings| !settings.is_empty())?;
     let metadata = figment.metadata().next()?;
     let name = |path: &[String]| Origin::Environment(metadata.interpolate(&Profile::Default, path).into());
-    Some(node(&Figure::from(settings), &mut Vec::new(), &name))
+    let layer = node(&Figure::from(settings), &mut Vec::new(), &name);
+    conceal(&layer, &mut Vec::new(), findings);
+    Some(layer)
 }
 
 fn node(figure: &Figure, path: &mut Vec<String>, name: &impl Fn(&[String]) -> Origin) -> Node {
@@ -64,8 +78,7 @@ fn node(figure: &Figure, path: &mut Vec<String>, name: &impl Fn(&[String]) -> Or
         }
         figure => {
             let text = figure.as_str().unwrap_or_default();
-            let is_list = path.last().is_some_and(|key| LISTS.contains(&key.as_str()));
-            match is_list {
+            match is_list(path) {
                 true => {
                     let parts = text.split(',').map(|part| scalar(part.trim()));
                     Value::List(parts.map(|value| Node { origin: origin.clone(), value }).collect())
@@ -75,6 +88,22 @@ fn node(figure: &Figure, path: &mut Vec<String>, name: &impl Fn(&[String]) -> Or
         }
     };
     Node { origin, value }
+}
+
+/// Notes all values of the layer that may not be shown.
+fn conceal<'n>(node: &'n Node, path: &mut Vec<&'n str>, findings: &Findings) {
+    match &node.value {
+        Value::Scalar(scalar) if !is_shown(path) => findings.conceal(&scalar.text),
+        Value::Scalar(_) | Value::Null => {}
+        Value::List(elements) => elements.iter().for_each(|element| conceal(element, path, findings)),
+        Value::Map(map) => {
+            for entry in &map.0 {
+                path.push(&entry.key);
+                conceal(&entry.node, path, findings);
+                path.pop();
+            }
+        }
+    }
 }
 
 fn scalar(text: &str) -> Value {

@@ -3,6 +3,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::concealed::Concealed;
 use super::origin::Origin;
 
 /// One thing that is wrong with the configuration. Never holds the text of a secret.
@@ -59,6 +60,7 @@ impl std::error::Error for Faults {}
 pub(super) struct Findings {
     faults: RefCell<Vec<Fault>>,
     notices: RefCell<Vec<String>>,
+    concealed: RefCell<Concealed>,
     /// A file could not be read, so what seems missing may stand there.
     partial: Cell<bool>,
 }
@@ -88,11 +90,16 @@ impl Findings {
         self.notices.borrow_mut().push(text.into());
     }
 
-    /// The notices, if there is no fault.
-    pub(super) fn conclude(self) -> Result<Vec<String>, Faults> {
+    /// A reference brought in a text that may not be shown.
+    pub(super) fn conceal(&self, text: &str) {
+        self.concealed.borrow_mut().add(text);
+    }
+
+    /// The notices and what may not be shown, if there is no fault.
+    pub(super) fn conclude(self) -> Result<(Vec<String>, Concealed), Faults> {
         let mut faults = self.faults.into_inner();
         if faults.is_empty() {
-            return Ok(self.notices.into_inner());
+            return Ok((self.notices.into_inner(), self.concealed.into_inner()));
         }
         // What stands in `defaults` is read once for each target.
         faults.sort();

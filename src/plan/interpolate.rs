@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::fault::Findings;
 use super::read::join;
+use super::settings::is_shown;
 use super::tree::{Node, Scalar, Taint, Unset, Value};
 
 /// What happens to a reference without a value.
@@ -37,7 +38,7 @@ impl Interpolation<'_> {
             Value::Null => {}
             Value::Scalar(scalar) => {
                 if scalar.text.contains("${") {
-                    match self.scalar(&scalar.text) {
+                    match self.scalar(&scalar.text, path) {
                         Ok(resolved) => *scalar = resolved,
                         Err(message) => {
                             self.findings.fault(&node.origin, path, message);
@@ -60,7 +61,7 @@ impl Interpolation<'_> {
         }
     }
 
-    fn scalar(&self, text: &str) -> Result<Scalar, String> {
+    fn scalar(&self, text: &str, path: &str) -> Result<Scalar, String> {
         let mut resolved = Scalar::text("");
         let mut rest = text;
         while let Some(start) = rest.find("${") {
@@ -75,14 +76,14 @@ impl Interpolation<'_> {
             let (reference, after) = reference[2..]
                 .split_once('}')
                 .ok_or("a `${` is not closed; write `${env:NAME}`, or `$${` for the text itself")?;
-            self.reference(reference, &mut resolved)?;
+            self.reference(reference, path, &mut resolved)?;
             rest = after;
         }
         resolved.text.push_str(rest);
         Ok(resolved)
     }
 
-    fn reference(&self, reference: &str, resolved: &mut Scalar) -> Result<(), String> {
+    fn reference(&self, reference: &str, path: &str, resolved: &mut Scalar) -> Result<(), String> {
         let (found, taint, problem) = if let Some(variable) = reference.strip_prefix("env:") {
             let (name, default) = match variable.split_once(":-") {
                 Some((name, default)) => (name, Some(default)),
@@ -101,7 +102,13 @@ impl Interpolation<'_> {
         };
         resolved.taint = resolved.taint.max(taint);
         match (found, self.when_unset) {
-            (Some(value), _) => resolved.text.push_str(&value),
+            (Some(value), _) => {
+                let segments: Vec<&str> = path.split('.').collect();
+                if taint == Taint::File || !is_shown(&segments) {
+                    self.findings.conceal(&value);
+                }
+                resolved.text.push_str(&value);
+            }
             (None, WhenUnset::Fault) => return Err(problem),
             (None, WhenUnset::Allow) => {
                 resolved.text.push_str(STAND_IN);

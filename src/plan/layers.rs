@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::string::FromUtf8Error;
 use std::sync::Arc;
 
 use super::environment;
@@ -63,8 +64,8 @@ pub(super) fn assemble(layers: &Layers, findings: &Findings) -> Document {
     let found;
     let paths = match layers.paths.is_empty() {
         true => {
-            found = [usual_place()];
-            &found[..]
+            found = usual_place(findings);
+            found.as_slice()
         }
         false => &layers.paths,
     };
@@ -79,27 +80,29 @@ pub(super) fn assemble(layers: &Layers, findings: &Findings) -> Document {
             .reduce(|first, second| merge::unite(first, second, findings));
         laid.extend(united);
     }
-    assembled(layers, laid, files)
+    assembled(layers, laid, files, findings)
 }
 
 /// Reads one text as the only file.
 pub(super) fn assemble_text(layers: &Layers, name: &str, text: &str, findings: &Findings) -> Document {
     let text = Text { name: name.into(), text: text.to_owned() };
-    assembled(layers, document(layers, &text, findings).into_iter().collect(), 1)
+    assembled(layers, document(layers, &text, findings).into_iter().collect(), 1, findings)
 }
 
-fn assembled(layers: &Layers, laid: Vec<Node>, files: usize) -> Document {
+fn assembled(layers: &Layers, laid: Vec<Node>, files: usize, findings: &Findings) -> Document {
     let empty = Node { origin: Origin::Program, value: Value::Map(Map::default()) };
-    let all = laid.into_iter().chain(environment::layer(&layers.environment));
+    let all = laid.into_iter().chain(environment::layer(&layers.environment, findings));
     Document { root: all.reduce(merge::lay_document_over).unwrap_or(empty), files }
 }
 
-fn usual_place() -> PathBuf {
-    let here = Path::new("hookferry.yaml");
-    match here.exists() {
-        true => here.to_owned(),
-        false => PathBuf::from("/etc/hookferry"),
+fn usual_place(findings: &Findings) -> Option<PathBuf> {
+    const USUAL: [&str; 2] = ["hookferry.yaml", "/etc/hookferry"];
+    let found = USUAL.iter().map(PathBuf::from).find(|path| path.exists());
+    if found.is_none() {
+        let message = "there is no ./hookferry.yaml and no /etc/hookferry/; name a file or folder with `-c`";
+        findings.unreadable(&Origin::Program, message);
     }
+    found
 }
 
 fn document(layers: &Layers, text: &Text, findings: &Findings) -> Option<Node> {
@@ -134,14 +137,24 @@ fn texts(path: &Path, findings: &Findings) -> Vec<Text> {
     if files.is_empty() && path.is_dir() {
         findings.unreadable(&whole(path), "the folder holds no `*.yaml`, `*.yml` or `*.json`");
     }
-    let text = |path: PathBuf| match std::fs::read_to_string(&path) {
-        Ok(text) => Some(Text { name: path.to_string_lossy().into(), text }),
-        Err(error) => {
-            unreadable(&path, &error);
-            None
-        }
+    let text = |path: PathBuf| {
+        let bytes = std::fs::read(&path).map_err(|error| unreadable(&path, &error)).ok()?;
+        let name: Arc<str> = path.to_string_lossy().into();
+        let text = String::from_utf8(bytes).map_err(|error| not_utf8(&name, &error, findings)).ok()?;
+        Some(Text { name, text })
     };
     files.into_iter().filter_map(text).collect()
+}
+
+fn not_utf8(file: &Arc<str>, error: &FromUtf8Error, findings: &Findings) {
+    let valid = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
+    let valid = String::from_utf8_lossy(valid);
+    let line = 1 + valid.matches('\n').count() as u64;
+    let column =
+        1 + valid.lines().last().filter(|_| !valid.ends_with('\n')).map_or(0, |line| line.chars().count())
+            as u64;
+    let position = Position { file: file.clone(), line, column };
+    findings.unreadable(&Origin::File(position), "the file is not UTF-8; save it as UTF-8");
 }
 
 /// The configuration files of a folder: not those below it, and none whose name starts with a dot

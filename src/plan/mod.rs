@@ -6,6 +6,7 @@
 //! configuration). What is built in, defaults and dialects, is data in the same language
 //! (`presets`).
 
+mod concealed;
 mod conditions;
 mod egress;
 mod environment;
@@ -33,6 +34,7 @@ mod types;
 mod units;
 mod walk;
 
+pub use concealed::Concealed;
 pub use fault::{Fault, Faults};
 pub use interpolate::WhenUnset;
 pub use layers::Layers;
@@ -52,6 +54,8 @@ pub struct Examined {
     pub plan: Plan,
     /// All effective values, masked.
     pub settings: Vec<Setting>,
+    /// What may not stand in any text that is made of the plan.
+    pub concealed: Concealed,
 }
 
 /// Reads and judges a configuration.

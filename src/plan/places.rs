@@ -22,7 +22,11 @@ pub(super) fn place(text: &str) -> Result<Place, String> {
         _ => {}
     }
     match text.split_once(':') {
-        Some(("header", "")) => Err("write a header's name after `header:`".to_owned()),
+        Some(("header", name))
+            if name.is_empty() || name.contains(|c: char| c.is_whitespace() || c.is_control()) =>
+        {
+            Err("write a header's name directly after `header:`, without spaces".to_owned())
+        }
         Some(("header", name)) => Ok(Place::Header(name.into())),
         Some(("body", text)) => Ok(Place::Body(path(text)?)),
         Some(("data", text)) => Ok(Place::Data(path(text)?)),
@@ -105,7 +109,9 @@ mod tests {
 
     #[test]
     fn what_is_no_place_is_refused() {
-        for wrong in ["", "a..b", ".a", "header:", "headers:x", "subject:2"] {
+        for wrong in
+            ["", "a..b", ".a", "header:", "header: x", "header:a b", "header:a\n", "headers:x", "subject:2"]
+        {
             assert!(place(wrong).is_err(), "{wrong}");
         }
     }

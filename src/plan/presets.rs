@@ -1,12 +1,14 @@
 //! What is built in, as data in the configuration's own language: the program's defaults
 //! (`program.yaml`), the dialects and the payloads (`presets.yaml`, DIALECTS.md).
 
-use crate::wire::{JsonForm, Member, Shape, Value as MemberValue};
+use serde_json::value::RawValue;
+
+use crate::wire::{JsonForm, Member, Shape, Value as MemberValue, WhenAbsent};
 
 use super::fault::Findings;
 use super::origin::Origin;
 use super::read;
-use super::tree::{Map, Node, ScalarKind, Value};
+use super::tree::{Map, Node, Scalar, ScalarKind, Value};
 use super::walk::{Item, did_you_mean};
 
 /// Names that a later version brings.
@@ -117,18 +119,72 @@ fn member(item: &Item<'_>) -> Option<Member> {
         return Some(Member::RestOfData);
     }
     let named = item.entries().into_iter().next()?;
-    let value = match &named.item.node.value {
-        Value::Map(_) => {
-            let constant = named.item.keys().get("const")?;
-            let text = constant.text();
-            let is_text = constant.kind() == Some(ScalarKind::Text);
-            MemberValue::Literal(if is_text { serde_json::Value::from(text).to_string() } else { text })
-        }
-        _ => named
-            .item
-            .parse(None, |text| value(text).map(Some).ok_or_else(|| "no member's value".to_owned()))?,
+    if matches!(named.item.node.value, Value::Map(_)) {
+        return Some(constant(named.name, &named.item.keys().get("const")?));
+    }
+    let text = named.item.text();
+    let (text, absent) = match text.strip_suffix('?') {
+        Some(text) => (text, WhenAbsent::LeaveOut),
+        None => (text.as_str(), WhenAbsent::Refuse),
     };
-    Some(Member::Named { name: named.name.to_owned(), value })
+    let value = value(text).or_else(|| {
+        named.item.fault("no member's value");
+        None
+    })?;
+    Some(Member::Named { name: named.name.to_owned(), value, absent })
+}
+
+/// A member that is the same for every event.
+pub(super) fn constant(name: &str, value: &Item<'_>) -> Member {
+    let mut text = String::new();
+    write_json(&value.node.value, &mut text);
+    let value = MemberValue::Literal(text);
+    Member::Named { name: name.to_owned(), value, absent: WhenAbsent::Refuse }
+}
+
+/// Writes a value of the configuration as JSON; members keep their order, numbers their digits.
+fn write_json(value: &Value, out: &mut String) {
+    match value {
+        Value::Null => out.push_str("null"),
+        Value::Scalar(scalar) => out.push_str(&scalar_json(scalar)),
+        Value::List(elements) => {
+            out.push('[');
+            for (index, element) in elements.iter().enumerate() {
+                out.push_str(if index == 0 { "" } else { "," });
+                write_json(&element.value, out);
+            }
+            out.push(']');
+        }
+        Value::Map(map) => {
+            out.push('{');
+            for (index, entry) in map.0.iter().enumerate() {
+                out.push_str(if index == 0 { "" } else { "," });
+                out.push_str(&quoted(&entry.key));
+                out.push(':');
+                write_json(&entry.node.value, out);
+            }
+            out.push('}');
+        }
+    }
+}
+
+/// Quoted text stays text; a number that JSON does not write so (`+1`, `.5`) is written its way.
+fn scalar_json(scalar: &Scalar) -> String {
+    let text = scalar.text.as_str();
+    match scalar.kind {
+        ScalarKind::Text => quoted(text),
+        ScalarKind::Bool => text.to_ascii_lowercase(),
+        ScalarKind::Number if serde_json::from_str::<&RawValue>(text).is_ok() => text.to_owned(),
+        ScalarKind::Number => match (text.parse::<i128>(), text.parse::<f64>()) {
+            (Ok(integer), _) => integer.to_string(),
+            (_, Ok(float)) if float.is_finite() => float.to_string(),
+            _ => quoted(text),
+        },
+    }
+}
+
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
 }
 
 fn value(text: &str) -> Option<MemberValue> {

@@ -31,12 +31,20 @@ pub(super) fn read(file: &Arc<str>, text: &str, findings: &Findings) -> Option<N
         Ok(raw) => Some(reading.node(raw, "")),
         Err(error) => {
             let position = reading.position(error.location().unwrap_or(Location::UNKNOWN));
-            let hint = quoting_hint(text, position.line);
+            let hint = tab_hint(text, position.line).unwrap_or(quoting_hint(text, position.line));
             let message = format!("{}{hint}", UserMessageFormatter.format_message(error.without_snippet()));
             findings.unreadable(&Origin::File(position), message);
             None
         }
     }
+}
+
+/// A tab in the indentation on or directly before the line is the likely cause.
+fn tab_hint(text: &str, line: u64) -> Option<&'static str> {
+    let before = usize::try_from(line).unwrap_or(usize::MAX).saturating_sub(2);
+    let indented =
+        |line: &str| line.chars().take_while(|first| first.is_whitespace()).any(|first| first == '\t');
+    text.lines().skip(before).take(2).any(indented).then_some("; indent with spaces, not with tabs")
 }
 
 /// An unquoted `${…}` inside `[ ]` or `{ }` is the likely cause of a syntax fault beside it.

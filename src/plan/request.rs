@@ -3,15 +3,17 @@
 use secrecy::SecretString;
 
 use crate::wire::{
-    Algorithm, Encoding, JsonForm, KeyForm, PayloadSpec, RequestSpec, Shape, SignatureSpec, TimestampForm,
+    Algorithm, Encoding, JsonForm, KeyForm, Member, PayloadSpec, RequestSpec, Shape, SignatureSpec,
+    StaticHeader, TimestampForm, Visibility,
 };
 
-use super::presets::{Presets, json_form};
+use super::origin::Origin;
+use super::presets::{Presets, constant, json_form};
 use super::tree::Unset;
-use super::walk::{Item, Keys};
+use super::walk::{Item, Keys, Named};
 
 /// Keys of `payload` that a later version brings.
-const LATER: [&str; 5] = ["template", "template_file", "extra", "include", "exclude"];
+const LATER: [&str; 4] = ["template", "template_file", "include", "exclude"];
 
 /// Reads the keys of a target that decide the bytes of its requests. `None` if the payload has a
 /// fault.
@@ -38,15 +40,36 @@ fn payload(item: &Item<'_>, presets: &Presets) -> Option<PayloadSpec> {
     keys.later(&LATER);
     let preset = keys.require("preset", "write for example `preset: raw`");
     let preset = preset.and_then(|item| presets.payload(&item));
-    let json = keys.get("json").map(|item| json_form(&item));
+    let (json, extra) = (keys.get("json"), keys.get("extra"));
     let content_type = keys.get("content_type").map(|item| item.nonempty());
     keys.done();
     let preset = preset?;
+    if preset.shape == Shape::Raw {
+        let own = |item: &&Item<'_>| !matches!(item.node.origin, Origin::Defaults(_));
+        for item in [&json, &extra].into_iter().flatten().filter(own) {
+            item.fault("a raw payload is sent as it is; remove this, or name the preset of a JSON payload");
+        }
+    }
     Some(PayloadSpec {
-        shape: preset.shape,
-        json: json.unwrap_or(preset.json),
+        shape: with_extra(preset.shape, extra.as_ref()),
+        json: json.map_or(preset.json, |item| json_form(&item)),
         content_type: content_type.or(preset.content_type),
     })
+}
+
+/// The shape with the constant members of `extra`: one with the name of a preset's member takes its
+/// place, others follow.
+fn with_extra(shape: Shape, extra: Option<&Item<'_>>) -> Shape {
+    let Shape::Members(mut members) = shape else { return shape };
+    for named in extra.map(Item::entries).unwrap_or_default() {
+        let constant = constant(named.name, &named.item);
+        let same = |member: &&mut Member| matches!(member, Member::Named { name, .. } if name == named.name);
+        match members.iter_mut().find(same) {
+            Some(member) => *member = constant,
+            None => members.push(constant),
+        }
+    }
+    Shape::Members(members)
 }
 
 /// The secrets themselves; those that are let through without a value sign nothing.
@@ -55,7 +78,7 @@ fn live(secrets: &[Item<'_>]) -> Vec<SecretString> {
     secrets.iter().filter(is_set).map(Item::secret).collect()
 }
 
-fn headers(keys: &mut Keys<'_>, required: &[String]) -> Vec<(String, SecretString)> {
+fn headers(keys: &mut Keys<'_>, required: &[String]) -> Vec<StaticHeader> {
     let item = keys.get("headers");
     let named = item.as_ref().map(Item::entries_of_files).unwrap_or_default();
     for name in required {
@@ -63,7 +86,15 @@ fn headers(keys: &mut Keys<'_>, required: &[String]) -> Vec<(String, SecretStrin
             keys.missing("headers", &format!("the receivers of this dialect demand the header {name}"));
         }
     }
-    named.iter().map(|header| (header.name.to_owned(), header.item.secret())).collect()
+    let header = |header: &Named<'_>| StaticHeader {
+        name: header.name.to_owned(),
+        value: header.item.secret(),
+        visibility: match header.item.node.origin {
+            Origin::Dialect(_) => Visibility::Everybody,
+            _ => Visibility::Receiver,
+        },
+    };
+    named.iter().map(header).collect()
 }
 
 fn signature(keys: &mut Keys<'_>, secrets: &[Item<'_>]) -> Option<SignatureSpec> {

@@ -6,6 +6,8 @@ use crate::domain::{RouteId, SourceId, TargetId, TypePattern, TypePatternFault, 
 
 use super::conditions::{Fields, conditions};
 use super::origin::Origin;
+use super::read::join;
+use super::tree::{Node, Taint};
 use super::types::Route;
 use super::units;
 use super::walk::{Item, did_you_mean};
@@ -33,9 +35,10 @@ pub(super) enum Switch {
 pub(super) fn routes(item: &Item<'_>, around: &Surroundings<'_>, fields: &mut Fields) -> Vec<Route> {
     let mut routes: Vec<Route> = Vec::new();
     let mut named: Vec<(Arc<str>, Origin)> = Vec::new();
-    for (index, item) in item.elements().iter().enumerate() {
+    for (index, mut item) in item.elements().into_iter().enumerate() {
         let id = RouteId(index as u32);
-        let route = route(item, id, around, fields);
+        item.path = join("routes", shown_name(item.node, index));
+        let route = route(&item, id, around, fields);
         if let Some((_, first)) = named.iter().find(|(name, _)| *name == route.name) {
             let name = Item::new(item.node.nearest(["name"]), "", item.findings()).quoted();
             item.fault(format!("a second route with the name {name}; the first is at {first}"));
@@ -44,6 +47,13 @@ pub(super) fn routes(item: &Item<'_>, around: &Surroundings<'_>, fields: &mut Fi
         routes.push(route);
     }
     routes
+}
+
+/// What a route is called in faults and settings: its name, unless that may be secret.
+pub(super) fn shown_name(route: &Node, index: usize) -> String {
+    let name = route.as_map().and_then(|map| map.get("name")).and_then(Node::as_scalar);
+    let name = name.filter(|name| name.taint != Taint::File);
+    name.map_or_else(|| format!("route-{}", index + 1), |name| name.text.clone())
 }
 
 fn route(item: &Item<'_>, id: RouteId, around: &Surroundings<'_>, fields: &mut Fields) -> Route {

@@ -7,14 +7,23 @@ use url::Url;
 use super::origin::Origin;
 use super::properties::is_sensitive;
 use super::read::join;
+use super::routes::shown_name;
 use super::tree::{Node, Scalar, Taint, Value};
 
 /// Stands for a value that is not shown.
-const MASK: &str = "***";
+pub(super) const MASK: &str = "***";
 
-/// Keys whose value may be shown although it comes from the environment (DESIGN.md §4.11).
-const SHOWN: [&str; 9] =
-    ["name", "brokers", "servers", "topics", "stream", "subjects", "group", "durable", "listen"];
+/// Whether the value at this path may be shown although it comes from the environment
+/// (DESIGN.md §4.11).
+pub(super) fn is_shown(path: &[&str]) -> bool {
+    matches!(
+        path,
+        ["name"]
+            | ["admin", "listen"]
+            | ["sources", _, "kafka", "brokers" | "topics" | "group", ..]
+            | ["routes", _, "name"]
+    )
+}
 
 /// One effective value of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -67,10 +76,7 @@ fn collect(node: &Node, path: &str, settings: &mut Vec<Setting>) {
         }
         Value::List(elements) => {
             for (index, element) in elements.iter().enumerate() {
-                let name = element.as_map().and_then(|map| map.get("name")).and_then(Node::as_scalar);
-                let name = name.filter(|name| name.taint != Taint::File);
-                let name = name.map_or_else(|| format!("route-{}", index + 1), |name| name.text.clone());
-                collect(element, &join(path, name), settings);
+                collect(element, &join(path, shown_name(element, index)), settings);
             }
         }
     }
@@ -79,20 +85,30 @@ fn collect(node: &Node, path: &str, settings: &mut Vec<Setting>) {
 /// The text as it may be shown.
 fn shown(path: &str, node: &Node, scalar: &Scalar) -> String {
     let segments: Vec<&str> = path.split('.').collect();
-    let key = segments.last().copied().unwrap_or_default();
     let hidden = match segments.as_slice() {
         ["targets", _, "secrets", ..] => true,
         ["targets", _, "headers", ..] => !matches!(node.origin, Origin::Dialect(_)),
         ["sources", _, "kafka", "properties", property @ ..] => is_sensitive(&property.join(".")),
         _ => false,
     };
+    let is_url = matches!(segments.as_slice(), ["targets", _, "url"]);
     match scalar.taint {
         _ if hidden => MASK.to_owned(),
         Taint::File => MASK.to_owned(),
+        Taint::Clear if is_url => without_query(&scalar.text),
         Taint::Clear => scalar.text.clone(),
-        Taint::Environment if SHOWN.contains(&key) => scalar.text.clone(),
-        Taint::Environment if key == "url" => origin_of(&scalar.text),
+        Taint::Environment if is_shown(&segments) => scalar.text.clone(),
+        Taint::Environment if is_url => origin_of(&scalar.text),
         Taint::Environment => MASK.to_owned(),
+    }
+}
+
+/// A URL that stands in the configuration as it is: only its query is masked, because tokens are
+/// often written there.
+fn without_query(text: &str) -> String {
+    match text.split_once('?') {
+        Some((before, _)) => format!("{before}?{MASK}"),
+        None => text.to_owned(),
     }
 }
 

@@ -15,26 +15,41 @@ use super::walk::{Item, Keys};
 pub(super) fn source(item: &Item<'_>, name: &str) -> Source {
     let mut keys = item.keys();
     keys.later(&["nats", "store"]);
+    // One fault is enough: the rest is written for a broker that is not there yet.
+    if item.node.as_map().is_some_and(|source| source.get("nats").is_some()) {
+        return unread(name);
+    }
     let kafka = keys.require("kafka", "write `kafka: { brokers: …, topics: […] }`").map(|item| kafka(&item));
     let choices = [
         ("ignore", Tombstones::Ignore),
         ("deliver", Tombstones::Deliver),
         ("dead_letter", Tombstones::DeadLetter),
     ];
+    let unread = unread(name);
     let source = Source {
-        name: name.to_owned(),
-        kafka: kafka.unwrap_or_else(|| Kafka {
-            brokers: String::new(),
-            topics: Vec::new(),
-            group: String::new(),
-            start: Start::Latest,
-            properties: Vec::new(),
-        }),
+        name: unread.name,
+        kafka: kafka.unwrap_or(unread.kafka),
         tombstones: keys.get("tombstones").map_or(Tombstones::Ignore, |item| item.choice(&choices)),
         event: keys.get("event").map_or_else(EventParts::default, |item| event_parts(&item)),
     };
     keys.done();
     source
+}
+
+/// Stands for a source with a fault.
+fn unread(name: &str) -> Source {
+    Source {
+        name: name.to_owned(),
+        kafka: Kafka {
+            brokers: String::new(),
+            topics: Vec::new(),
+            group: String::new(),
+            start: Start::Latest,
+            properties: Vec::new(),
+        },
+        tombstones: Tombstones::Ignore,
+        event: EventParts::default(),
+    }
 }
 
 fn kafka(item: &Item<'_>) -> Kafka {
@@ -86,12 +101,44 @@ fn topics(keys: &mut Keys<'_>) -> Vec<Topic> {
 /// A name, or a regular expression that starts with `^`.
 fn topic(text: &str) -> Result<Topic, String> {
     match text.starts_with('^') {
-        true => match Regex::new(text) {
-            Ok(_) => Ok(Topic::Regex(text.to_owned())),
-            Err(_) => Err("the regular expression can't be compiled".to_owned()),
-        },
+        true => {
+            posix(text)?;
+            Regex::new(text).map(|_| Topic::Regex(text.to_owned())).map_err(|error| {
+                // The last line is the reason; those above it show the expression.
+                let text = error.to_string();
+                let reason = text.lines().last().unwrap_or_default().trim_start_matches("error: ");
+                format!("the regular expression can't be compiled: {reason}")
+            })
+        }
         false => units::topic(text).map(Topic::Name),
     }
+}
+
+/// Refuses what librdkafka would read otherwise: it matches topics by POSIX extended regular
+/// expressions, which know no classes such as `\d` and no groups such as `(?:…)`.
+fn posix(expression: &str) -> Result<(), String> {
+    let mut characters = expression.chars().peekable();
+    while let Some(character) = characters.next() {
+        match (character, characters.peek()) {
+            ('\\', Some('d')) => return Err("`\\d` is not possible here; write `[0-9]`".to_owned()),
+            ('\\', Some('D')) => return Err("`\\D` is not possible here; write `[^0-9]`".to_owned()),
+            ('\\', Some('w')) => return Err("`\\w` is not possible here; write `[a-zA-Z0-9_]`".to_owned()),
+            ('\\', Some('W')) => return Err("`\\W` is not possible here; write `[^a-zA-Z0-9_]`".to_owned()),
+            ('\\', Some(next)) if next.is_ascii_alphanumeric() => {
+                return Err(
+                    "a `\\` before a letter or digit is not possible here; write the characters that \
+                            are meant, such as `[0-9]` or `[a-z]`"
+                        .to_owned(),
+                );
+            }
+            ('\\', Some(_)) => drop(characters.next()),
+            ('(', Some('?')) => {
+                return Err("`(?` is not possible here; write a plain group, `(a|b)`".to_owned());
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 fn start(item: &Item<'_>) -> Start {

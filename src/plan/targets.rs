@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::domain::{Exhausted, StatusSet};
 use crate::wire::{Blueprint, RequestSpec};
 
-use super::egress::{Plain, egress, url};
+use super::egress::{egress, url};
 use super::presets::Presets;
 use super::request;
 use super::retry;
@@ -26,8 +26,8 @@ pub(super) fn target(item: &Item<'_>, name: &str, layered: &Layered, presets: &P
     let spec = request::specification(&mut keys, id.clone(), presets, &layered.required_headers);
     let egress = keys.get("egress").map_or(Egress::Public, |item| egress(&item));
     let allow_http = keys.get("allow_http").is_some_and(|item| item.flag());
-    let plain = if allow_http || egress == Egress::Private { Plain::Allowed } else { Plain::Refused };
-    let address = keys.require("url", "write `url: https://…`").and_then(|item| url(&item, plain));
+    let address = keys.require("url", "write `url: https://…`");
+    let address = address.and_then(|item| url(&item, &egress, allow_http));
     let enabled = keys.get("enabled").is_none_or(|item| item.flag());
     let description = keys.get("description").map(|item| item.text());
     let labels = labels(&mut keys);

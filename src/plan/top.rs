@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::domain::{SourceId, TargetId};
+
 use super::Examined;
 use super::conditions::Fields;
 use super::fault::{Faults, Findings};
@@ -17,7 +19,8 @@ use super::target_layers::{Layered, TargetLayers, pruned};
 use super::targets::target;
 use super::tree::{Map, Node, Value};
 use super::types::{
-    Admin, DeadLetters, Limits, Log, LogFormat, LogLevel, Plan, Shutdown, Source, Target, Topic, Window,
+    Admin, DeadLetters, Limits, Log, LogFormat, LogLevel, Plan, Route, Shutdown, Source, Target, Topic,
+    Window,
 };
 use super::units;
 use super::walk::{Item, Keys};
@@ -30,10 +33,32 @@ pub(super) fn plan(document: Document, findings: Findings) -> Result<Examined, F
     let presets = Presets::read(&findings);
     let laid = laid(document.root, &presets, &findings);
     let mut plan = read(&laid, document.files, &presets, &findings);
+    name_idle(&plan, &laid.root, &findings);
     let settings = settings::settings(&laid.root);
     plan.hash = settings::hash(&settings);
-    plan.notices = findings.conclude()?;
-    Ok(Examined { plan, settings })
+    let (notices, concealed) = findings.conclude()?;
+    plan.notices = notices;
+    Ok(Examined { plan, settings, concealed })
+}
+
+/// Says which sources and targets no route names.
+fn name_idle(plan: &Plan, root: &Node, findings: &Findings) {
+    let notice = |section: &str, name: &str, what: &str| {
+        let at = &root.nearest([section, name]).origin;
+        findings.notice(format!("{at}: {section}.{name}: {what}"));
+    };
+    for (index, source) in plan.sources.iter().enumerate() {
+        let reads = |route: &Route| route.from.is_empty() || route.from.contains(&SourceId(index as u16));
+        if !plan.routes.iter().any(reads) {
+            notice("sources", &source.name, "no route reads from it, so its events are dropped");
+        }
+    }
+    for (index, target) in plan.targets.iter().enumerate() {
+        let named = plan.routes.iter().any(|route| route.to.contains(&TargetId(index as u32)));
+        if target.enabled && !named {
+            notice("targets", &target.name, "no route names it, so it receives nothing");
+        }
+    }
 }
 
 /// The document with every layer laid.
@@ -205,9 +230,11 @@ fn limits(keys: &mut Keys<'_>) -> Limits {
     let mut keys = item.keys();
     keys.later(&["memory"]);
     limits.in_flight = keys.get("in_flight").map_or(1, |item| item.number(1..=1_000_000));
+    let mut bytes = None;
     if let Some(item) = keys.get("window") {
         let mut keys = item.keys();
-        limits.window.bytes = keys.get("bytes").map_or(u64::MAX, |item| item.size());
+        bytes = keys.get("bytes");
+        limits.window.bytes = bytes.as_ref().map_or(u64::MAX, Item::size);
         limits.window.events = keys.get("events").map_or(u64::MAX, |item| item.number(1..=100_000_000));
         keys.done();
     }
@@ -215,11 +242,25 @@ fn limits(keys: &mut Keys<'_>) -> Limits {
         let size = item.size();
         limits.max_event = usize::try_from(size).unwrap_or(usize::MAX);
         if size > limits.window.bytes {
-            item.fault("larger than `limits.window.bytes`: such an event would never fit into the window");
+            too_large(&item, bytes.as_ref());
         }
     }
     keys.done();
     limits
+}
+
+/// Reports an event that would never fit into the window, at the key that the user wrote.
+fn too_large(max_event: &Item<'_>, window: Option<&Item<'_>>) {
+    let written = max_event.quoted();
+    match window.filter(|_| max_event.node.origin == Origin::Program) {
+        Some(window) => window.fault(format!(
+            "smaller than `limits.max_event`, which is {written}; write at least {written}, or lower \
+             `limits.max_event`"
+        )),
+        None => max_event.fault(
+            "larger than `limits.window.bytes`: such an event would never fit; raise that, or lower this",
+        ),
+    }
 }
 
 fn shutdown(keys: &mut Keys<'_>) -> Shutdown {

@@ -31,6 +31,8 @@ pub(super) struct Keys<'a> {
     at: Origin,
     path: String,
     known: Vec<&'static str>,
+    /// Those that a later version brings.
+    later: Vec<&'static str>,
     findings: &'a Findings,
 }
 
@@ -74,6 +76,7 @@ impl<'a> Item<'a> {
             at: self.node.origin.clone(),
             path: self.path.clone(),
             known: Vec::new(),
+            later: Vec::new(),
             findings: self.findings,
         }
     }
@@ -269,10 +272,20 @@ impl<'a> Keys<'a> {
     /// Refuses keys that a later version brings.
     pub(super) fn later(&mut self, keys: &[&'static str]) {
         for key in keys {
-            self.known.push(key);
+            self.later.push(key);
             if let Some(entry) = self.map.entry(key) {
                 let path = attributed(&join(&self.path, key), &entry.origin);
                 self.findings.fault(&entry.origin, path, "not supported yet; remove it");
+            }
+        }
+    }
+
+    /// Refuses known keys without a value, where leaving one out would mean something else.
+    pub(super) fn refuse_empty(&self) {
+        for entry in &self.map.0 {
+            if entry.node.is_null() {
+                let message = "a value is missing here; write one, or remove the key";
+                self.findings.fault(&entry.origin, join(&self.path, &entry.key), message);
             }
         }
     }
@@ -295,10 +308,14 @@ impl<'a> Keys<'a> {
     /// Reports every key that was not asked for.
     pub(super) fn done(self) {
         for entry in &self.map.0 {
-            if !self.known.contains(&entry.key.as_str()) {
+            let all = || self.known.iter().chain(&self.later).copied();
+            if !all().any(|key| key == entry.key) {
                 let path = attributed(&join(&self.path, &entry.key), &entry.origin);
-                let known = self.known.iter().copied();
-                let message = format!("unknown key{}", did_you_mean(&entry.key, known));
+                let hint = match did_you_mean(&entry.key, all()) {
+                    hint if hint.is_empty() => format!("; there are: {}", self.known.join(" ")),
+                    hint => hint,
+                };
+                let message = format!("unknown key{hint}");
                 self.findings.fault(&entry.origin, path, message);
             }
         }

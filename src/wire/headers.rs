@@ -4,28 +4,29 @@ use hyper::header::{
     CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING,
     USER_AGENT,
 };
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 
 use super::SpecFault;
+use super::spec::{StaticHeader, Visibility};
 
 /// What receivers see unless a dialect or a target says otherwise.
 const DEFAULT_USER_AGENT: HeaderValue =
     HeaderValue::from_static(concat!("hookferry/", env!("CARGO_PKG_VERSION")));
 
-/// Prepares a target's static headers. Their values are marked sensitive, so that `Debug` does not
-/// show them.
+/// Prepares a target's static headers. Values that may be secret are marked sensitive, so that
+/// `Debug` does not show them.
 pub(super) fn prepare(
-    configured: &[(String, SecretString)],
+    configured: &[StaticHeader],
     signed: &HashSet<HeaderName>,
     faults: &mut Vec<SpecFault>,
 ) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    for (name, value) in configured {
-        match header(name, value, signed, &headers) {
+    for configured in configured {
+        match header(configured, signed, &headers) {
             Ok((name, value)) => {
                 headers.insert(name, value);
             }
-            Err(fault) => faults.push(SpecFault { setting: format!("headers.{name}"), fault }),
+            Err(fault) => faults.push(SpecFault { setting: format!("headers.{}", configured.name), fault }),
         }
     }
     headers.entry(USER_AGENT).or_insert(DEFAULT_USER_AGENT);
@@ -33,12 +34,11 @@ pub(super) fn prepare(
 }
 
 fn header(
-    name: &str,
-    value: &SecretString,
+    configured: &StaticHeader,
     signed: &HashSet<HeaderName>,
     earlier: &HeaderMap,
 ) -> Result<(HeaderName, HeaderValue), String> {
-    let name = free_name(name)?;
+    let name = free_name(&configured.name)?;
     if signed.contains(&name) {
         return Err(
             "the signature writes this header; remove it here, or from `signature.headers`".to_owned()
@@ -47,9 +47,9 @@ fn header(
     if earlier.contains_key(&name) {
         return Err("the header is set twice (names differ only in case); keep one".to_owned());
     }
-    let mut value = HeaderValue::from_bytes(value.expose_secret().as_bytes())
+    let mut value = HeaderValue::from_bytes(configured.value.expose_secret().as_bytes())
         .map_err(|_| "the value has a control character, for example a line break; remove it".to_owned())?;
-    value.set_sensitive(true);
+    value.set_sensitive(configured.visibility == Visibility::Receiver);
     Ok((name, value))
 }
 

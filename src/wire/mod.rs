@@ -13,7 +13,7 @@ pub use blueprint::{Blueprint, Request, SpecFault, Unrenderable};
 pub use reply::retry_after;
 pub use spec::{
     Algorithm, Encoding, JsonForm, KeyForm, Member, PayloadSpec, RequestSpec, Shape, SignatureSpec,
-    TimestampForm, Value,
+    StaticHeader, TimestampForm, Value, Visibility, WhenAbsent,
 };
 
 #[cfg(test)]

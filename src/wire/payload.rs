@@ -1,7 +1,7 @@
 use bytes::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 
-use super::spec::{Member, PayloadSpec, Shape, Value};
+use super::spec::{Member, PayloadSpec, Shape, Value, WhenAbsent};
 use super::{SpecFault, Unrenderable};
 use crate::domain::{Content, Data, Event};
 use crate::json::{self, JsonForm, ObjectWriter};
@@ -38,6 +38,7 @@ enum Part {
         /// As JSON text.
         key: Box<str>,
         value: Source,
+        absent: WhenAbsent,
     },
     RestOfData,
 }
@@ -52,6 +53,13 @@ enum Source {
     Data,
     /// JSON text in the object's form.
     Fixed(Box<str>),
+}
+
+/// Whether an event has the value of a member.
+#[derive(Clone, Copy)]
+enum Found {
+    Yes,
+    No,
 }
 
 impl Payload {
@@ -96,7 +104,7 @@ impl Object {
     fn compile(members: &[Member], form: JsonForm, target_id: &str, faults: &mut Vec<SpecFault>) -> Object {
         let mut object = Object { form, parts: Vec::with_capacity(members.len()), taken: Vec::new() };
         for member in members {
-            let Member::Named { name, value } = member else {
+            let Member::Named { name, value, absent } = member else {
                 object.parts.push(Part::RestOfData);
                 continue;
             };
@@ -105,7 +113,7 @@ impl Object {
                 continue;
             }
             match source(value, form, target_id) {
-                Ok(value) => object.parts.push(Part::Named { key: quoted(name), value }),
+                Ok(value) => object.parts.push(Part::Named { key: quoted(name), value, absent: *absent }),
                 Err(fault) => faults.push(member_fault(name, fault)),
             }
             object.taken.push(name.as_str().into());
@@ -119,7 +127,12 @@ impl Object {
         let mut object = ObjectWriter::open(self.form, &mut out);
         for part in &self.parts {
             match part {
-                Part::Named { key, value } => self.write_named(key, value, event, data, &mut object)?,
+                Part::Named { key, value, absent } => {
+                    match (self.write_named(key, value, event, data, &mut object)?, absent) {
+                        (Found::Yes, _) | (Found::No, WhenAbsent::LeaveOut) => {}
+                        (Found::No, WhenAbsent::Refuse) => return Err(lacks(value)),
+                    }
+                }
                 Part::RestOfData => self.write_rest(event, data, &mut object)?,
             }
         }
@@ -135,14 +148,13 @@ impl Object {
         event: &Event,
         data: Option<&str>,
         object: &mut ObjectWriter<'a, '_>,
-    ) -> Result<(), Unrenderable> {
+    ) -> Result<Found, Unrenderable> {
         match value {
             Source::Id => json::quote(&event.id, object.member(key)),
-            Source::Type => {
-                if let Some(event_type) = &event.event_type {
-                    json::quote(event_type, object.member(key));
-                }
-            }
+            Source::Type => match &event.event_type {
+                Some(event_type) => json::quote(event_type, object.member(key)),
+                None => return Ok(Found::No),
+            },
             Source::Time => match &event.time.text {
                 Some(text) => json::quote(text, object.member(key)),
                 None => json::quote(&rfc3339(event.time.unix_ms)?, object.member(key)),
@@ -150,21 +162,18 @@ impl Object {
             Source::TimeMillis => {
                 object.member(key).extend_from_slice(event.time.unix_ms.to_string().as_bytes());
             }
-            Source::Subject => {
-                if let Some(subject) = &event.subject {
-                    json::quote(subject, object.member(key));
-                }
-            }
-            Source::Data => {
-                if let Some(data) = data {
-                    self.write_json(data, object.member(key))?;
-                } else if let Content::NotJson(reason) = &event.content {
-                    return Err(not_json(reason));
-                }
-            }
+            Source::Subject => match &event.subject {
+                Some(subject) => json::quote(subject, object.member(key)),
+                None => return Ok(Found::No),
+            },
+            Source::Data => match (data, &event.content) {
+                (Some(data), _) => self.write_json(data, object.member(key))?,
+                (None, Content::NotJson(reason)) => return Err(not_json(reason)),
+                (None, Content::Json) => return Ok(Found::No),
+            },
             Source::Fixed(text) => object.member(key).extend_from_slice(text.as_bytes()),
         }
-        Ok(())
+        Ok(Found::Yes)
     }
 
     fn write_rest<'a>(
@@ -237,6 +246,15 @@ fn data_of(event: &Event) -> Option<&str> {
         Data::Text(text) => Some(text),
         Data::Absent => None,
     }
+}
+
+fn lacks(value: &Source) -> Unrenderable {
+    let what = match value {
+        Source::Type => "type",
+        Source::Subject => "subject",
+        _ => "data",
+    };
+    Unrenderable(format!("the payload needs the event's {what}, and the event has none").into())
 }
 
 fn not_json(reason: &str) -> Unrenderable {

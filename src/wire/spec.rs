@@ -15,8 +15,28 @@ pub struct RequestSpec {
     pub payload: PayloadSpec,
     /// The signature, if requests are signed.
     pub signature: Option<SignatureSpec>,
-    /// Static headers, in order; names as configured.
-    pub headers: Vec<(String, SecretString)>,
+    /// Static headers, in order.
+    pub headers: Vec<StaticHeader>,
+}
+
+/// A header that is the same in every request.
+#[derive(Debug, Clone)]
+pub struct StaticHeader {
+    /// As configured.
+    pub name: String,
+    /// Its value.
+    pub value: SecretString,
+    /// Who may see the value.
+    pub visibility: Visibility,
+}
+
+/// Who may see a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Visibility {
+    /// It is built in, as the `User-Agent` of a dialect is.
+    Everybody,
+    /// It was configured and may be secret: only the receiver.
+    Receiver,
 }
 
 /// How a body is made.
@@ -48,12 +68,23 @@ pub enum Member {
     Named {
         /// Its name.
         name: String,
-        /// Its value; if the event has none, the member is left out.
+        /// Its value.
         value: Value,
+        /// What happens if the event has no such value.
+        absent: WhenAbsent,
     },
     /// All members of the event's `data`, in its order, except those that have the name of a
     /// [`Member::Named`], even of one that this event leaves out.
     RestOfData,
+}
+
+/// What happens to a member whose value an event lacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhenAbsent {
+    /// The event can't be rendered: receivers need the member.
+    Refuse,
+    /// The member is left out.
+    LeaveOut,
 }
 
 /// Where a member's value comes from.

@@ -137,8 +137,9 @@ fn a_private_address_needs_egress_private() {
     let scene = Scene::new("egress", 1);
     let receiver = Receiver::ok();
     scene.cluster.produce(&scene.topic, [event(0)]);
-    let url = receiver.url("/").replace("127.0.0.1", "localhost");
-    let config = scene.one_target(&url, "", "").replace("egress: private", "allow_http: true");
+    // With a list, only the address that is connected to decides; `public` is a fault at once.
+    let listed = "allow_http: true, egress: { allow: [192.0.2.1] }";
+    let config = scene.one_target(&receiver.url("/"), "", "").replace("egress: private", listed);
     let bridge = Bridge::ready(&config);
     let letter = &scene.cluster.wait_records(&scene.dead_letters(), 1)[0];
     assert_eq!(letter.header("hookferry-reason"), Some("blocked"));

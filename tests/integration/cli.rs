@@ -104,6 +104,13 @@ fn demo_ends_with_a_summary() {
 }
 
 #[test]
+fn demo_takes_no_configuration() {
+    let output = hookferry(&["demo", "-c", "x.yaml"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output).contains("leave -c out"), "{}", text(&output));
+}
+
+#[test]
 fn an_unknown_command_ends_with_2() {
     assert_eq!(hookferry(&["ferry"]).status.code(), Some(2));
 }
@@ -122,13 +129,19 @@ mod with_a_broker {
         let lines = "{\"event_id\":\"p-2\"}\n{\"event_id\":\"p-3\"}\n";
         let lines = folder.file("lines.jsonl", lines);
         let files = ["--source", "events", one.to_str().unwrap(), lines.to_str().unwrap()];
-        let (code, text) = run("publish", &config, &files);
+        let with = ["--key", "k", "--header", "a=1", "--header", "b=x=y"];
+        let (code, text) = run("publish", &config, &[files.as_slice(), &with].concat());
         assert_eq!(code, Some(0), "{text}");
+        assert!(!text.contains("warning"), "{text}");
         let records = scene.cluster.wait_records(&scene.topic, 3);
         let id = |record: &crate::kafka::Record| {
             let value: serde_json::Value = serde_json::from_slice(record.value.as_deref().unwrap()).unwrap();
             value["event_id"].as_str().unwrap().to_owned()
         };
         assert_eq!(records.iter().map(id).collect::<Vec<_>>(), ["p-1", "p-2", "p-3"]);
+        for record in &records {
+            assert_eq!(record.key.as_deref(), Some(b"k".as_slice()));
+            assert_eq!((record.header("a"), record.header("b")), (Some("1"), Some("x=y")));
+        }
     }
 }

@@ -1,7 +1,8 @@
 use std::collections::BTreeMap;
 
+use super::explained as explained_as;
 use super::*;
-use crate::plan::{Layers, load_text};
+use crate::plan::{Layers, examine_text};
 
 const CONFIG: &str = r#"
 sources:
@@ -22,20 +23,23 @@ routes:
 "#;
 const SECRETS: [&str; 3] = ["pathtoken7c1f", "signingkey9d2e", "apitoken4b8a"];
 
-fn plan() -> Plan {
-    let names = ["PATH_TOKEN", "CRM_SECRET", "API_TOKEN"];
+fn examined(config: &str) -> Examined {
+    let names = ["PATH_TOKEN", "CRM_SECRET", "API_TOKEN", "LEAST"];
+    let texts = SECRETS.into_iter().chain(["77"]);
     let environment: BTreeMap<String, String> =
-        names.into_iter().zip(SECRETS).map(|(name, text)| (name.to_owned(), text.to_owned())).collect();
-    load_text("test.yaml", CONFIG, &Layers { environment, ..Layers::default() })
-        .expect("a valid configuration")
+        names.into_iter().zip(texts).map(|(name, text)| (name.to_owned(), text.to_owned())).collect();
+    let layers = Layers { environment, ..Layers::default() };
+    examine_text("test.yaml", config, &layers).unwrap_or_else(|faults| panic!("{faults}"))
 }
 
 fn explained(body: &str) -> (String, serde_json::Value) {
-    let plan = plan();
+    explained_by(&examined(CONFIG), body)
+}
+
+fn explained_by(examined: &Examined, body: &str) -> (String, serde_json::Value) {
     let question = Question { event: "-".into(), source: None, headers: Vec::new(), key: None };
-    let event = event(&plan, &plan.sources[0], &question, body.as_bytes());
-    let explanation = explanation(&plan, &event, 1_700_000_000_000);
-    (text(&explanation), document(&explanation))
+    let answer = |format| explained_as(examined, &question, body.as_bytes(), format).expect("one source");
+    (answer(Format::Text), serde_json::from_str(&answer(Format::Json)).expect("JSON"))
 }
 
 #[test]
@@ -74,4 +78,56 @@ fn an_event_that_nobody_can_judge_is_named_poisoned() {
     assert!(text.contains("route users: does not: it needs a type, and the event has none"), "{text}");
     assert!(text.ends_with("no request would be made\n"), "{text}");
     assert_eq!(document["requests"], json!([]));
+}
+
+#[test]
+fn an_oversized_event_meets_no_route() {
+    let config = format!("limits: {{ max_event: 10B }}\n{CONFIG}");
+    let (text, document) = explained_by(&examined(&config), r#"{"type":"order.created"}"#);
+    assert!(text.contains("its 24 bytes are over limits.max_event: dead letter `oversized`"), "{text}");
+    assert!(!text.contains("route"), "{text}");
+    assert!(text.ends_with("no request would be made\n"), "{text}");
+    assert_eq!((&document["routes"], &document["requests"]), (&json!([]), &json!([])));
+}
+
+#[test]
+fn the_headers_of_a_dialect_are_shown() {
+    let (text, _) = explained(r#"{"event_id":"e-1","type":"order.created","amount":100}"#);
+    assert!(text.contains("user-agent: Ops-Center-Webhook/1.0"), "{text}");
+}
+
+#[test]
+fn what_came_from_the_environment_is_not_shown_even_if_it_is_sent_or_compared() {
+    let config = CONFIG
+        .replace("{ gte: 100 }", "{ gte: \"${env:LEAST}\", lt: 900 }")
+        .replace("dialect: ops-center", "dialect: ops-center\n    id: \"${env:API_TOKEN}\"")
+        .replace(
+            "dialect: github",
+            "payload: { preset: dcision, extra: { key: \"${env:PATH_TOKEN}\" } }\n    signature: { message: '{{body}}', headers: { X-S: 'k=${env:CRM_SECRET} {{signature}}' } }",
+        );
+    let examined = examined(&config);
+    let refused = explained_by(&examined, r#"{"event_id":"e-1","type":"order.created","amount":76}"#);
+    assert!(refused.0.contains("where body:amount gte ***, lt ***: the event has 76"), "{}", refused.0);
+    let taken = explained_by(&examined, r#"{"event_id":"e-1","type":"order.created","amount":100}"#);
+    assert!(taken.0.contains("x-s: k=*** ") && taken.0.contains("\"key\":\"***\""), "{}", taken.0);
+    for (text, document) in [refused, taken] {
+        for secret in SECRETS.into_iter().chain(["77"]) {
+            assert!(!text.contains(secret) && !document.to_string().contains(secret), "{secret} in {text}");
+        }
+    }
+}
+
+#[test]
+fn extra_members_follow_the_presets_own_and_replace_those_of_the_same_name() {
+    let config = CONFIG.replace(
+        "dialect: github",
+        "dialect: github\n    payload: { preset: llm-optimizer, extra: { version: '2', a: { z: [1.10, null, true, +1], b: 'x' } } }",
+    );
+    let body =
+        r#"{"event_id":"e-1","type":"order.created","time":"2025-01-02T03:04:05Z","amount":100,"data":1}"#;
+    let (_, document) = explained_by(&examined(&config), body);
+    assert_eq!(
+        document["requests"][0]["body"],
+        r#"{"id":"e-1","eventType":"order.created","timestamp":1735787045000,"data":1,"version":"2","a":{"z":[1.1,null,true,1],"b":"x"}}"#
+    );
 }

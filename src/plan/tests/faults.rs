@@ -12,7 +12,12 @@ fn a_mistyped_key_is_named_with_its_place_and_a_suggestion() {
         "url: https://x.example/\ntimeot: 3s",
         &["h.yaml:5:5: targets.crm.timeot: unknown key; did you mean `timeout`?"],
     );
-    target_faults("url: https://x.example/\nzzz: 3s", &["h.yaml:5:5: targets.crm.zzz: unknown key"]);
+    target_faults(
+        "url: https://x.example/\nzzz: 3s",
+        &[
+            "h.yaml:5:5: targets.crm.zzz: unknown key; there are: dialect id secrets signature headers payload egress allow_http url enabled description labels timeout success on_exhausted retry concurrency",
+        ],
+    );
 }
 
 #[test]
@@ -32,14 +37,14 @@ routes:
         faults(text),
         [
             "h.yaml:1:1: nam: unknown key; did you mean `name`?",
-            "h.yaml:4:39: sources.orders.kafka.topics.0: the regular expression can't be compiled",
+            "h.yaml:4:39: sources.orders.kafka.topics.0: the regular expression can't be compiled: unclosed group",
             "h.yaml:4:45: sources.orders.kafka.topics.1: a Kafka topic's name has 1 to 249 of `a-z A-Z 0-9 . _ -`; a regular expression starts with `^`",
             "h.yaml:4:60: sources.orders.kafka.start: `never` is not possible here; write `latest`, `earliest`, a duration such as `2h`, or a time such as `2026-01-31T12:00:00Z`",
             "h.yaml:6:15: targets.crm.url: `http://` is not encrypted; write `https://`, or set `egress: private` or `allow_http: true`",
             "h.yaml:6:44: targets.crm.timeout: `5` is no duration; write for example `250ms`, `5s`, `1m`, `2h` or `3d`",
-            "h.yaml:8:12: routes.0.to.0: there is no target `crn`; did you mean `crm`?",
-            "h.yaml:8:26: routes.0.types.0: `a*` mixes `*` with text in one segment; `*` stands for whole segments",
-            "h.yaml:9:11: routes.1.to: a route needs at least one target; write for example `to: [NAME]`",
+            "h.yaml:8:12: routes.route-1.to.0: there is no target `crn`; did you mean `crm`?",
+            "h.yaml:8:26: routes.route-1.types.0: `a*` mixes `*` with text in one segment; `*` stands for whole segments",
+            "h.yaml:9:11: routes.route-2.to: a route needs at least one target; write for example `to: [NAME]`",
         ]
     );
 }
@@ -170,7 +175,7 @@ fn keys_of_later_versions_are_refused() {
         target_faults(&format!("{url}{key}: x"), &[&line]);
     }
     for (below, keys) in
-        [("payload", &["template", "template_file", "extra", "include", "exclude"][..]), ("retry", &["hold"])]
+        [("payload", &["template", "template_file", "include", "exclude"][..]), ("retry", &["hold"])]
     {
         for key in keys {
             let column = below.len() + 9;
@@ -197,6 +202,12 @@ fn keys_of_later_versions_are_refused() {
         let text = base.replacen("[t] } }", &format!("[t] }}, {key}: {{}} }}"), 1);
         assert_eq!(faults(&text), [format!("h.yaml:1:60: sources.s.{key}: not supported yet; remove it")]);
     }
+    let nats = base.replacen(
+        "kafka: { brokers: 'b:9092', topics: [t] }",
+        "nats: { servers: x }, event: { type: ['subject:2..'] }",
+        1,
+    );
+    assert_eq!(faults(&nats), ["h.yaml:1:17: sources.s.nats: not supported yet; remove it"]);
     for part in ["tenant", "priority"] {
         let text = base.replacen("[t] } }", &format!("[t] }}, event: {{ {part}: [body:x] }} }}"), 1);
         assert_eq!(
@@ -264,13 +275,112 @@ fn conditions_and_places_are_judged() {
     assert_eq!(
         faults(&text),
         [
-            "h.yaml:5:32: routes.0.where.a..b: a path has names between its dots, such as `cost.amount`; write keys with dots as a JSON Pointer, such as `/a/b.c`",
-            "h.yaml:5:46: routes.0.where.c.gtx: unknown key; did you mean `gt`?",
-            "h.yaml:5:57: routes.0.where.d: a value is missing here; write a value, a list, or operators such as `{ gte: 100 }`",
-            "h.yaml:5:61: routes.0.where.headr:x: the word before `:` is no place; did you mean `header`?; a path with a colon is written `body:…`",
-            "h.yaml:5:87: routes.0.where.e.missing: `maybe` is not possible here; write `pass` or `refuse`",
+            "h.yaml:5:32: routes.route-1.where.a..b: a path has names between its dots, such as `cost.amount`; write keys with dots as a JSON Pointer, such as `/a/b.c`",
+            "h.yaml:5:46: routes.route-1.where.c.gtx: unknown key; did you mean `gt`?",
+            "h.yaml:5:57: routes.route-1.where.d: a value is missing here; write a value, a list, or operators such as `{ gte: 100 }`",
+            "h.yaml:5:61: routes.route-1.where.headr:x: the word before `:` is no place; did you mean `header`?; a path with a colon is written `body:…`",
+            "h.yaml:5:87: routes.route-1.where.e.missing: `maybe` is not possible here; write `pass` or `refuse`",
         ]
     );
+}
+
+#[test]
+fn a_filter_whose_operand_got_lost_is_refused() {
+    let text = with_target("url: https://x.example/").replacen(
+        "to: [crm]",
+        "to: [crm], where: { a: { gte: }, b: { in: ~, missing: } }",
+        1,
+    );
+    let lost = "a value is missing here; write one, or remove the key";
+    assert_eq!(
+        faults(&text),
+        [
+            format!("h.yaml:5:37: routes.route-1.where.a.gte: {lost}"),
+            format!("h.yaml:5:50: routes.route-1.where.b.in: {lost}"),
+            format!("h.yaml:5:57: routes.route-1.where.b.missing: {lost}"),
+        ]
+    );
+}
+
+#[test]
+fn a_regular_expression_is_one_that_the_broker_client_reads_the_same() {
+    for (expression, remedy) in [
+        (r"^a\d+", r"`\d` is not possible here; write `[0-9]`"),
+        (r"^a\D", r"`\D` is not possible here; write `[^0-9]`"),
+        (r"^a[\w]", r"`\w` is not possible here; write `[a-zA-Z0-9_]`"),
+        (r"^a\W", r"`\W` is not possible here; write `[^a-zA-Z0-9_]`"),
+        (
+            r"^a\b",
+            r"a `\` before a letter or digit is not possible here; write the characters that are meant, such as `[0-9]` or `[a-z]`",
+        ),
+        (r"^(?:a|b)", "`(?` is not possible here; write a plain group, `(a|b)`"),
+        (r"^(?i)a", "`(?` is not possible here; write a plain group, `(a|b)`"),
+    ] {
+        let text = with_target("url: https://x.example/").replacen("[t]", &format!("['{expression}']"), 1);
+        assert_eq!(faults(&text), [format!("h.yaml:1:54: sources.s.kafka.topics.0: {remedy}")]);
+    }
+    let text = with_target("url: https://x.example/").replacen("[t]", r"['^(a|b)\.[0-9]+$', '^a\\']", 1);
+    assert_eq!(plan(&text).sources[0].kafka.topics.len(), 2);
+}
+
+#[test]
+fn a_payload_that_is_sent_as_it_is_takes_no_json_settings() {
+    let remedy = "a raw payload is sent as it is; remove this, or name the preset of a JSON payload";
+    target_faults(
+        "url: https://x.example/\ndialect: github\npayload: { json: js, extra: { a: 1 } }",
+        &[
+            &format!("h.yaml:6:22: targets.crm.payload.json: {remedy}"),
+            &format!("h.yaml:6:33: targets.crm.payload.extra: {remedy}"),
+        ],
+    );
+    let defaults =
+        format!("defaults: {{ payload: {{ json: js }} }}\n{}", with_target("url: https://x.example/"));
+    assert_eq!(plan(&defaults).targets.len(), 1, "what lies under all targets is used where it can be");
+}
+
+#[test]
+fn a_private_host_is_refused_with_the_only_remedy() {
+    let fault = "a private address is never called with `egress: public`; set `egress: private`";
+    for keys in
+        ["url: http://localhost:8080", "url: https://10.0.0.5/", "url: http://127.0.0.1/\nallow_http: true"]
+    {
+        target_faults(keys, &[&format!("h.yaml:4:10: targets.crm.url: {fault}")]);
+    }
+}
+
+#[test]
+fn a_window_smaller_than_the_default_event_is_named_itself() {
+    let text =
+        format!("limits: {{ window: {{ bytes: 64KiB }} }}\n{}", with_target("url: https://x.example/"));
+    assert_eq!(
+        faults(&text),
+        [
+            "h.yaml:1:28: limits.window.bytes: smaller than `limits.max_event`, which is `1MiB`; write at least `1MiB`, or lower `limits.max_event`"
+        ]
+    );
+}
+
+#[test]
+fn a_tab_in_the_indentation_gets_its_hint() {
+    let lines = faults("sources:\n\ts: 1\n");
+    assert!(lines.iter().any(|line| line.ends_with("; indent with spaces, not with tabs")), "{lines:?}");
+}
+
+#[test]
+fn a_file_that_is_not_text_or_not_there_is_named() {
+    let folder = std::env::temp_dir().join(format!("hookferry-files-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a temporary folder");
+    let file = folder.join("a.yaml");
+    std::fs::write(&file, b"name: a\n# \xff").expect("a temporary file");
+    let of = |path: &std::path::Path| {
+        let layers = Layers { paths: vec![path.to_owned()], ..Layers::default() };
+        crate::plan::load(&layers).expect_err("faults").to_string()
+    };
+    let (binary, missing) = (of(&file), of(&folder.join("b.yaml")));
+    // What is left in the temporary folder harms nobody.
+    let _ = std::fs::remove_dir_all(&folder);
+    assert_eq!(binary, format!("{}:2:3: the file is not UTF-8; save it as UTF-8", file.display()));
+    assert!(missing.ends_with("name a file or folder with `-c`"), "{missing}");
 }
 
 #[test]
@@ -282,7 +392,7 @@ fn a_window_holds_the_largest_event() {
     assert_eq!(
         faults(&text),
         [
-            "h.yaml:1:22: limits.max_event: larger than `limits.window.bytes`: such an event would never fit into the window"
+            "h.yaml:1:22: limits.max_event: larger than `limits.window.bytes`: such an event would never fit; raise that, or lower this"
         ]
     );
 }
@@ -328,9 +438,9 @@ fn a_second_route_of_a_name_is_refused() {
     assert_eq!(
         faults(&text),
         [
-            "h.yaml:5:34: routes.1: a second route with the name `a`; the first is at h.yaml:5:10",
-            "h.yaml:5:56: routes.1.form: unknown key; did you mean `from`?",
-            "h.yaml:5:89: routes.2.from.0: there is no source `z`; did you mean `s`?",
+            "h.yaml:5:34: routes.a: a second route with the name `a`; the first is at h.yaml:5:10",
+            "h.yaml:5:56: routes.a.form: unknown key; did you mean `from`?",
+            "h.yaml:5:89: routes.route-3.from.0: there is no source `z`; did you mean `s`?",
         ]
     );
 }

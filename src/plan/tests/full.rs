@@ -155,7 +155,12 @@ fn routes_are_read() {
     let field = |place: &str| {
         plan.fields.iter().position(|field| field.to_string() == place).unwrap_or_else(|| panic!("{place}"))
     };
-    let condition = |place, operators| Condition { field: field(place), operators, missing_passes: false };
+    let condition = |place, operators| Condition {
+        field: field(place),
+        operators,
+        missing_passes: false,
+        concealed: false,
+    };
     assert_eq!(
         billing.conditions,
         [
@@ -198,9 +203,41 @@ fn only_what_yaml_1_2_takes_for_a_number_or_boolean_is_one() {
 fn a_switched_off_target_is_named() {
     let plan = plan(FULL);
 
-    let expected =
-        "h.yaml:58:21: routes.0.to.2: the target off is switched off (`enabled: false`) and receives nothing";
+    let expected = "h.yaml:58:21: routes.billing.to.2: the target off is switched off (`enabled: false`) and receives nothing";
     assert!(plan.notices.iter().any(|notice| notice == expected), "{:?}", plan.notices);
+}
+
+#[test]
+fn what_no_route_names_is_named() {
+    let text = with_target("url: https://x.example/")
+        .replacen("targets:", "targets:\n  idle: { url: 'https://y.example/' }\n  off: { url: 'https://z.example/', enabled: false }", 1)
+        .replacen("sources: {", "sources: { t: { kafka: { brokers: 'b:1', topics: [u] } },", 1)
+        .replacen("to: [crm]", "from: [s], to: [crm]", 1);
+    assert_eq!(
+        plan(&text).notices,
+        [
+            "h.yaml:1:15: sources.t: no route reads from it, so its events are dropped",
+            "h.yaml:3:9: targets.idle: no route names it, so it receives nothing",
+        ]
+    );
+}
+
+#[test]
+fn a_quoted_bound_is_named_and_an_empty_list_passes() {
+    let text = with_target("url: https://x.example/").replacen(
+        "to: [crm]",
+        "to: [crm], where: { a: { gte: '100', lt: '2026-01-01' }, b: { in: [] }, c: { not_in: [], exists: true } }",
+        1,
+    );
+    let plan = plan(&text);
+    assert_eq!(
+        plan.notices,
+        [
+            "h.yaml:5:42: routes.route-1.where.a.gte: in quotes it is text, so no number passes; write it without quotes"
+        ]
+    );
+    let operators: Vec<usize> = plan.routes[0].conditions.iter().map(|one| one.operators.len()).collect();
+    assert_eq!(operators, [2, 1], "`in: []` makes no condition");
 }
 
 #[test]

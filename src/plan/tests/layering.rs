@@ -56,7 +56,7 @@ routes: [{ name: two, types: [b] }, { name: three, to: [crm] }]
 ";
     let folder = Folder::with(&[("base.yaml", BASE), ("over.yaml", over)]);
 
-    let Examined { plan, settings } = folder.examine(&["base.yaml", "over.yaml"]).expect("no faults");
+    let Examined { plan, settings, .. } = folder.examine(&["base.yaml", "over.yaml"]).expect("no faults");
 
     let names: Vec<&str> = plan.routes.iter().map(|route| &*route.name).collect();
     assert_eq!(names, ["one", "two", "three"]);
@@ -105,7 +105,7 @@ fn what_a_folder_defines_twice_is_named_with_both_places() {
     assert_eq!(
         faults,
         "b.yaml:2:12: targets.crm: defined twice; it is defined first at a.yaml:3:3\n\
-         b.yaml:3:10: routes.2.name: missing; with several files every route needs a name\n\
+         b.yaml:3:10: routes.route-3.name: missing; with several files every route needs a name\n\
          c.yaml:1:1: name: defined twice; it is defined first at b.yaml:1:1"
     );
 }
@@ -148,6 +148,9 @@ fn the_environment_is_laid_over_all_files() {
         ("HOOKFERRY__TARGETS__CRM__TIMEOUT", "4s"),
         ("HOOKFERRY__TARGETS__CRM__SUCCESS", "200, 201"),
         ("HOOKFERRY__SOURCES__S__KAFKA__BROKERS", "one:1,two:2"),
+        ("HOOKFERRY__SOURCES__S__EVENT__TYPE", "header:kind, body:kind"),
+        ("HOOKFERRY__TARGETS__CRM__EGRESS__ALLOW", "10.1.0.0/16, host.internal:8443"),
+        ("HOOKFERRY__TARGETS__CRM__LABELS__TOPICS", "a, b"),
         ("HOOKFERRY_SERVICE_PORT", "80"),
         ("HOOKFERRY_ADMIN_LISTEN", "x"),
     ]);
@@ -158,6 +161,10 @@ fn the_environment_is_laid_over_all_files() {
     assert_eq!(plan.targets[0].timeout.as_secs(), 4);
     assert!(plan.targets[0].success.contains(201) && !plan.targets[0].success.contains(204));
     assert_eq!(plan.sources[0].kafka.brokers, "one:1,two:2");
+    assert_eq!(plan.sources[0].event.event_type.as_ref().map(Vec::len), Some(2));
+    let egress = &plan.targets[0].egress;
+    assert!(matches!(egress, crate::plan::Egress::Listed { allow, .. } if allow.len() == 2), "{egress:?}");
+    assert!(plan.targets[0].labels.iter().any(|(name, text)| name == "topics" && text == "a, b"));
 }
 
 #[test]

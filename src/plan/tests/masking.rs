@@ -85,6 +85,28 @@ fn what_a_reference_brought_in_is_shown_in_named_keys_only() {
 }
 
 #[test]
+fn the_query_of_a_url_is_never_shown_and_its_path_only_if_it_was_written_there() {
+    let text =
+        with_target("url: 'https://x.example/in?token=t'\nlabels: { url: \"${env:P}\", name: \"${env:P}\" }")
+            .replacen(
+                "{ to: [crm] }",
+                "{ to: [crm], types: [\"${env:P}\"], where: { user.name: \"${env:P}\" } }",
+                1,
+            );
+    let layers = environment(&[("P", "https://tok.example")]);
+
+    for (path, expected) in [
+        ("targets.crm.url", "https://x.example/in?***"),
+        ("targets.crm.labels.url", "***"),
+        ("targets.crm.labels.name", "***"),
+        ("routes.route-1.types", "[***]"),
+        ("routes.route-1.where.user.name", "***"),
+    ] {
+        assert_eq!(shown(&text.replace("https://tok", "tok"), &layers, path), expected, "{path}");
+    }
+}
+
+#[test]
 fn what_a_file_brought_in_is_never_shown() {
     let path = std::env::temp_dir().join(format!("hookferry-secret-{}", std::process::id()));
     std::fs::write(&path, "b:9092\n").expect("a temporary file");

@@ -25,12 +25,12 @@ fn headers_that_are_not_free_are_refused() {
         ("Webhook-ID", "the signature writes this header; remove it here, or from `signature.headers`"),
         ("no name", "this is no header name; write letters, digits and `-`"),
     ] {
-        let seen = faults(|spec| spec.headers.push((name.to_owned(), "x".into())));
+        let seen = faults(|spec| spec.headers.push(header(name, "x")));
         assert_eq!(seen, [format!("headers.{name}: {remedy}")]);
     }
     let seen = faults(|spec| {
         let headers = [("X-A", "1"), ("x-a", "2"), ("X-B", "line\nbreak")];
-        spec.headers.extend(headers.map(|(name, value)| (name.to_owned(), value.into())));
+        spec.headers.extend(headers.map(|(name, value)| header(name, value)));
     });
     assert_eq!(
         seen,
@@ -78,9 +78,9 @@ fn all_faults_are_reported_at_once() {
         spec.target_id = "two words".to_owned();
         spec.payload.content_type = Some("a\nb".to_owned());
         spec.payload.shape = Shape::Members(vec![
-            Member::Named { name: "a".into(), value: Value::EventId },
-            Member::Named { name: "a".into(), value: Value::EventTime },
-            Member::Named { name: "b".into(), value: Value::Literal("{".into()) },
+            named("a", Value::EventId),
+            named("a", Value::EventTime),
+            named("b", Value::Literal("{".into())),
         ]);
         let signature = signature(spec);
         signature.message = "{{bdy}}".to_owned();
@@ -92,7 +92,7 @@ fn all_faults_are_reported_at_once() {
             ("X-Open".to_owned(), "{{id".to_owned()),
             ("X-Line".to_owned(), "a\tb".to_owned()),
         ]);
-        spec.headers.push(("Connection".to_owned(), "close".into()));
+        spec.headers.push(header("Connection", "close"));
     });
 
     let settings: Vec<&str> = seen.iter().filter_map(|fault| fault.split(": ").next()).collect();
@@ -129,7 +129,7 @@ fn a_signature_that_no_header_carries_is_a_fault() {
 #[test]
 fn debug_shows_no_secret() {
     let mut spec = dialect("stripe", &["hunter2-stripe-secret"]);
-    spec.headers.push(("X-Api-Key".to_owned(), "hunter2-api-key".into()));
+    spec.headers.push(header("X-Api-Key", "hunter2-api-key"));
     let blueprint = compiled(&spec);
 
     let shown = format!("{blueprint:?} {spec:?} {:?}", blueprint.render(&event(), NOW_MS));

@@ -61,15 +61,22 @@ fn dialect(name: &str, texts: &[&str]) -> RequestSpec {
     let presets: Tree =
         serde_saphyr::from_str(include_str!("../../plan/presets.yaml")).expect("presets.yaml parses");
     let dialect = &presets["dialects"][name];
-    let payload = dialect["payload"].as_str().expect("a payload's name");
+    let own = &dialect["payload"];
+    let name = own.as_str().or(own["preset"].as_str()).expect("a payload's name");
+    let mut payload = payload_spec(&presets["payloads"][name]);
+    payload.content_type = own["content_type"].as_str().map(str::to_owned);
     RequestSpec {
         target_id: "wh_7".to_owned(),
-        payload: payload_spec(&presets["payloads"][payload]),
+        payload,
         signature: Some(&dialect["signature"])
             .filter(|form| form.is_object())
             .map(|form| signature_spec(form, texts)),
-        headers: pairs(&dialect["headers"]).map(|(name, value)| (name, value.into())).collect(),
+        headers: pairs(&dialect["headers"]).map(|(name, value)| header(&name, &value)).collect(),
     }
+}
+
+fn header(name: &str, value: &str) -> StaticHeader {
+    StaticHeader { name: name.to_owned(), value: value.into(), visibility: Visibility::Receiver }
 }
 
 fn pairs(map: &Tree) -> impl Iterator<Item = (String, String)> {
@@ -125,7 +132,10 @@ fn member(member: &Tree) -> Member {
         return Member::RestOfData;
     }
     let (name, value) = member.as_object().and_then(|map| map.iter().next()).expect("one entry");
-    let value = match value.as_str() {
+    let text = value.as_str();
+    let required = text.and_then(|text| text.strip_suffix('?'));
+    let absent = if required.is_some() { WhenAbsent::LeaveOut } else { WhenAbsent::Refuse };
+    let value = match required.or(text) {
         Some("event.id") => Value::EventId,
         Some("event.type") => Value::EventType,
         Some("event.time") => Value::EventTime,
@@ -134,7 +144,11 @@ fn member(member: &Tree) -> Member {
         Some("target.id") => Value::TargetId,
         _ => Value::Literal(value["const"].to_string()),
     };
-    Member::Named { name: name.clone(), value }
+    Member::Named { name: name.clone(), value, absent }
+}
+
+fn named(name: &str, value: Value) -> Member {
+    Member::Named { name: name.to_owned(), value, absent: WhenAbsent::LeaveOut }
 }
 
 fn compiled(spec: &RequestSpec) -> Blueprint {

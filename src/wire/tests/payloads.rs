@@ -20,20 +20,30 @@ fn bare() -> Event {
 }
 
 #[test]
-fn absent_parts_are_left_out() {
-    assert_eq!(body_of("ops-center", &bare_with_type()), OPS_CENTER);
-    assert_eq!(body_of("standard-webhooks", &bare()), r#"{"timestamp":"2023-11-14T22:13:19.007Z"}"#);
-    assert_eq!(
-        body_of("llm-optimizer", &bare_with_type()),
-        r#"{"id":"evt_42","eventType":"t","timestamp":1699999999007,"version":"1.0"}"#
-    );
-    assert_eq!(body_of("dcision", &bare()), "{}");
+fn an_event_without_what_receivers_need_is_unrenderable() {
+    let typed = Event { event_type: Some("t".into()), ..bare() };
+    for name in ["ops-center", "llm-optimizer", "dcision", "standard-webhooks"] {
+        assert_eq!(
+            refusal(name, &bare()),
+            "the payload needs the event's type, and the event has none",
+            "{name}"
+        );
+        assert_eq!(
+            refusal(name, &typed),
+            "the payload needs the event's data, and the event has none",
+            "{name}"
+        );
+    }
 }
 
-const OPS_CENTER: &str = r#"{"event":"t","timestamp":"2023-11-14T22:13:19.007Z","webhook_id":"wh_7"}"#;
-
-fn bare_with_type() -> Event {
-    Event { event_type: Some("t".into()), ..bare() }
+#[test]
+fn what_receivers_can_do_without_is_left_out() {
+    let untyped = Event { event_type: None, ..with_body(r#"{"a":1}"#, "") };
+    let untyped = Event { data: Data::Slice(0..7), ..untyped };
+    assert_eq!(
+        body_of("cost-katana", &untyped),
+        r#"{"event_id":"evt_42","occurred_at":"2023-11-14T22:13:19Z","a":1}"#
+    );
 }
 
 #[test]
@@ -84,15 +94,14 @@ fn a_body_that_is_not_json_is_only_delivered_raw() {
 
 #[test]
 fn text_in_event_parts_is_escaped() {
-    let mut event = bare();
+    let mut event = with_body(r#"{"data":0}"#, "data");
     event.event_type = Some("a\"b\n\u{1f600}".into());
 
-    assert_eq!(body_of("dcision", &event), r#"{"event":"a\"b\n😀"}"#);
+    assert_eq!(body_of("dcision", &event), r#"{"event":"a\"b\n😀","data":0}"#);
 }
 
 #[test]
 fn subject_and_constants_can_be_members() {
-    let named = |name: &str, value| Member::Named { name: name.to_owned(), value };
     let mut spec = dialect("raw", &[]);
     spec.payload.shape = Shape::Members(vec![
         named("about", Value::EventSubject),

@@ -176,8 +176,8 @@ fn stripe_signs_with_the_whole_text_of_each_secret() {
 #[test]
 fn shopify() {
     let mut spec = dialect("shopify", &[NEW]);
-    spec.headers.push(("X-Shopify-Shop-Domain".into(), "a.example".into()));
-    spec.headers.push(("X-Shopify-API-Version".into(), "2025-01".into()));
+    spec.headers.push(header("X-Shopify-Shop-Domain", "a.example"));
+    spec.headers.push(header("X-Shopify-API-Version", "2025-01"));
     let request = rendered(&spec, &event());
 
     assert_eq!(body(&request), BODY);
