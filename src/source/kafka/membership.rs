@@ -301,7 +301,12 @@ impl Membership {
         self.partitions.iter().any(|partition| partition.to_commit().is_some())
     }
 
+    /// Commits nothing after a freeze, wherever in a turn it came: others may own the partitions by
+    /// then.
     pub(super) fn commit(&mut self, which: Which<'_>) {
+        if self.frozen(Moment::now()) {
+            return;
+        }
         let chosen = self.partitions.iter().filter(|partition| match which {
             Which::All => true,
             Which::These(generations) => generations.contains(&partition.generation),
