@@ -15,7 +15,7 @@ use crate::observe::{Health, Metrics};
 use crate::pipeline::{Drained, Message, Observer, Parts, Pipeline, SourceLink};
 use crate::plan::Plan;
 use crate::sender::{self, Resolver, Senders};
-use crate::source::{SharedGrant, kafka};
+use crate::source::{self, SharedGrant};
 use crate::store;
 
 /// Batches that wait for the loop. Their number is bounded by what is granted to sources and by
@@ -33,7 +33,7 @@ pub enum StartFault {
     Senders(#[from] sender::StartFault),
     /// A source or its dead-letter store.
     #[error(transparent)]
-    Source(#[from] broker::kafka::StartFault),
+    Source(#[from] broker::StartFault),
     /// The system gives no thread.
     #[error("can't start a thread: {0}")]
     Thread(#[from] std::io::Error),
@@ -106,14 +106,14 @@ pub fn start(plan: Arc<Plan>, observer: Observer) -> Result<Running, StartFault>
     for source in source_ids(&plan) {
         let send = send.clone();
         let emit = move |batch| tell(&send, Message::Store(source, batch));
-        stores.push(store::kafka::DeadLetters::start(plan.clone(), source, emit)?);
+        stores.push(store::start(plan.clone(), source, emit)?);
     }
     let mut sources = Vec::new();
     for source in source_ids(&plan) {
         let grant = Arc::new(SharedGrant::default());
         let send = send.clone();
         let emit = move |message| tell(&send, Message::Source(message));
-        let handle = kafka::Consumer::start(plan.clone(), source, grant.clone(), emit)?;
+        let handle = source::start(plan.clone(), source, grant.clone(), emit)?;
         sources.push(SourceLink { handle, grant });
     }
     let engine = Engine::new(plan.clone(), fastrand::u64(..));

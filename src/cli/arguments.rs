@@ -95,9 +95,12 @@ pub struct Question {
     /// A header of the message; may be repeated
     #[arg(long = "header", value_name = "NAME=VALUE", value_parser = header)]
     pub headers: Vec<(String, String)>,
-    /// The message's key
+    /// The message's key (Kafka)
     #[arg(long)]
     pub key: Option<String>,
+    /// The subject that it is published to (NATS); the source's first one if not said
+    #[arg(long)]
+    pub subject: Option<String>,
 }
 
 /// What `publish` is told.

@@ -391,10 +391,14 @@ impl Engine {
                 match obligation {
                     Obligation::Delivery(id) => {
                         self.lane_unhold(id);
+                        if let Some(slot) = self.ledger.delivery(id).map(|delivery| delivery.slot) {
+                            self.ledger.dead_lettered(slot);
+                        }
                         let (status, error) = last_reply(letter.failure);
                         self.end(id, Outcome::DeadLettered(letter.reason), status, error);
                     }
                     Obligation::Event(slot) => {
+                        self.ledger.dead_lettered(slot);
                         self.note(Note::EventDeadLettered { event: letter.event, reason: letter.reason });
                         let closed = self.ledger.end_obligation(slot);
                         self.closed(closed);
@@ -436,8 +440,8 @@ impl Engine {
     }
 
     fn closed(&mut self, closed: Closed) {
-        if let Some(receipt) = closed.settled {
-            self.commands.push_back(Command::Settle(receipt));
+        if let Some(settled) = closed.settled {
+            self.commands.push_back(Command::Settle(settled));
         }
         if let Some((source, generation)) = closed.ended {
             self.commands.push_back(Command::Released(source, generation));

@@ -51,7 +51,7 @@ fn event(position: i64, event_type: Option<&str>) -> Event {
         data: Data::Absent,
         headers: Box::default(),
         fields: Box::default(),
-        origin: Origin { topic: "orders".into(), partition: 0, position, stored_ms: 0, key: None },
+        origin: Origin::kafka("orders", position),
         generation: FIRST,
         lease: Arc::new(Lease::unlimited()),
     }
@@ -108,7 +108,7 @@ impl Desk {
 
     fn settled(&mut self) -> Vec<i64> {
         let position = |command| match command {
-            Command::Settle(receipt) => receipt.position,
+            Command::Settle(settled) => settled.receipt.position,
             other => panic!("expected only settled receipts, got {other:?}"),
         };
         self.commands().into_iter().map(position).collect()
@@ -254,7 +254,7 @@ fn a_revoked_partition_lets_waiting_deliveries_go_and_finishes_what_is_in_flight
 
     let commands = desk.commands();
     assert!(
-        matches!(commands.as_slice(), [Command::Settle(receipt), Command::Released(SOURCE, FIRST)] if receipt.position == 0),
+        matches!(commands.as_slice(), [Command::Settle(settled), Command::Released(SOURCE, FIRST)] if settled.receipt.position == 0),
         "{commands:?}"
     );
     assert!(desk.engine.is_idle());

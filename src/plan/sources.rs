@@ -7,9 +7,10 @@ use regex::Regex;
 
 use super::places::event_parts;
 use super::properties::properties;
-use super::types::{EventParts, Kafka, Source, Start, Tombstones, Topic};
+use super::types::{Broker, EventParts, Kafka, Source, Start, Tombstones, Topic};
 use super::units;
 use super::walk::{Item, Keys};
+use crate::domain::SourceId;
 
 /// Reads one source whose layers are all laid.
 pub(super) fn source(item: &Item<'_>, name: &str) -> Source {
@@ -28,7 +29,8 @@ pub(super) fn source(item: &Item<'_>, name: &str) -> Source {
     let unread = unread(name);
     let source = Source {
         name: unread.name,
-        kafka: kafka.unwrap_or(unread.kafka),
+        broker: kafka.map_or(unread.broker, Broker::Kafka),
+        store: unread.store,
         tombstones: keys.get("tombstones").map_or(Tombstones::Ignore, |item| item.choice(&choices)),
         event: keys.get("event").map_or_else(EventParts::default, |item| event_parts(&item)),
     };
@@ -40,13 +42,14 @@ pub(super) fn source(item: &Item<'_>, name: &str) -> Source {
 fn unread(name: &str) -> Source {
     Source {
         name: name.to_owned(),
-        kafka: Kafka {
+        broker: Broker::Kafka(Kafka {
             brokers: String::new(),
             topics: Vec::new(),
             group: String::new(),
             start: Start::Latest,
             properties: Vec::new(),
-        },
+        }),
+        store: SourceId(0),
         tombstones: Tombstones::Ignore,
         event: EventParts::default(),
     }

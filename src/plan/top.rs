@@ -172,6 +172,7 @@ fn read(laid: &Laid, files: usize, presets: &Presets, findings: &Findings) -> Pl
     keys.done();
     Plan {
         name,
+        replicas: 1,
         hash: String::new(),
         admin,
         log,
@@ -273,12 +274,14 @@ fn shutdown(keys: &mut Keys<'_>) -> Shutdown {
 }
 
 fn dead_letters(keys: &mut Keys<'_>) -> DeadLetters {
-    let Some(item) = keys.get("dead_letters") else { return DeadLetters { topic: String::new() } };
+    let Some(item) = keys.get("dead_letters") else {
+        return DeadLetters { topic: String::new(), stream: String::new(), subject: String::new() };
+    };
     let mut keys = item.keys();
     keys.later(&["on", "stream", "subject"]);
     let topic = keys.get("topic").map_or_else(String::new, |item| item.parse(String::new(), units::topic));
     keys.done();
-    DeadLetters { topic }
+    DeadLetters { topic, stream: String::new(), subject: String::new() }
 }
 
 fn sources(keys: &mut Keys<'_>, dead_letters: &DeadLetters) -> Vec<Source> {
@@ -292,9 +295,11 @@ fn sources(keys: &mut Keys<'_>, dead_letters: &DeadLetters) -> Vec<Source> {
     let mut sources = Vec::new();
     for named in entries {
         judge_name(&named.item, named.at, named.name);
-        let source = source(&named.item, named.name);
+        let mut source = source(&named.item, named.name);
+        source.store = SourceId(sources.len() as u16);
         let own = |topic: &Topic| *topic == Topic::Name(dead_letters.topic.clone());
-        if !dead_letters.topic.is_empty() && source.kafka.topics.iter().any(own) {
+        let reads_it = source.kafka().is_some_and(|kafka| kafka.topics.iter().any(own));
+        if !dead_letters.topic.is_empty() && reads_it {
             let node = named.item.node.nearest(["kafka", "topics"]);
             let path = format!("{}.kafka.topics", named.item.path);
             Item::new(node, path, named.item.findings()).fault(

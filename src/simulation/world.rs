@@ -8,7 +8,7 @@ use super::replica::Replica;
 use super::truth::Truth;
 use crate::domain::{
     Attempt, Attempted, DeadLetter, Fault as NetworkFault, Generation, Moment, Outcome, Reply, RetryAfter,
-    SourceId,
+    Settled, SourceId,
 };
 use crate::engine::{Command, Input, Note, StoreFault, WriteId};
 use crate::plan::{self, Layers, Plan};
@@ -361,7 +361,7 @@ impl World {
                 known(running, letter.event.generation, "a dead letter was written")?;
                 self.fly(latency, replica, life, Landing::Stored { write, letter });
             }
-            Command::Settle(receipt) => {
+            Command::Settle(Settled { receipt, .. }) => {
                 known(running, receipt.generation, "a receipt was given back")?;
                 running.settle(&receipt);
             }

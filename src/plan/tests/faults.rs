@@ -37,9 +37,9 @@ routes:
         faults(text),
         [
             "h.yaml:1:1: nam: unknown key; did you mean `name`?",
-            "h.yaml:4:39: sources.orders.kafka.topics.0: the regular expression can't be compiled: unclosed group",
-            "h.yaml:4:45: sources.orders.kafka.topics.1: a Kafka topic's name has 1 to 249 of `a-z A-Z 0-9 . _ -`; a regular expression starts with `^`",
-            "h.yaml:4:60: sources.orders.kafka.start: `never` is not possible here; write `latest`, `earliest`, a duration such as `2h`, or a time such as `2026-01-31T12:00:00Z`",
+            "h.yaml:4:39: sources.orders.kafka().unwrap().topics.0: the regular expression can't be compiled: unclosed group",
+            "h.yaml:4:45: sources.orders.kafka().unwrap().topics.1: a Kafka topic's name has 1 to 249 of `a-z A-Z 0-9 . _ -`; a regular expression starts with `^`",
+            "h.yaml:4:60: sources.orders.kafka().unwrap().start: `never` is not possible here; write `latest`, `earliest`, a duration such as `2h`, or a time such as `2026-01-31T12:00:00Z`",
             "h.yaml:6:15: targets.crm.url: `http://` is not encrypted; write `https://`, or set `egress: private` or `allow_http: true`",
             "h.yaml:6:44: targets.crm.timeout: `5` is no duration; write for example `250ms`, `5s`, `1m`, `2h` or `3d`",
             "h.yaml:8:12: routes.route-1.to.0: there is no target `crn`; did you mean `crm`?",
@@ -320,7 +320,7 @@ fn a_regular_expression_is_one_that_the_broker_client_reads_the_same() {
         assert_eq!(faults(&text), [format!("h.yaml:1:54: sources.s.kafka.topics.0: {remedy}")]);
     }
     let text = with_target("url: https://x.example/").replacen("[t]", r"['^(a|b)\.[0-9]+$', '^a\\']", 1);
-    assert_eq!(plan(&text).sources[0].kafka.topics.len(), 2);
+    assert_eq!(plan(&text).sources[0].kafka().unwrap().topics.len(), 2);
 }
 
 #[test]

@@ -10,11 +10,11 @@ use rdkafka::{Offset, TopicPartitionList};
 use super::commit_queue::CommitQueue;
 use super::context::{GroupEvent, MemberContext};
 use super::native::cached_low;
-use super::outbox::Outbox;
 use super::partition::{Partition, PartitionName, list};
 use super::rebalance::{Ending, Rebalance};
+use crate::source::outbox::Outbox;
 
-use crate::domain::{Generation, Lease, Moment, Receipt};
+use crate::domain::{Generation, Lease, Moment, Settled};
 use crate::engine::Input;
 use crate::source::Report;
 
@@ -264,8 +264,8 @@ impl Membership {
 
     // ---- Acknowledging ----
 
-    pub(super) fn settled(&mut self, receipts: Vec<Receipt>) {
-        for receipt in receipts {
+    pub(super) fn settled(&mut self, settled: Vec<Settled>) {
+        for Settled { receipt, .. } in settled {
             if let Some(partition) = self.partition(receipt.generation) {
                 partition.frontier.settled(receipt.position);
             }

@@ -1,11 +1,11 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::Frontier;
 use crate::domain::{Generation, Lease};
+use crate::source::next_generation;
 
 /// Names a partition.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -106,11 +106,6 @@ impl Partition {
     pub(super) fn position(&self) -> Option<i64> {
         self.frontier.committable().or(self.expected)
     }
-}
-
-fn next_generation() -> Generation {
-    static NEXT: AtomicU64 = AtomicU64::new(1);
-    Generation(NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 #[cfg(test)]

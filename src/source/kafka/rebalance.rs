@@ -5,12 +5,12 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use super::context::{GroupEvent, assign, unassign};
 use super::membership::{Membership, Which, report_loss};
-use super::outbox::Outbox;
 use super::partition::{Partition, PartitionName, list};
 use super::probe::Standing;
 use crate::domain::{Generation, Lease};
 use crate::engine::Input;
 use crate::source::Report;
+use crate::source::outbox::Outbox;
 
 /// What is open in a revoked partition may take so long to end.
 const GRACE: Duration = Duration::from_secs(10);

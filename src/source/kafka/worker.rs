@@ -10,14 +10,14 @@ use rdkafka::message::BorrowedMessage;
 
 use super::consumer::{Mail, Member};
 use super::membership::{Flow, Membership, Place};
-use super::outbox::Outbox;
 use super::probe::{Ask, News, Topics};
 use super::record;
 use crate::broker::kafka::refusal;
 use crate::domain::{Event, Moment, Receipt, SourceId};
 use crate::engine::{Grant, Input};
 use crate::plan::{Plan, Topic, Window};
-use crate::source::{Intake, Report, SharedGrant, ToSource};
+use crate::source::outbox::Outbox;
+use crate::source::{Intake, Namespace, SharedGrant, ToSource};
 
 /// At most so many events are handed over together.
 const BATCH: usize = 256;
@@ -65,7 +65,6 @@ pub(super) struct Worker {
     /// librdkafka can't use the client any more.
     gave_up: bool,
     topics: Topics,
-    told_ready: Option<Result<(), String>>,
     questions: u64,
     awaits_ends: bool,
     due: Due,
@@ -113,7 +112,6 @@ impl Worker {
             gave_up: false,
             blocked_since: None,
             topics: Topics::default(),
-            told_ready: None,
             questions: 0,
             awaits_ends: false,
             due: Due { commit: now, lag: now, oldest: now, ready: now },
@@ -156,7 +154,7 @@ impl Worker {
 
     fn obey(&mut self, message: ToSource) {
         match (message, &mut self.membership) {
-            (ToSource::Settled(receipts), Some(membership)) => membership.settled(receipts),
+            (ToSource::Settled(settled), Some(membership)) => membership.settled(settled),
             (ToSource::Released(generation), Some(membership)) => membership.released(generation),
             (ToSource::Drain, membership) => {
                 self.draining = true;
@@ -174,7 +172,8 @@ impl Worker {
         match news {
             News::Open { cluster } => {
                 if let Some(source) = self.plan.sources.get(usize::from(self.source.0)) {
-                    self.intake = Some(Intake::new(&self.plan, source, self.source, &cluster));
+                    let namespace = Namespace::Kafka { cluster: cluster.into() };
+                    self.intake = Some(Intake::new(&self.plan, source, self.source, namespace));
                 }
                 self.join();
             }
@@ -245,8 +244,8 @@ impl Worker {
     fn join(&mut self) {
         let (Some(membership), true) = (&mut self.membership, self.intake.is_some()) else { return };
         let Some(source) = self.plan.sources.get(usize::from(self.source.0)) else { return };
-        let topics: Vec<&str> = source
-            .kafka
+        let Some(kafka) = source.kafka() else { return };
+        let topics: Vec<&str> = kafka
             .topics
             .iter()
             .map(|topic| match topic {
@@ -281,7 +280,7 @@ impl Worker {
         let now = Instant::now();
         if now >= self.due.ready {
             self.due.ready = now + READY_EVERY;
-            self.tell_ready();
+            self.outbox.ready(self.ready());
         }
         self.uncommitted = self.membership.as_ref().map_or(0, Membership::uncommitted);
         let window = self.window();
@@ -303,14 +302,6 @@ impl Worker {
                 self.awaits_ends = true;
                 self.ask(Ask::Ends(partitions));
             }
-        }
-    }
-
-    fn tell_ready(&mut self) {
-        let ready = self.ready();
-        if self.told_ready.as_ref() != Some(&ready) {
-            self.outbox.report(Report::Ready(ready.clone()));
-            self.told_ready = Some(ready);
         }
     }
 

@@ -8,16 +8,17 @@ use std::time::{Duration, Instant};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 use rdkafka::{ClientConfig, ClientContext};
 
-use super::record::Record;
 use super::topic;
 use crate::broker::kafka::pass_on;
 use crate::domain::DeadLetter;
 use crate::engine::{StoreFault, WriteId};
 use crate::plan::Plan;
 use crate::store::FromStore;
+use crate::store::record::Record;
 
 /// What a dead letter's headers may take beside the event.
 const HEADER_ROOM: usize = 64 * 1024;
@@ -165,7 +166,7 @@ impl Writer {
         let record = Record::new(&self.plan, letter);
         let mut native =
             BaseRecord::<[u8], [u8], Box<WriteId>>::with_opaque_to(self.topic(), Box::new(write))
-                .headers(record.native_headers());
+                .headers(native_headers(&record));
         native.key = record.key.as_deref();
         native.payload = record.value.as_deref();
         match self.producer.send(native) {
@@ -306,4 +307,10 @@ impl Writer {
             Err(error) => tracing::error!(source = self.source, "no new producer: {error}"),
         }
     }
+}
+
+fn native_headers(record: &Record) -> OwnedHeaders {
+    let empty = OwnedHeaders::new_with_capacity(record.headers.len());
+    (record.headers.iter())
+        .fold(empty, |headers, (key, value)| headers.insert(Header { key, value: Some(&value[..]) }))
 }

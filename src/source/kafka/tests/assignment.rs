@@ -37,8 +37,7 @@ fn an_offset_after_the_end_is_replaced_by_where_reading_begins_again() {
     let cluster = cluster("events", 1);
     publish(&cluster, "events", 1, 0..3);
     let plan = Arc::new(test_plan::plan(&cluster.bootstrap_servers(), &["events"], Start::Earliest));
-    let observer: BaseConsumer =
-        Connection::new(&plan, &plan.sources[0]).observer().create().expect("an observer");
+    let observer: BaseConsumer = test_plan::connection(&plan).observer().create().expect("an observer");
     let name = PartitionName { topic: "events".into(), number: 0 };
     let beyond = list([(&name, Offset::Offset(1000))]);
     observer.commit(&beyond, CommitMode::Sync).expect("a commit");
@@ -71,7 +70,7 @@ fn a_freeze_while_stopping_is_no_clean_end() {
     let cluster = cluster("events", 1);
     publish(&cluster, "events", 1, 0..2);
     let mut plan = test_plan::plan(&cluster.bootstrap_servers(), &["events"], Start::Earliest);
-    plan.sources[0].kafka.properties.push(("session.timeout.ms".to_owned(), "3000".to_owned().into()));
+    test_plan::kafka(&mut plan).properties.push(("session.timeout.ms".to_owned(), "3000".to_owned().into()));
     let plan = Arc::new(plan);
     let gate = Arc::new(Mutex::new(()));
     let mut running = Running::start_behind(&plan, PLENTY, gate.clone());
