@@ -3,7 +3,9 @@ use std::time::Duration;
 
 use async_nats::jetstream::consumer::{self, AckPolicy, Consumer, DeliverPolicy, pull};
 use async_nats::jetstream::context::{GetStreamErrorKind, RequestErrorKind};
-use async_nats::jetstream::stream::{self, ConsumerErrorKind, RetentionPolicy, Stream};
+use async_nats::jetstream::stream::{
+    self, ConsumerCreateStrictErrorKind as ConsumerErrorKind, RetentionPolicy, Stream,
+};
 use async_nats::jetstream::{Context, ErrorCode};
 
 use crate::domain::{Moment, SubjectPattern};
@@ -76,12 +78,16 @@ impl Durable {
         let created = created(stream.cached_info());
         let resume = resume.filter(|resume| resume.created == created);
         let config = self.config(resume);
-        match stream.create_consumer(config).await {
+        // Strictly: one that another replica made meanwhile is looked at, and not altered.
+        match stream.create_consumer_strict(config).await {
             Ok(consumer) => {
                 self.tell_made(&stream, consumer.cached_info(), resume);
                 Ok(Attachment { consumer, stream, created })
             }
             Err(error) => match error.kind() {
+                ConsumerErrorKind::AlreadyExists => {
+                    Err(Trouble::NoAnswer("another replica makes the durable".to_owned()))
+                }
                 ConsumerErrorKind::JetStream(refusal) => Err(self.refused(&stream, &refusal)),
                 kind => Err(Trouble::NoAnswer(format!("the durable can't be made: {kind}"))),
             },
