@@ -290,7 +290,9 @@ fn a_stopping_engine_releases_what_waits_and_what_fails() {
     desk.answer(&attempt, status(503));
 
     let released = std::iter::from_fn(|| desk.engine.next_command(desk.now))
-        .filter(|command| matches!(command, Command::Note(Note::Released(_, ReleaseReason::Shutdown))))
+        .filter(|command| {
+            matches!(command, Command::Note(Note::Released { reason: ReleaseReason::Shutdown, .. }))
+        })
         .count();
     assert_eq!(released, 2, "both opened deliveries went unfinished, and nothing was settled");
     assert!(desk.engine.is_idle());
