@@ -255,6 +255,27 @@ fn librdkafka_judges_each_property() {
 }
 
 #[test]
+fn the_other_spelling_of_a_property_that_is_ours_is_refused_as_well() {
+    for (property, remedy) in [
+        ("topic.auto.offset.reset", "use `start`"),
+        ("topic.acks", "every dead letter is confirmed by all replicas"),
+        ("topic.request.required.acks", "every dead letter is confirmed by all replicas"),
+    ] {
+        let text = with_target("url: https://x.example/").replacen(
+            "[t] }",
+            &format!("[t], properties: {{ {property}: '0' }} }}"),
+            1,
+        );
+        assert_eq!(
+            faults(&text),
+            [format!(
+                "h.yaml:1:72: sources.s.kafka.properties.{property}: hookferry sets this property itself; {remedy}"
+            )]
+        );
+    }
+}
+
+#[test]
 fn a_source_of_its_own_dead_letters_is_refused() {
     let text = with_target("url: https://x.example/").replacen("[t]", "[t, hookferry.dlq]", 1);
     assert_eq!(
