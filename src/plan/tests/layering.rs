@@ -188,6 +188,23 @@ fn a_fault_of_the_environment_names_the_variable() {
 }
 
 #[test]
+fn a_variable_that_names_no_key_is_a_fault_and_costs_no_other() {
+    let malformed =
+        ["HOOKFERRY__", "HOOKFERRY____LOG__LEVEL", "HOOKFERRY__ADMIN____LISTEN", "HOOKFERRY__LOG__"];
+    for name in malformed {
+        let layers = environment(&[(name, "hunter2"), ("HOOKFERRY__TARGETS__CRM__TIMEOUT", "soon")]);
+
+        let faults = faults_with(BASE, &layers);
+
+        let no_key = "the name holds no key; write for example `HOOKFERRY__ADMIN__LISTEN`";
+        assert!(faults.contains(&format!("env {name}: {no_key}")), "{faults:?}");
+        let others =
+            faults.iter().filter(|fault| fault.starts_with("env HOOKFERRY__TARGETS__CRM__TIMEOUT: "));
+        assert_eq!((others.count(), faults.len()), (1, 2), "the others count: {faults:?}");
+    }
+}
+
+#[test]
 fn each_layer_of_a_target_wins_over_those_below() {
     let text = format!(
         "defaults: {{ timeout: 1s, concurrency: 2, success: [200] }}\n{}",
