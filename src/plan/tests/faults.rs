@@ -145,6 +145,10 @@ fn a_url_is_judged_without_being_shown() {
             "a user or password in the URL is not possible; send them in `headers`",
         ),
         ("'https://x.example/#tok'", "a fragment (`#…`) is never sent; remove it"),
+        (
+            "'https://tok..example/'",
+            "the host is no name that DNS and TLS can hold: between its dots stand 1 to 63 of `a-z 0-9 _ -`, no `-` first or last, and the last part is no number",
+        ),
         ("tok", "no URL (relative URL without a base); write for example `https://host/path`"),
     ] {
         target_faults(&format!("url: {url}"), &[&format!("h.yaml:4:10: targets.crm.url: {fault}")]);
