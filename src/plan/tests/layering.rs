@@ -250,6 +250,34 @@ fn a_payload_by_name_and_one_by_map_are_laid_over_each_other() {
 }
 
 #[test]
+fn a_label_may_have_the_name_of_a_key_with_several_forms() {
+    let text = with_target("url: https://x.example/\nlabels: { payload: b, headers: c }\ndialect: dcision");
+    let text =
+        format!("defaults: {{ labels: {{ payload: a, retry: a }}, payload: {{ json: sorted }} }}\n{text}");
+
+    let labels = &plan(&text).targets[0].labels;
+
+    let expected = [("payload", "b"), ("retry", "a"), ("headers", "c")];
+    assert_eq!(labels, &expected.map(|(name, label)| (name.to_owned(), label.to_owned())));
+}
+
+#[test]
+fn names_of_targets_compare_exactly_and_their_keys_have_one_form() {
+    let over = "targets: { headers: { payload: ops-center, headers: { x-a: '2' } } }";
+    let base = BASE.replace("crm: {", "headers: { payload: { json: sorted }, headers: { X-A: '1' },");
+    let folder = Folder::with(&[("base.yaml", &base.replace("[crm]", "[headers]")), ("over.yaml", over)]);
+
+    let settings = folder.examine(&["base.yaml", "over.yaml"]).expect("no faults").settings;
+
+    let shown =
+        |path: &str| settings.iter().find(|setting| setting.path == path).map(|one| one.value.clone());
+    assert_eq!(shown("targets.headers.payload.preset").as_deref(), Some("ops-center"));
+    assert_eq!(shown("targets.headers.payload.json").as_deref(), Some("sorted"));
+    assert_eq!(shown("targets.headers.headers.x-a").as_deref(), Some("***"));
+    assert_eq!(shown("targets.headers.headers.X-A"), None);
+}
+
+#[test]
 fn a_dialects_header_is_replaced_in_any_case() {
     let text = with_target("url: https://x.example/\ndialect: ops-center\nheaders: { user-agent: mine }");
 
