@@ -299,6 +299,22 @@ fn a_stopping_engine_releases_what_waits_and_what_fails() {
 }
 
 #[test]
+fn an_event_is_counted_after_the_deliveries_that_it_opened() {
+    let mut desk = one_target("concurrency: 1");
+    desk.arrive(event(0, Some("a")));
+
+    let commands: Vec<Command> = std::iter::from_fn(|| desk.engine.next_command(desk.now)).collect();
+
+    assert!(
+        matches!(
+            commands.as_slice(),
+            [Command::Note(Note::Opened(_)), Command::Note(Note::Routed(_)), Command::Attempt(_)]
+        ),
+        "{commands:?}"
+    );
+}
+
+#[test]
 fn an_event_that_some_routes_cannot_judge_is_delivered_by_the_others() {
     let mut desk = desk(
         "targets: { a: { url: 'https://a.example.com/' } }
