@@ -62,16 +62,17 @@ fn dead_letters_wait_for_their_store_and_the_source_waits_with_them() {
     let scene = Scene::on(broker.start(), "store", 1);
     let receiver = Receiver::start(|request| match request.json()["n"].as_u64() {
         // Refused, but only after the broker stands still.
-        Some(0) => Answer::After(Duration::from_secs(4), Box::new(Answer::Status(400))),
+        Some(0) => Answer::HangThen(400),
         _ => Answer::Status(200),
     });
     scene.cluster.produce(&scene.topic, events(0..20, 1));
-    let target = one_target(&receiver.url("/"), "timeout: 30s", "");
+    let target = one_target(&receiver.url("/"), "timeout: 5m", "");
     let bridge = Bridge::ready(&scene.config_with("", QUICK, &target));
     receiver.wait_events(20);
     bridge.wait_metric("hookferry_dead_letter_store_up", &[], 1.0);
     // Its connections stay open, so that the letter is sent and nothing confirms it.
     broker.freeze();
+    receiver.release();
     bridge.wait_metric("hookferry_attempts_total", &[("result", "4xx")], 1.0);
     let letters = || bridge.metric("hookferry_deliveries_total", &[("outcome", "dead_lettered")]);
     wait::throughout(
