@@ -37,15 +37,15 @@ fn an_unreachable_broker_at_start_is_waited_for() {
 fn a_broker_that_is_stopped_and_started_under_load_is_survived() {
     let mut broker = PrivateBroker::new();
     let scene = Scene::on(broker.start(), "restart", 2);
-    let slow = || Answer::After(Duration::from_millis(2), Box::new(Answer::Status(200)));
-    let receiver = Receiver::start(move |_| slow());
+    let receiver = Receiver::hanging_after(2000);
     scene.cluster.produce(&scene.topic, events(0..4000, 2));
     let rest = "limits: { window: { events: 500 } }";
-    let target = one_target(&receiver.url("/"), "concurrency: 4", rest);
+    let target = one_target(&receiver.url("/"), "concurrency: 4, timeout: 5m", rest);
     let bridge = Bridge::ready(&scene.config_with("", QUICK, &target));
-    receiver.wait_count(1000);
+    receiver.wait_count(2001);
     broker.stop();
     bridge.wait_log(&["WARN", &broker.address()]);
+    receiver.release();
     let cluster = broker.start();
     cluster.produce(&scene.topic, events(4000..5000, 2));
     receiver.wait_events(5000);

@@ -102,6 +102,17 @@ impl Receiver {
         Receiver::start(|_| Answer::Status(200))
     }
 
+    /// One that takes the first `first` requests, a little slowly, and lets all others hang: what a
+    /// bridge meets then is certain to be in the middle of its work.
+    pub fn hanging_after(first: usize) -> Receiver {
+        let seen = AtomicUsize::new(0);
+        let slow = Answer::After(Duration::from_millis(2), Box::new(Answer::Status(200)));
+        Receiver::start(move |_| match seen.fetch_add(1, Ordering::Relaxed) {
+            n if n < first => slow.clone(),
+            _ => Answer::Hang,
+        })
+    }
+
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
