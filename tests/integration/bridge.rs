@@ -3,11 +3,11 @@
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpListener};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::process::{BINARY, Folder};
+use crate::process::{Folder, command};
 use crate::wait;
 
 const LOG_SHOWN: usize = 60;
@@ -32,14 +32,7 @@ impl Bridge {
         let folder = Folder::new("bridge");
         let admin = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let config = folder.file("hookferry.yaml", &format!("admin: {{ listen: '{admin}' }}\n{config}"));
-        let mut child = Command::new(BINARY)
-            .args(["run", "-c"])
-            .arg(&config)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = command().args(["run", "-c"]).arg(&config).spawn().unwrap();
         let log = Arc::default();
         follow(child.stdout.take().unwrap(), &log);
         follow(child.stderr.take().unwrap(), &log);
