@@ -5,6 +5,7 @@ use bytes::Bytes;
 use serde_json::json;
 
 use super::arguments::{Format, Question};
+use super::check::shown as setting;
 use super::publish::{chosen_source, read_bytes};
 use super::{Exit, answer, complain};
 use crate::domain::{
@@ -12,7 +13,7 @@ use crate::domain::{
     TargetId,
 };
 use crate::engine::routing::{Matches, Routing, Verdict, judge};
-use crate::plan::{Concealed, Examined, Plan, Source, Topic};
+use crate::plan::{Concealed, Examined, Plan, Setting, Source, Topic};
 use crate::source::{Intake, Message};
 
 #[cfg(test)]
@@ -38,10 +39,10 @@ pub(super) fn explained(
     body: &[u8],
     format: Format,
 ) -> Result<String, String> {
-    let Examined { plan, concealed, .. } = examined;
+    let Examined { plan, concealed, settings } = examined;
     let source = chosen_source(plan, question.source.as_deref())?;
     let event = event(plan, source, question, body);
-    let explanation = explanation(plan, &event, Moment::now().wall_ms).masked(concealed);
+    let explanation = explanation(plan, settings, &event, Moment::now().wall_ms).masked(concealed);
     Ok(match format {
         Format::Text => text(&explanation),
         Format::Json => format!("{}\n", document(&explanation)),
@@ -86,6 +87,7 @@ struct Explanation<'a> {
 struct Planned<'a> {
     target: &'a str,
     route: &'a str,
+    /// Masked as `check` does.
     url: String,
     rendered: Result<Rendered, String>,
 }
@@ -97,8 +99,8 @@ struct Rendered {
 }
 
 impl Explanation<'_> {
-    /// Without what references brought in, wherever it came to stand. Names of routes and targets,
-    /// and a URL's scheme and host, may be shown (DESIGN.md §4.11).
+    /// Without what references brought in, wherever it came to stand. Names of routes and targets
+    /// may be shown (DESIGN.md §4.11), and URLs are masked already.
     fn masked(mut self, concealed: &Concealed) -> Self {
         let mask = |text: &mut String| *text = concealed.mask(text);
         mask(&mut self.id);
@@ -118,7 +120,7 @@ impl Explanation<'_> {
     }
 }
 
-fn explanation<'a>(plan: &'a Plan, event: &Event, now_ms: i64) -> Explanation<'a> {
+fn explanation<'a>(plan: &'a Plan, settings: &[Setting], event: &Event, now_ms: i64) -> Explanation<'a> {
     let mut explanation = Explanation {
         id: event.id.to_string(),
         event_type: event.event_type.as_deref().map(str::to_owned),
@@ -135,8 +137,10 @@ fn explanation<'a>(plan: &'a Plan, event: &Event, now_ms: i64) -> Explanation<'a
     });
     let mut matches = Matches::default();
     Routing::new(plan).route(plan, event, &mut matches);
-    let requests =
-        matches.deliveries.iter().filter_map(|(target, route)| planned(plan, *target, *route, event, now_ms));
+    let requests = matches
+        .deliveries
+        .iter()
+        .filter_map(|(target, route)| planned(plan, settings, *target, *route, event, now_ms));
     explanation.routes = routes.collect();
     explanation.requests = requests.collect();
     explanation
@@ -144,6 +148,7 @@ fn explanation<'a>(plan: &'a Plan, event: &Event, now_ms: i64) -> Explanation<'a
 
 fn planned<'a>(
     plan: &'a Plan,
+    settings: &[Setting],
     target: TargetId,
     route: RouteId,
     event: &Event,
@@ -159,7 +164,7 @@ fn planned<'a>(
     Some(Planned {
         target: &target.name,
         route: &route.name,
-        url: target.url.to_string(),
+        url: setting(settings, &format!("targets.{}.url", target.name)).to_owned(),
         rendered: rendered.map_err(|fault| fault.to_string()),
     })
 }
@@ -287,7 +292,7 @@ fn request_text(planned: &Planned<'_>) -> String {
     let mut out = format!("\ntarget {} (by route {}):\n", planned.target, planned.route);
     match &planned.rendered {
         Ok(rendered) => {
-            let _ = writeln!(out, "  POST {}/… (path and query may be secret)", planned.url);
+            let _ = writeln!(out, "  POST {}", planned.url);
             for (name, value) in &rendered.headers {
                 let _ = writeln!(out, "  {name}: {value}");
             }
