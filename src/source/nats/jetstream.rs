@@ -13,7 +13,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::acks::Acks;
 use super::book::Book;
-use super::durable::{Attachment, Durable, Resume, Trouble};
+use super::durable::{Attachment, Begin, Durable, Trouble};
 use super::gap::Gap;
 use super::message::Delivered;
 use super::patience::Patience;
@@ -355,9 +355,13 @@ impl Worker {
             1 => self.book.position().unwrap_or(self.floor + 1),
             _ => self.floor + 1,
         };
-        let resume = self.created.clone().map(|created| Resume { created, sequence });
+        let begin = match (&self.created, &self.trouble) {
+            (Some(created), _) => Begin::Resumed { created: created.clone(), sequence },
+            (None, Some(Trouble::NoStream(_))) => Begin::Beginning,
+            (None, _) => Begin::Configured,
+        };
         tokio::spawn(async move {
-            let result = durable.attach(&context, resume.as_ref()).await;
+            let result = durable.attach(&context, &begin).await;
             // The worker may have gone.
             let _ = tell.send(News::Attached(result));
         });
@@ -423,6 +427,7 @@ impl Worker {
             match &trouble {
                 Trouble::NoAnswer(text) => tracing::debug!(source = self.name(), "NATS: {text}"),
                 Trouble::Refused(text) => tracing::error!(source = self.name(), "{text}"),
+                Trouble::NoStream(text) => tracing::warn!(source = self.name(), "{text}"),
             }
             self.trouble = Some(trouble);
         }

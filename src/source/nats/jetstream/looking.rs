@@ -39,7 +39,7 @@ impl Worker {
             Err(Trouble::NoAnswer(text)) => {
                 return tracing::debug!(source = self.name(), "the durable was not seen: {text}");
             }
-            Err(Trouble::Refused(text)) => {
+            Err(Trouble::Refused(text) | Trouble::NoStream(text)) => {
                 tracing::debug!(source = self.name(), "{text}");
                 return self.detach();
             }
