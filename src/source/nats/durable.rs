@@ -74,11 +74,7 @@ impl Durable {
     ///
     /// # Errors
     /// What is in the way.
-    pub(crate) async fn attach(
-        &self,
-        context: &Context,
-        begin: &Begin,
-    ) -> Result<Attachment, Trouble> {
+    pub(crate) async fn attach(&self, context: &Context, begin: &Begin) -> Result<Attachment, Trouble> {
         let stream = self.stream(context).await?;
         if let Some(info) = self.found(&stream).await? {
             self.judge(&info.config)?;
