@@ -1,6 +1,7 @@
 //! The HTTP surface for operators (PRODUCT.md §3): `/metrics`, `/healthz` and `/readyz`, on a
 //! thread of its own so that a stalled delivery loop can still be seen.
 
+mod connections;
 mod guard;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ use tokio::sync::oneshot;
 
 use crate::domain::Moment;
 use crate::observe::{Health, Metrics};
+use connections::{BOUNDS, Bounds};
 
 /// Why the surface can't be served. Ends the process with exit code 3.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +66,10 @@ impl Admin {
         metrics: Arc<Metrics>,
         health: Arc<Health>,
     ) -> Result<Admin, StartFault> {
+        Admin::start_within(BOUNDS, address, Observed { metrics, health })
+    }
+
+    fn start_within(bounds: Bounds, address: SocketAddr, observed: Observed) -> Result<Admin, StartFault> {
         let listen = |cause| StartFault::Listen { address, cause };
         let listener = TcpListener::bind(address).map_err(listen)?;
         listener.set_nonblocking(true).map_err(listen)?;
@@ -71,8 +77,8 @@ impl Admin {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartFault::Thread)?;
         let (stop, stopped) = oneshot::channel();
-        let router = router(Observed { metrics, health });
-        let serve = move || runtime.block_on(serve(listener, router, stopped));
+        let router = router(observed);
+        let serve = move || runtime.block_on(serve(listener, router, bounds, stopped));
         let thread =
             std::thread::Builder::new().name("admin".to_owned()).spawn(serve).map_err(StartFault::Thread)?;
         Ok(Admin { address, stop: Some(stop), thread: Some(thread) })
@@ -106,18 +112,14 @@ impl Drop for Admin {
     }
 }
 
-async fn serve(listener: TcpListener, router: Router, stopped: oneshot::Receiver<()>) {
-    let served = async {
-        let listener = tokio::net::TcpListener::from_std(listener)?;
-        axum::serve(listener, router).await
+async fn serve(listener: TcpListener, router: Router, bounds: Bounds, stopped: oneshot::Receiver<()>) {
+    let listener = match tokio::net::TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(cause) => return tracing::error!(%cause, "the admin surface ended"),
     };
-    // An idle keep-alive connection would hold up axum's graceful shutdown without end.
+    // What is open is cut with the runtime: an idle connection would hold up a graceful end.
     tokio::select! {
-        result = served => {
-            if let Err(cause) = result {
-                tracing::error!(%cause, "the admin surface ended");
-            }
-        }
+        () = connections::serve(listener, router, bounds) => {}
         _ = stopped => {}
     }
 }

@@ -1,6 +1,7 @@
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::*;
 use crate::domain::SourceId;
@@ -9,15 +10,20 @@ use crate::observe::testing::plan;
 const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 fn start() -> (Admin, Arc<Health>) {
+    start_within(BOUNDS)
+}
+
+fn start_within(bounds: Bounds) -> (Admin, Arc<Health>) {
     let plan = plan();
     let health = Arc::new(Health::new(&plan));
-    let metrics = Arc::new(Metrics::new(&plan, Moment::now()));
-    (Admin::start(ANY_PORT, metrics, Arc::clone(&health)).expect("a free port"), health)
+    let observed = Observed { metrics: Arc::new(Metrics::new(&plan, Moment::now())), health: health.clone() };
+    (Admin::start_within(bounds, ANY_PORT, observed).expect("a free port"), health)
 }
 
 /// The whole response of one GET.
 fn get(admin: &Admin, path: &str, host: &str) -> String {
     let mut stream = TcpStream::connect(admin.address()).expect("it listens");
+    stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a time-out");
     write!(stream, "GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n").expect("written");
     let mut response = String::new();
     stream.read_to_string(&mut response).expect("answered");
@@ -62,6 +68,35 @@ fn a_taken_port_is_named_with_the_remedy() {
     let fault = Admin::start(admin.address(), metrics, health).expect_err("the port is taken").to_string();
     assert!(fault.contains(&admin.address().to_string()), "{fault}");
     assert!(fault.contains("set another `admin.listen`"), "{fault}");
+}
+
+#[test]
+fn a_connection_past_the_most_waits_until_another_ends() {
+    let (admin, _) = start_within(Bounds { head: Duration::from_secs(600), ..BOUNDS });
+    let mut idle: Vec<TcpStream> =
+        (0..BOUNDS.connections).map(|_| TcpStream::connect(admin.address()).expect("it listens")).collect();
+    let mut next = TcpStream::connect(admin.address()).expect("the kernel takes it");
+    write!(next, "GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").expect("written");
+
+    next.set_read_timeout(Some(Duration::from_millis(300))).expect("a time-out");
+    assert!(next.read(&mut [0]).is_err(), "nobody answers yet");
+    idle.pop();
+    next.set_read_timeout(Some(Duration::from_secs(30))).expect("a time-out");
+    let mut response = String::new();
+    next.read_to_string(&mut response).expect("answered");
+    assert!(response.starts_with("HTTP/1.1 200 "), "{response}");
+}
+
+#[test]
+fn a_head_that_never_ends_is_not_waited_for() {
+    let (admin, _) = start_within(Bounds { connections: 1, head: Duration::from_millis(100) });
+    let mut slow = TcpStream::connect(admin.address()).expect("it listens");
+    write!(slow, "GET /healthz HTTP/1.1\r\nhost: x").expect("written");
+    let _idle = TcpStream::connect(admin.address()).expect("the kernel takes it");
+
+    let response = get(&admin, "/healthz", "x");
+
+    assert!(response.starts_with("HTTP/1.1 200 "), "both had to give up the only place: {response}");
 }
 
 #[test]

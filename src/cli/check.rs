@@ -161,7 +161,7 @@ fn routes(examined: &Examined) -> Vec<Line> {
 }
 
 /// The masked text of a value.
-fn shown<'a>(settings: &'a [Setting], path: &str) -> &'a str {
+pub(super) fn shown<'a>(settings: &'a [Setting], path: &str) -> &'a str {
     settings.iter().find(|setting| setting.path == path).map_or("", |setting| &setting.value)
 }
 

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use serde_json::json;
 
 use super::arguments::{Format, Question};
+use super::check::shown as setting;
 use super::publish::{chosen_source, read_bytes};
 use super::{Exit, answer, complain};
 use crate::domain::{
@@ -12,7 +13,7 @@ use crate::domain::{
     SubjectPattern, TargetId,
 };
 use crate::engine::routing::{Matches, Routing, Verdict, judge};
-use crate::plan::{Broker, Concealed, Examined, NatsMode, Plan, Source, Topic};
+use crate::plan::{Broker, Concealed, Examined, NatsMode, Plan, Setting, Source, Topic};
 use crate::source::{Intake, Message, Namespace};
 
 #[cfg(test)]
@@ -38,10 +39,10 @@ pub(super) fn explained(
     body: &[u8],
     format: Format,
 ) -> Result<String, String> {
-    let Examined { plan, concealed, .. } = examined;
+    let Examined { plan, concealed, settings } = examined;
     let source = chosen_source(plan, question.source.as_deref())?;
     let event = event(plan, source, question, body);
-    let explanation = explanation(plan, &event, Moment::now().wall_ms).masked(concealed);
+    let explanation = explanation(plan, settings, &event, Moment::now().wall_ms).masked(concealed);
     Ok(match format {
         Format::Text => text(&explanation),
         Format::Json => format!("{}\n", document(&explanation)),
@@ -105,6 +106,7 @@ struct Explanation<'a> {
 struct Planned<'a> {
     target: &'a str,
     route: &'a str,
+    /// Masked as `check` does.
     url: String,
     rendered: Result<Rendered, String>,
 }
@@ -116,8 +118,8 @@ struct Rendered {
 }
 
 impl Explanation<'_> {
-    /// Without what references brought in, wherever it came to stand. Names of routes and targets,
-    /// and a URL's scheme and host, may be shown (DESIGN.md §4.11).
+    /// Without what references brought in, wherever it came to stand. Names of routes and targets
+    /// may be shown (DESIGN.md §4.11), and URLs are masked already.
     fn masked(mut self, concealed: &Concealed) -> Self {
         let mask = |text: &mut String| *text = concealed.mask(text);
         mask(&mut self.id);
@@ -137,7 +139,7 @@ impl Explanation<'_> {
     }
 }
 
-fn explanation<'a>(plan: &'a Plan, event: &Event, now_ms: i64) -> Explanation<'a> {
+fn explanation<'a>(plan: &'a Plan, settings: &[Setting], event: &Event, now_ms: i64) -> Explanation<'a> {
     let mut explanation = Explanation {
         id: event.id.to_string(),
         event_type: event.event_type.as_deref().map(str::to_owned),
@@ -154,8 +156,10 @@ fn explanation<'a>(plan: &'a Plan, event: &Event, now_ms: i64) -> Explanation<'a
     });
     let mut matches = Matches::default();
     Routing::new(plan).route(plan, event, &mut matches);
-    let requests =
-        matches.deliveries.iter().filter_map(|(target, route)| planned(plan, *target, *route, event, now_ms));
+    let requests = matches
+        .deliveries
+        .iter()
+        .filter_map(|(target, route)| planned(plan, settings, *target, *route, event, now_ms));
     explanation.routes = routes.collect();
     explanation.requests = requests.collect();
     explanation
@@ -163,6 +167,7 @@ fn explanation<'a>(plan: &'a Plan, event: &Event, now_ms: i64) -> Explanation<'a
 
 fn planned<'a>(
     plan: &'a Plan,
+    settings: &[Setting],
     target: TargetId,
     route: RouteId,
     event: &Event,
@@ -178,7 +183,7 @@ fn planned<'a>(
     Some(Planned {
         target: &target.name,
         route: &route.name,
-        url: target.url.to_string(),
+        url: setting(settings, &format!("targets.{}.url", target.name)).to_owned(),
         rendered: rendered.map_err(|fault| fault.to_string()),
     })
 }
@@ -306,7 +311,7 @@ fn request_text(planned: &Planned<'_>) -> String {
     let mut out = format!("\ntarget {} (by route {}):\n", planned.target, planned.route);
     match &planned.rendered {
         Ok(rendered) => {
-            let _ = writeln!(out, "  POST {}/… (path and query may be secret)", planned.url);
+            let _ = writeln!(out, "  POST {}", planned.url);
             for (name, value) in &rendered.headers {
                 let _ = writeln!(out, "  {name}: {value}");
             }

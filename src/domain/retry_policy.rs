@@ -107,9 +107,29 @@ impl StatusSet {
         set
     }
 
-    /// Whether the set holds `status`.
+    /// Whether the set holds `status`. One from 600 on has no meaning of its own (RFC 9110 §15 has
+    /// it treated as a server error) and counts as 599.
     pub fn contains(&self, status: u16) -> bool {
-        let bit = usize::from(status.wrapping_sub(100));
+        let bit = usize::from(status.min(599).wrapping_sub(100));
         self.0.get(bit / 64).is_some_and(|word| word & (1 << (bit % 64)) != 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_beyond_599_counts_as_a_server_error() {
+        let (server_errors, all) = (StatusSet::range(500, 599), StatusSet::range(100, 599));
+
+        for status in [600, 999, u16::MAX] {
+            assert!(server_errors.contains(status) && all.contains(status), "{status}");
+            assert!(!StatusSet::range(200, 299).contains(status), "{status}");
+            assert!(!StatusSet::range(500, 598).contains(status), "{status}");
+        }
+        for status in [0, 99] {
+            assert!(!all.contains(status), "{status}");
+        }
     }
 }

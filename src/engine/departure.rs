@@ -13,14 +13,15 @@ impl Engine {
     /// A waiting delivery leaves this process unfinished.
     pub(super) fn release(&mut self, id: DeliveryId, reason: ReleaseReason) {
         let Some(delivery) = self.ledger.delivery(id) else { return };
-        let (target, slot, state) = (delivery.target, delivery.slot, delivery.state);
-        let weight = self.ledger.event(slot).weight();
+        let (target, route, state) = (delivery.target, delivery.route, delivery.state);
+        let slot = delivery.slot;
+        let event = self.ledger.event(slot).clone();
         let lane = self.lane(target);
-        lane.closed(weight);
+        lane.closed(event.weight());
         if matches!(state, State::Held | State::Writing) {
             lane.unhold();
         }
-        self.note(Note::Released(target, reason));
+        self.note(Note::Released { target, route, event, reason });
         let closed = self.ledger.release_delivery(id);
         self.closed(closed);
     }
@@ -92,13 +93,15 @@ impl Engine {
             return;
         }
         self.writes.forget(generation);
-        for (delivery, weight) in self.ledger.forget(generation) {
-            let lane = self.lane(delivery.target);
-            lane.closed(weight);
+        let reason = self.release_reason();
+        for (delivery, event) in self.ledger.forget(generation) {
+            let (target, route) = (delivery.target, delivery.route);
+            let lane = self.lane(target);
+            lane.closed(event.weight());
             if matches!(delivery.state, State::Held | State::Writing) {
                 lane.unhold();
             }
-            self.note(Note::Released(delivery.target, self.release_reason()));
+            self.note(Note::Released { target, route, event, reason });
         }
         self.purge();
     }

@@ -249,15 +249,15 @@ impl Ledger {
     }
 
     /// Forgets everything of a generation at once, and returns the deliveries that were open,
-    /// each with the weight of its event.
-    pub(super) fn forget(&mut self, generation: Generation) -> Vec<(Delivery, u64)> {
+    /// each with its event.
+    pub(super) fn forget(&mut self, generation: Generation) -> Vec<(Delivery, Arc<Event>)> {
         let lost: Vec<DeliveryId> =
             self.deliveries_where(|_, event| event.receipt.generation == generation).collect();
         let lost = (lost.into_iter())
             .map(|id| self.deliveries.remove(id.slot as usize))
             .map(|delivery| {
-                let weight = self.events[delivery.slot.0].event.weight();
-                (delivery, weight)
+                let event = self.events[delivery.slot.0].event.clone();
+                (delivery, event)
             })
             .collect();
         let slots: Vec<usize> = (self.events.iter())

@@ -190,17 +190,18 @@ impl Engine {
     fn route(&mut self, slot: EventSlot, event: &Event, now: Moment) {
         let mut matches = std::mem::take(&mut self.matches);
         self.routing.route(&self.plan, event, &mut matches);
-        self.note(match (matches.taken, matches.poisoned.is_empty()) {
-            (true, _) => Note::Routed(event.source),
-            (false, true) => Note::Unrouted(event.source),
-            (false, false) => Note::Poisoned(event.source),
-        });
         for (target, route) in matches.deliveries.drain(..) {
             let delivery = self.ledger.open_delivery(slot, target, route, now);
             self.lane(target).opened(event.weight());
             self.note(Note::Opened(target));
             self.make_ready(delivery, target);
         }
+        // After what it opened: who has counted the event has counted all that it waits for.
+        self.note(match (matches.taken, matches.poisoned.is_empty()) {
+            (true, _) => Note::Routed(event.source),
+            (false, true) => Note::Unrouted(event.source),
+            (false, false) => Note::Poisoned(event.source),
+        });
         if !matches.poisoned.is_empty() {
             let routes = std::mem::take(&mut matches.poisoned);
             let detail = poisoned_because(event);

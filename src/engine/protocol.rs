@@ -121,7 +121,16 @@ pub enum Note {
         wait_ms: u64,
     },
     /// A delivery left the process unfinished.
-    Released(TargetId, ReleaseReason),
+    Released {
+        /// Whose.
+        target: TargetId,
+        /// The route that named the target.
+        route: RouteId,
+        /// The event.
+        event: Arc<Event>,
+        /// Why.
+        reason: ReleaseReason,
+    },
 }
 
 /// How much a source may hand over, counted from the start of the process. It only grows: it is

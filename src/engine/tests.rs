@@ -290,10 +290,28 @@ fn a_stopping_engine_releases_what_waits_and_what_fails() {
     desk.answer(&attempt, status(503));
 
     let released = std::iter::from_fn(|| desk.engine.next_command(desk.now))
-        .filter(|command| matches!(command, Command::Note(Note::Released(_, ReleaseReason::Shutdown))))
+        .filter(|command| {
+            matches!(command, Command::Note(Note::Released { reason: ReleaseReason::Shutdown, .. }))
+        })
         .count();
     assert_eq!(released, 2, "both opened deliveries went unfinished, and nothing was settled");
     assert!(desk.engine.is_idle());
+}
+
+#[test]
+fn an_event_is_counted_after_the_deliveries_that_it_opened() {
+    let mut desk = one_target("concurrency: 1");
+    desk.arrive(event(0, Some("a")));
+
+    let commands: Vec<Command> = std::iter::from_fn(|| desk.engine.next_command(desk.now)).collect();
+
+    assert!(
+        matches!(
+            commands.as_slice(),
+            [Command::Note(Note::Opened(_)), Command::Note(Note::Routed(_)), Command::Attempt(_)]
+        ),
+        "{commands:?}"
+    );
 }
 
 #[test]

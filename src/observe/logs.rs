@@ -2,6 +2,7 @@ use std::fmt;
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry};
@@ -15,17 +16,26 @@ use crate::plan::{Log, LogFormat, LogLevel, Plan};
 /// `text` is for people, `json` is one object a line. Libraries are heard from their warnings on,
 /// and in full at `trace`; librdkafka (target `librdkafka`) speaks at the configured level.
 pub fn init(log: &Log) {
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-    let lines: Box<dyn Layer<Registry> + Send + Sync> = match log.format {
-        LogFormat::Text => {
-            lines.with_target(false).with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).boxed()
-        }
-        LogFormat::Json => {
-            lines.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed()
-        }
+    let lines = match log.format {
+        LogFormat::Text => tracing_subscriber::fmt::layer()
+            .with_writer(std::io::stderr)
+            .with_target(false)
+            .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+            .boxed(),
+        LogFormat::Json => json_lines(std::io::stderr),
     };
     // Logging that is set up already (by a test, or a program that embeds this) stays as it is.
     let _ = tracing_subscriber::registry().with(lines.with_filter(filter(log.level))).try_init();
+}
+
+/// One object a line. Its only `target` is a delivery's: the module that tracing calls so is left
+/// out, because a reader keeps one of two members with the same name.
+fn json_lines<W>(writer: W) -> Box<dyn Layer<Registry> + Send + Sync>
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer).with_target(false);
+    lines.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed()
 }
 
 fn filter(level: LogLevel) -> Targets {
@@ -73,8 +83,14 @@ pub fn log_note(plan: &Plan, note: &Note) {
             );
         }
         Note::EventDeadLettered { event, reason } => log_event_dead_lettered(plan, event, reason.as_str()),
-        Note::Released(target, reason) => {
-            tracing::debug!(target = target_name(plan, *target), reason = reason.as_str(), "released");
+        Note::Released { target, route, event, reason } => {
+            tracing::debug!(
+                event = &*event.id,
+                route = route_name(plan, *route),
+                target = target_name(plan, *target),
+                reason = reason.as_str(),
+                "released"
+            );
         }
         Note::Routed(_) | Note::Unrouted(_) | Note::Tombstone(_) | Note::Poisoned(_) | Note::Opened(_) => {}
     }
@@ -135,7 +151,7 @@ mod tests {
     use tracing::Level;
 
     use super::*;
-    use crate::domain::{DeadLetterReason, Fault};
+    use crate::domain::{DeadLetterReason, Fault, ReleaseReason};
     use crate::observe::testing;
 
     #[test]
@@ -165,7 +181,10 @@ mod tests {
                 status: None,
                 error: Some("tls: certificate expired".into()),
             };
-            let lines = logged(|| log_note(&testing::plan(), &note));
+            let lines = logged(
+                |writer| tracing_subscriber::fmt::layer().with_ansi(false).with_writer(writer).boxed(),
+                || log_note(&testing::plan(), &note),
+            );
             for part in
                 ["WARN", message, "target=\"shop\"", "reason=exhausted", "error=\"tls: certificate expired\""]
             {
@@ -174,14 +193,37 @@ mod tests {
         }
     }
 
-    /// What is logged meanwhile, as text.
-    fn logged(what: impl FnOnce()) -> String {
-        let lines = Lines::default();
-        let writer = lines.clone();
-        let subscriber =
-            tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    #[test]
+    fn in_json_target_is_the_deliverys_and_each_line_names_its_event() {
+        let (target, route, event) = (TargetId(1), RouteId(0), testing::event());
+        let ended = Note::Ended {
+            target,
+            route,
+            outcome: Outcome::Delivered,
+            event: event.clone(),
+            attempts: 1,
+            status: Some(200),
+            error: None,
+        };
+        let released = Note::Released { target, route, event, reason: ReleaseReason::Revoked };
+        for note in [ended, released] {
+            let line = logged(json_lines, || log_note(&testing::plan(), &note));
+            assert_eq!(line.matches("\"target\"").count(), 1, "{line}");
+            let line: serde_json::Value = serde_json::from_str(&line).expect("one JSON object");
+            let named = [&line["target"], &line["route"], &line["event"]];
+            assert_eq!(named, ["shop", "billing", "evt_1"], "{line}");
+        }
+    }
+
+    /// What is logged meanwhile.
+    fn logged(
+        layer: impl FnOnce(Mutex<Lines>) -> Box<dyn Layer<Registry> + Send + Sync>,
+        what: impl FnOnce(),
+    ) -> String {
+        let written = Lines::default();
+        let subscriber = tracing_subscriber::registry().with(layer(Mutex::new(written.clone())));
         tracing::subscriber::with_default(subscriber, what);
-        let bytes = lines.0.lock().expect("no test panics inside").clone();
+        let bytes = written.0.lock().expect("no test panics inside").clone();
         String::from_utf8(bytes).expect("text")
     }
 

@@ -165,7 +165,7 @@ impl Metrics {
             Note::Ended { target, outcome, event, .. } => self.ended(*target, *outcome, event, now),
             Note::EventDeadLettered { event, reason } => self.dead_letter(event.source, None, *reason),
             Note::Retrying { .. } => {}
-            Note::Released(target, reason) => self.target(*target, |target| match reason {
+            Note::Released { target, reason, .. } => self.target(*target, |target| match reason {
                 ReleaseReason::Revoked => target.revoked.inc(),
                 ReleaseReason::Shutdown => target.shut_down.inc(),
             }),

@@ -61,7 +61,7 @@ fn operators(item: &Item<'_>) -> (Vec<Operator>, bool) {
             (Vec::new(), false)
         }
         Value::Scalar(_) | Value::List(_) => {
-            let wanted: Vec<Field> = item.elements().iter().map(field).collect();
+            let wanted: Vec<Field> = item.elements().iter().flat_map(readings).collect();
             (wanted.is_empty().then(Vec::new).unwrap_or_else(|| vec![Operator::In(wanted)]), false)
         }
     }
@@ -72,19 +72,20 @@ fn explicit(item: &Item<'_>) -> (Vec<Operator>, bool) {
     // An operand that got lost must not take its filter with it.
     keys.refuse_empty();
     let mut operators = Vec::new();
-    let mut one = |keys: &mut Keys<'_>, key, read: fn(&Item<'_>) -> Field, make: fn(Field) -> Operator| {
-        operators.extend(keys.get(key).map(|item| make(read(&item))));
+    let mut one = |keys: &mut Keys<'_>, key, read: fn(&Item<'_>) -> Operator| {
+        operators.extend(keys.get(key).map(|item| read(&item)));
     };
-    one(&mut keys, "eq", field, Operator::Equal);
-    one(&mut keys, "ne", field, Operator::NotEqual);
-    one(&mut keys, "gt", bound, Operator::Greater);
-    one(&mut keys, "gte", bound, Operator::GreaterOrEqual);
-    one(&mut keys, "lt", bound, Operator::Less);
-    one(&mut keys, "lte", bound, Operator::LessOrEqual);
+    one(&mut keys, "eq", |item| one_reading_or(item, Operator::Equal, Operator::In));
+    one(&mut keys, "ne", |item| one_reading_or(item, Operator::NotEqual, Operator::NotIn));
+    one(&mut keys, "gt", |item| Operator::Greater(bound(item)));
+    one(&mut keys, "gte", |item| Operator::GreaterOrEqual(bound(item)));
+    one(&mut keys, "lt", |item| Operator::Less(bound(item)));
+    one(&mut keys, "lte", |item| Operator::LessOrEqual(bound(item)));
     // An empty list says nothing, as without an operator (DIALECTS.md §4).
     let mut list = |key| {
         let item = keys.get(key)?;
-        Some(item.elements().iter().map(field).collect()).filter(|wanted: &Vec<Field>| !wanted.is_empty())
+        Some(item.elements().iter().flat_map(readings).collect())
+            .filter(|wanted: &Vec<Field>| !wanted.is_empty())
     };
     operators.extend(list("in").map(Operator::In));
     operators.extend(list("not_in").map(Operator::NotIn));
@@ -106,6 +107,36 @@ fn field(item: &Item<'_>) -> Field {
         Some(ScalarKind::Number) => number(&text).unwrap_or(Field::Text(text.into())),
         Some(ScalarKind::Text) | None => Field::Text(text.into()),
     }
+}
+
+/// What a value may be compared as. A reference has no quotes to tell text from a number, so what it
+/// brought in is text and also the number or boolean that it looks like.
+fn readings(item: &Item<'_>) -> Vec<Field> {
+    let brought_in = item.node.as_scalar().filter(|scalar| scalar.taint != Taint::Clear);
+    let looks_like = brought_in.and_then(|scalar| unquoted(&scalar.text));
+    std::iter::once(field(item)).chain(looks_like).collect()
+}
+
+fn one_reading_or(
+    item: &Item<'_>,
+    one: fn(Field) -> Operator,
+    several: fn(Vec<Field>) -> Operator,
+) -> Operator {
+    match <[Field; 1]>::try_from(readings(item)) {
+        Ok([only]) => one(only),
+        Err(readings) => several(readings),
+    }
+}
+
+/// The number or boolean that a text would be without quotes. As there, one with a leading zero is
+/// text: `007` is a name.
+fn unquoted(text: &str) -> Option<Field> {
+    if text.eq_ignore_ascii_case("true") || text.eq_ignore_ascii_case("false") {
+        return Some(Field::Bool(text.eq_ignore_ascii_case("true")));
+    }
+    let digits = text.trim_start_matches(['+', '-']).as_bytes();
+    let leading_zero = matches!(digits, [b'0', b'0'..=b'9', ..]);
+    number(text).filter(|_| !leading_zero)
 }
 
 /// A bound; what a reference brought in is a number if it looks like one.

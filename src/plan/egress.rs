@@ -1,6 +1,7 @@
 //! `egress` and `url` of a target.
 
 use ipnet::{IpNet, Ipv4Net};
+use rustls::pki_types::DnsName;
 use url::{Host, Url};
 
 use crate::domain::AddressKind;
@@ -92,6 +93,11 @@ fn judged(text: &str, egress: &Egress, allow_http: bool) -> Result<Url, String> 
         return Err("a fragment (`#…`) is never sent; remove it".to_owned());
     }
     match url.host() {
+        Some(Host::Domain(name)) if !is_host_name(name) => {
+            return Err("the host is no name that DNS and TLS can hold: between its dots stand 1 to 63 of \
+                        `a-z 0-9 _ -`, no `-` first or last, and the last part is no number"
+                .to_owned());
+        }
         Some(host) => reachable(&host, egress)?,
         None => return Err("a host is missing; write for example `https://host/path`".to_owned()),
     }
@@ -103,6 +109,11 @@ fn judged(text: &str, egress: &Egress, allow_http: bool) -> Result<Url, String> 
         );
     }
     Ok(url)
+}
+
+/// As the sender judges it, which needs every target's host before it starts.
+fn is_host_name(name: &str) -> bool {
+    DnsName::try_from(name).is_ok()
 }
 
 /// Refuses a host of which it is certain, without asking any name server, that `egress` will not
@@ -166,6 +177,32 @@ mod tests {
             "https://e.x/#a",
         ] {
             assert!(!is_possible(wrong, &Egress::Public, false), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_host_that_neither_dns_nor_tls_can_hold_is_refused() {
+        let long = format!("https://{}.example.com/", "a".repeat(64));
+        let longer = format!("https://{}example.com/", "abcdefghi.".repeat(25));
+        for wrong in [
+            "https://a..b/",
+            "https://.a/",
+            "https://a../",
+            "https://./",
+            "https://-x.example.com/",
+            "https://x-.example.com/",
+            "http://a..b/",
+            "https://a!b.example.com/",
+            &long,
+            &longer,
+        ] {
+            let fault = judged(wrong, &Egress::Private, false).expect_err(wrong);
+            assert!(fault.contains("between its dots stand 1 to 63"), "{wrong}: {fault}");
+        }
+        let longest = format!("https://{}.example.com/", "a".repeat(63));
+        for right in ["https://a.b./", "https://a_b.example.com/", "https://xn--bcher-kva.example/", &longest]
+        {
+            assert!(is_possible(right, &Egress::Public, false), "{right}");
         }
     }
 

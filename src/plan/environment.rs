@@ -29,8 +29,26 @@ fn is_list(path: &[String]) -> bool {
     }
 }
 
-/// The variables that set something.
-struct Variables<'a>(&'a BTreeMap<String, String>);
+/// The variables that set something: the path of each key, with its text.
+struct Variables<'a>(Vec<(String, &'a str)>);
+
+impl<'a> Variables<'a> {
+    /// Those of the environment. One that names no key is a fault of its own and costs no other.
+    fn of(variables: &'a BTreeMap<String, String>, findings: &Findings) -> Variables<'a> {
+        let mut set = Vec::new();
+        for (name, text) in variables {
+            let Some(path) = name.strip_prefix(PREFIX) else { continue };
+            let segments: Vec<&str> = path.split(SEPARATOR).collect();
+            if segments.iter().any(|segment| segment.is_empty() || segment.contains('.')) {
+                let message = "the name holds no key; write for example `HOOKFERRY__ADMIN__LISTEN`";
+                findings.fault(&Origin::Environment(name.as_str().into()), "", message);
+                continue;
+            }
+            set.push((segments.join(".").to_ascii_lowercase(), text.as_str()));
+        }
+        Variables(set)
+    }
+}
 
 impl Provider for Variables<'_> {
     /// Names a value by the variable that set it.
@@ -43,11 +61,8 @@ impl Provider for Variables<'_> {
     /// Every value stays text: what it means is up to its key.
     fn data(&self) -> figment::Result<Profiles<Profile, Dict>> {
         let mut figment = Figment::new();
-        for (name, text) in self.0 {
-            if let Some(path) = name.strip_prefix(PREFIX) {
-                let key = path.to_ascii_lowercase().replace(SEPARATOR, ".");
-                figment = figment.merge((key, text));
-            }
+        for (key, text) in &self.0 {
+            figment = figment.merge((key, text));
         }
         figment.data()
     }
@@ -55,8 +70,17 @@ impl Provider for Variables<'_> {
 
 /// What the environment sets, as a layer. `None` if it sets nothing.
 pub(super) fn layer(variables: &BTreeMap<String, String>, findings: &Findings) -> Option<Node> {
-    let figment = Figment::from(Variables(variables));
-    let settings = figment.extract::<Dict>().ok().filter(|settings| !settings.is_empty())?;
+    let figment = Figment::from(Variables::of(variables, findings));
+    let settings = match figment.extract::<Dict>() {
+        Ok(settings) if settings.is_empty() => return None,
+        Ok(settings) => settings,
+        // The reason may repeat a value, which may be a secret.
+        Err(_) => {
+            let message = "the variables can't be read as keys; compare their names with the documentation";
+            findings.fault(&Origin::Environment(format!("{PREFIX}…").into()), "", message);
+            return None;
+        }
+    };
     let metadata = figment.metadata().next()?;
     let name = |path: &[String]| Origin::Environment(metadata.interpolate(&Profile::Default, path).into());
     let layer = node(&Figure::from(settings), &mut Vec::new(), &name);

@@ -84,6 +84,15 @@ impl Interpolation<'_> {
     }
 
     fn reference(&self, reference: &str, path: &str, resolved: &mut Scalar) -> Result<(), String> {
+        if let Some((before, _)) = reference.split_once("${") {
+            return Err(match before.contains(":-") {
+                true => {
+                    "a default can't hold another reference; write its text after `:-`, or set the variable"
+                }
+                false => "a `${` is not closed before the next one; write `${env:NAME}`",
+            }
+            .to_owned());
+        }
         let (found, taint, problem) = if let Some(variable) = reference.strip_prefix("env:") {
             let (name, default) = match variable.split_once(":-") {
                 Some((name, default)) => (name, Some(default)),

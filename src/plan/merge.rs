@@ -13,7 +13,7 @@ pub(super) fn lay_document_over(base: Node, over: Node) -> Node {
         (Some(base), Some(over)) => Some(Entry { node: lay_routes_over(base.node, over.node), ..over }),
         (base, over) => over.or(base),
     };
-    let mut document = lay_map_over(base, over, Names::Exact);
+    let mut document = lay_map_over(base, over, Mapping::Document);
     document.0.extend(routes.filter(|routes| !routes.node.is_null()));
     Node { origin, value: Value::Map(document) }
 }
@@ -40,45 +40,58 @@ fn name_of(route: &Node) -> Option<&str> {
 
 /// Lays a value over another: maps merge, anything else replaces.
 pub(super) fn lay_over(base: Node, over: Node) -> Node {
-    lay_value_over(base, over, Names::Exact)
+    lay_value_over(base, over, Mapping::Plain)
 }
 
-fn lay_value_over(base: Node, over: Node, names: Names) -> Node {
+/// As [`lay_over`], for the keys of a target or of `defaults`, of which some have several forms.
+pub(super) fn lay_target_over(base: Node, over: Node) -> Node {
+    lay_value_over(base, over, Mapping::Target)
+}
+
+fn lay_value_over(base: Node, over: Node, mapping: Mapping) -> Node {
     match (base.value, over.value) {
         (Value::Map(base), Value::Map(above)) => {
-            Node { origin: over.origin, value: Value::Map(lay_map_over(base, above, names)) }
+            Node { origin: over.origin, value: Value::Map(lay_map_over(base, above, mapping)) }
         }
         (_, value) => Node { origin: over.origin, value },
     }
 }
 
-/// How the keys of a mapping compare.
-#[derive(Clone, Copy)]
-enum Names {
-    Exact,
-    /// Header names.
-    AnyCase,
+/// Which mapping it is: names that a user chose (of labels, of targets) may be those of keys.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mapping {
+    Document,
+    Targets,
+    /// A target, or `defaults`.
+    Target,
+    Signature,
+    /// Names of headers, which compare in any case.
+    Headers,
+    Plain,
 }
 
-impl Names {
-    fn below(key: &str) -> Names {
-        match key {
-            "headers" => Names::AnyCase,
-            _ => Names::Exact,
+impl Mapping {
+    fn below(self, key: &str) -> Mapping {
+        match (self, key) {
+            (Mapping::Document, "targets") => Mapping::Targets,
+            (Mapping::Document, "defaults") | (Mapping::Targets, _) => Mapping::Target,
+            (Mapping::Target, "signature") => Mapping::Signature,
+            (Mapping::Target | Mapping::Signature, "headers") => Mapping::Headers,
+            _ => Mapping::Plain,
         }
     }
 
-    fn same(self, left: &str, right: &str) -> bool {
+    fn is_same(self, left: &str, right: &str) -> bool {
         match self {
-            Names::Exact => left == right,
-            Names::AnyCase => left.eq_ignore_ascii_case(right),
+            Mapping::Headers => left.eq_ignore_ascii_case(right),
+            _ => left == right,
         }
     }
 }
 
-fn lay_map_over(mut base: Map, over: Map, names: Names) -> Map {
+fn lay_map_over(mut base: Map, over: Map, mapping: Mapping) -> Map {
     for entry in over.0 {
-        let index = base.0.iter().position(|below| names.same(&below.key, &entry.key));
+        let index = base.0.iter().position(|below| mapping.is_same(&below.key, &entry.key));
         match (index, entry.node.is_null()) {
             (Some(index), true) => {
                 base.0.remove(index);
@@ -87,8 +100,11 @@ fn lay_map_over(mut base: Map, over: Map, names: Names) -> Map {
             (None, false) => base.0.push(entry),
             (Some(index), false) => {
                 if let Some(below) = base.0.get_mut(index) {
-                    let (lower, upper) = one_form(&entry.key, below.node.clone(), entry.node);
-                    let node = lay_value_over(lower, upper, Names::below(&entry.key));
+                    let (lower, upper) = match mapping {
+                        Mapping::Target => one_form(&entry.key, below.node.clone(), entry.node),
+                        _ => (below.node.clone(), entry.node),
+                    };
+                    let node = lay_value_over(lower, upper, mapping.below(&entry.key));
                     *below = Entry { key: entry.key, origin: entry.origin, node };
                 }
             }
@@ -100,7 +116,7 @@ fn lay_map_over(mut base: Map, over: Map, names: Names) -> Map {
 /// The keys of `retry` that describe exponential waits; they and `schedule` exclude each other.
 pub(super) const EXPONENTIAL: [&str; 4] = ["attempts", "initial", "factor", "max_delay"];
 
-/// Brings two values of a key that has several forms to the same form: `payload: NAME` is
+/// Brings two values of a target's key that has several forms to the same form: `payload: NAME` is
 /// `payload: { preset: NAME }`; who sets one form of `retry` drops the other one below, and the
 /// jitter that belongs to it (PRODUCT.md §1, "Layers").
 fn one_form(key: &str, mut below: Node, mut over: Node) -> (Node, Node) {

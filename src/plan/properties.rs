@@ -37,9 +37,7 @@ pub(super) fn properties(item: &Item<'_>) -> Vec<(String, SecretString)> {
     let mut properties = Vec::new();
     for named in item.entries_of_files() {
         let fault = |message: String| item.findings().fault(named.at, named.item.path.clone(), message);
-        let ours = OURS.iter().find(|(name, _)| *name == named.name).map(|(_, remedy)| *remedy);
-        let ours = ours.or(named.name.starts_with("test.mock.").then_some("remove it"));
-        if let Some(remedy) = ours {
+        if let Some(remedy) = set_by_us(named.name) {
             fault(format!("hookferry sets this property itself; {remedy}"));
             continue;
         }
@@ -58,6 +56,15 @@ pub(super) fn properties(item: &Item<'_>) -> Vec<(String, SecretString)> {
         properties.push((named.name.to_owned(), value));
     }
     properties
+}
+
+/// What to do instead of setting a property that we set ourselves. librdkafka takes a topic's
+/// property with and without `topic.` before its name.
+fn set_by_us(property: &str) -> Option<&'static str> {
+    let bare = property.strip_prefix("topic.");
+    let ours = OURS.iter().find(|(name, _)| *name == property || bare == Some(name));
+    let ours = ours.map(|(_, remedy)| *remedy);
+    ours.or(property.starts_with("test.mock.").then_some("remove it"))
 }
 
 /// Whether librdkafka takes a property, and why not.

@@ -69,7 +69,7 @@ impl<'a> TargetLayers<'a> {
     /// Lays the layers of one target.
     pub(super) fn lay(&self, target: &Item<'_>) -> Layered {
         retry::one_form(target);
-        let mut named = merge::lay_over(self.defaults.clone(), target.node.clone()).into_map();
+        let mut named = merge::lay_target_over(self.defaults.clone(), target.node.clone()).into_map();
         let dialect = named.remove("dialect").filter(|entry| !entry.node.is_null());
         let dialect = dialect.and_then(|entry| {
             let item = Item::new(&entry.node, format!("{}.dialect", target.path), self.findings);
@@ -83,10 +83,10 @@ impl<'a> TargetLayers<'a> {
             required_headers = take_required_headers(&mut keys);
             self.name_unenforced(target, &name, &mut keys);
             let origin = Origin::Dialect(name.into());
-            layers = merge::lay_over(layers, Node { origin, value: Value::Map(keys) });
+            layers = merge::lay_target_over(layers, Node { origin, value: Value::Map(keys) });
             dialect_entry = Some(entry);
         }
-        let mut laid = pruned(merge::lay_over(layers, target.node.clone()));
+        let mut laid = pruned(merge::lay_target_over(layers, target.node.clone()));
         laid.origin = target.node.origin.clone();
         if let Value::Map(map) = &mut laid.value {
             self.complete(map, target);
@@ -105,7 +105,7 @@ impl<'a> TargetLayers<'a> {
         }
         let program = Node { origin: Origin::Program, value: Value::Map(program) };
         let above = Node { origin: target.node.origin.clone(), value: Value::Map(std::mem::take(map)) };
-        *map = merge::lay_over(program, above).into_map();
+        *map = merge::lay_target_over(program, above).into_map();
         map.set_default("id", target.path.trim_start_matches("targets."));
         self.complete_signature(map);
     }

@@ -3,11 +3,11 @@
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpListener};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::process::{BINARY, Folder};
+use crate::process::{Folder, command};
 use crate::wait;
 
 const LOG_SHOWN: usize = 60;
@@ -20,7 +20,6 @@ pub fn free_port() -> u16 {
 /// A running bridge. Dropping it kills the process; if the test is failing, its log's end is shown.
 pub struct Bridge {
     child: Child,
-    admin: SocketAddr,
     log: Arc<Mutex<VecDeque<String>>>,
     http: Http,
     _folder: Folder,
@@ -30,20 +29,12 @@ impl Bridge {
     /// Starts `run` with this configuration, which must not set `admin`.
     pub fn start(config: &str) -> Bridge {
         let folder = Folder::new("bridge");
-        let admin = SocketAddr::from(([127, 0, 0, 1], free_port()));
-        let config = folder.file("hookferry.yaml", &format!("admin: {{ listen: '{admin}' }}\n{config}"));
-        let mut child = Command::new(BINARY)
-            .args(["run", "-c"])
-            .arg(&config)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let config = folder.file("hookferry.yaml", &format!("admin: {{ listen: '127.0.0.1:0' }}\n{config}"));
+        let mut child = command().args(["run", "-c"]).arg(&config).spawn().unwrap();
         let log = Arc::default();
         follow(child.stdout.take().unwrap(), &log);
         follow(child.stderr.take().unwrap(), &log);
-        Bridge { child, admin, log, http: Http::new(), _folder: folder }
+        Bridge { child, log, http: Http::new(), _folder: folder }
     }
 
     /// Starts it and waits until it is ready.
@@ -76,7 +67,12 @@ impl Bridge {
 
     /// Status and body of an admin path; `None` if nothing answers.
     pub fn get(&self, path: &str) -> Option<(u16, String)> {
-        self.http.get(&format!("http://{}{path}", self.admin))
+        self.http.get(&format!("http://{}{path}", self.admin()?))
+    }
+
+    /// Where the bridge says that its admin paths are; `None` before it has started.
+    fn admin(&self) -> Option<SocketAddr> {
+        self.log.lock().unwrap().iter().find_map(|line| admin_of(line))
     }
 
     /// The sum of all series of a metric that have these labels; `None` if there is no such series.
@@ -200,6 +196,13 @@ fn follow(stream: impl Read + Send + 'static, log: &Arc<Mutex<VecDeque<String>>>
     });
 }
 
+/// The address in the line `started admin=…`, or in the same line as JSON.
+fn admin_of(line: &str) -> Option<SocketAddr> {
+    let (_, after) = line.split_once("admin").filter(|_| line.contains("started"))?;
+    let address = after.trim_start_matches(['=', '"', ':']);
+    address.split(|c: char| !c.is_ascii_digit() && !".:".contains(c)).next()?.parse().ok()
+}
+
 fn is_series(line: &str, name: &str, labels: &[(&str, &str)]) -> bool {
     let Some(rest) = line.strip_prefix(name) else { return false };
     let has = |(label, value): &(&str, &str)| {
@@ -220,4 +223,12 @@ fn series_are_found_by_name_and_labels() {
     assert!(!is_series(line, "hookferry_deliveries_total", &[("target", "cr")]));
     assert!(!is_series(line, "hookferry_deliveries", &[]));
     assert_eq!(value(line), Some(12.0));
+}
+
+#[test]
+fn the_admin_address_is_read_from_the_log() {
+    let address = Some(SocketAddr::from(([127, 0, 0, 1], 4321)));
+    assert_eq!(admin_of("2026-01-31T12:00:00Z  INFO started admin=127.0.0.1:4321"), address);
+    assert_eq!(admin_of(r#"{"level":"INFO","message":"started","admin":"127.0.0.1:4321"}"#), address);
+    assert_eq!(admin_of("2026-01-31T12:00:00Z  INFO asked to stop signal=SIGTERM"), None);
 }

@@ -85,14 +85,16 @@ fn partitions(receiver: &Receiver, path: &str) -> HashSet<usize> {
 #[test]
 fn a_thawed_replica_makes_no_attempt_that_fell_due_meanwhile() {
     const EVENTS: usize = 400;
+    // Long enough to freeze the first replica before any of its retries is due.
+    const RETRY: Duration = Duration::from_secs(20);
     let scene = Scene::new("thawed", PARTITIONS as i32);
     let receiver = Receiver::start(|request| match request.path.as_str() {
         "/first" => Answer::Status(503),
         _ => Answer::Status(200),
     });
     let config = |path: &str| {
-        let keys = "concurrency: 200, retry: { schedule: [3s] }";
-        let target = one_target(&receiver.url(path), keys, "");
+        let keys = format!("concurrency: 200, retry: {{ schedule: [{}s] }}", RETRY.as_secs());
+        let target = one_target(&receiver.url(path), &keys, "");
         scene.config_with("", "session.timeout.ms: 6000, heartbeat.interval.ms: 1000", &target)
     };
     scene.cluster.produce(&scene.topic, events(0..EVENTS, PARTITIONS));
@@ -100,6 +102,7 @@ fn a_thawed_replica_makes_no_attempt_that_fell_due_meanwhile() {
     receiver.wait_count(EVENTS);
     first.signal(libc::SIGSTOP);
     let refused = receiver.count();
+    let last_refusal = receiver.requests().iter().map(|request| request.at).max().unwrap();
     let second = Bridge::ready(&config("/second"));
     wait::until(
         "the second replica has delivered everything",
@@ -109,7 +112,13 @@ fn a_thawed_replica_makes_no_attempt_that_fell_due_meanwhile() {
     );
     scene.cluster.wait_committed_to_end(&scene.group, &scene.topic);
 
-    // All retries of the first are long due, and all of them are somebody else's by now.
+    wait::until(
+        "all retries of the first are due",
+        RETRY * 2,
+        || format!("{:?} since the last refusal", last_refusal.elapsed()),
+        || (last_refusal.elapsed() > RETRY + Duration::from_secs(1)).then_some(()),
+    );
+    // And all of them are somebody else's by now.
     first.signal(libc::SIGCONT);
     first.wait_log(&["WARN", "stood still"]);
     scene.cluster.wait_members(&scene.group, 2);

@@ -68,9 +68,14 @@ fn the_log_can_be_json() {
     let config = scene.one_target(&receiver.url("/"), "", "");
     let bridge = Bridge::ready(&config.replace("level: debug", "level: debug, format: json"));
     receiver.wait_events(1);
-    bridge.wait_log(&["e-0", "sink"]);
+    let delivered = json(&bridge.wait_log(&["e-0", "delivered"]));
+    assert_eq!([&delivered["target"], &delivered["event"]], ["sink", "e-0"], "{delivered}");
     for line in bridge.log().lines() {
-        assert!(serde_json::from_str::<serde_json::Value>(line).is_ok_and(|v| v.is_object()), "{line}");
+        assert!(json(line).is_object(), "{line}");
     }
     bridge.stop();
+}
+
+fn json(line: &str) -> serde_json::Value {
+    serde_json::from_str(line).unwrap_or_else(|fault| panic!("{fault}: {line}"))
 }

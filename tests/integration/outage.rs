@@ -37,15 +37,15 @@ fn an_unreachable_broker_at_start_is_waited_for() {
 fn a_broker_that_is_stopped_and_started_under_load_is_survived() {
     let mut broker = PrivateBroker::new();
     let scene = Scene::on(broker.start(), "restart", 2);
-    let slow = || Answer::After(Duration::from_millis(2), Box::new(Answer::Status(200)));
-    let receiver = Receiver::start(move |_| slow());
+    let receiver = Receiver::hanging_after(2000);
     scene.cluster.produce(&scene.topic, events(0..4000, 2));
     let rest = "limits: { window: { events: 500 } }";
-    let target = one_target(&receiver.url("/"), "concurrency: 4", rest);
+    let target = one_target(&receiver.url("/"), "concurrency: 4, timeout: 5m", rest);
     let bridge = Bridge::ready(&scene.config_with("", QUICK, &target));
-    receiver.wait_count(1000);
+    receiver.wait_count(2001);
     broker.stop();
     bridge.wait_log(&["WARN", &broker.address()]);
+    receiver.release();
     let cluster = broker.start();
     cluster.produce(&scene.topic, events(4000..5000, 2));
     receiver.wait_events(5000);
@@ -62,16 +62,17 @@ fn dead_letters_wait_for_their_store_and_the_source_waits_with_them() {
     let scene = Scene::on(broker.start(), "store", 1);
     let receiver = Receiver::start(|request| match request.json()["n"].as_u64() {
         // Refused, but only after the broker stands still.
-        Some(0) => Answer::After(Duration::from_secs(4), Box::new(Answer::Status(400))),
+        Some(0) => Answer::HangThen(400),
         _ => Answer::Status(200),
     });
     scene.cluster.produce(&scene.topic, events(0..20, 1));
-    let target = one_target(&receiver.url("/"), "timeout: 30s", "");
+    let target = one_target(&receiver.url("/"), "timeout: 5m", "");
     let bridge = Bridge::ready(&scene.config_with("", QUICK, &target));
     receiver.wait_events(20);
     bridge.wait_metric("hookferry_dead_letter_store_up", &[], 1.0);
     // Its connections stay open, so that the letter is sent and nothing confirms it.
     broker.freeze();
+    receiver.release();
     bridge.wait_metric("hookferry_attempts_total", &[("result", "4xx")], 1.0);
     let letters = || bridge.metric("hookferry_deliveries_total", &[("outcome", "dead_lettered")]);
     wait::throughout(

@@ -1,11 +1,26 @@
 //! The hookferry binary as a command that ends, and what tests need around it.
 
+use std::io::Read;
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
-/// The binary under test.
-pub const BINARY: &str = env!("CARGO_BIN_EXE_hookferry");
+/// No command that is run here takes longer.
+const LIMIT: Duration = Duration::from_secs(180);
+
+/// The binary under test, without any `HOOKFERRY__` variable of the caller and with nothing to read.
+pub fn command() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hookferry"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("HOOKFERRY__") {
+            command.env_remove(name);
+        }
+    }
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
 
 /// A name that no other test of this or an earlier run uses; fit for `name:`, topics and groups.
 pub fn fresh(stem: &str) -> String {
@@ -44,9 +59,34 @@ impl Drop for Folder {
     }
 }
 
-/// Runs one command to its end, without any `HOOKFERRY__` variable of the caller.
+/// Runs one command to its end.
 pub fn hookferry<S: AsRef<std::ffi::OsStr>>(arguments: &[S]) -> Output {
-    Command::new(BINARY).args(arguments).output().unwrap()
+    let mut child = command().args(arguments).spawn().unwrap();
+    let stdout = drain(child.stdout.take().unwrap());
+    let stderr = drain(child.stderr.take().unwrap());
+    let deadline = Instant::now() + LIMIT;
+    let (status, is_late) = loop {
+        match child.try_wait().unwrap() {
+            Some(status) => break (status, false),
+            None if Instant::now() >= deadline => {
+                child.kill().unwrap();
+                break (child.wait().unwrap(), true);
+            }
+            None => std::thread::sleep(Duration::from_millis(10)),
+        }
+    };
+    let output = Output { status, stdout: stdout.join().unwrap(), stderr: stderr.join().unwrap() };
+    assert!(!is_late, "it did not end within {LIMIT:?}; it said:\n{}", text(&output));
+    output
+}
+
+/// Reads all of a stream, so that the child never waits for a reader.
+fn drain(mut stream: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
+    std::thread::spawn(move || {
+        let mut read = Vec::new();
+        stream.read_to_end(&mut read).unwrap();
+        read
+    })
 }
 
 /// What a command printed, both streams.

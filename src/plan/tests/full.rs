@@ -208,6 +208,40 @@ fn only_what_yaml_1_2_takes_for_a_number_or_boolean_is_one() {
 }
 
 #[test]
+fn what_a_reference_brought_in_is_compared_as_text_and_as_what_it_looks_like() {
+    let layers = environment(&[("N", "5"), ("B", "true"), ("ZERO", "007"), ("T", "gold")]);
+    let holds = |condition: &str, field: Field| {
+        let text = with_target("url: https://x.example/").replacen(
+            "to: [crm]",
+            &format!("to: [crm], where: {{ x: {condition} }}"),
+            1,
+        );
+        plan_with(&text, &layers).routes[0].conditions[0].holds(Some(&field))
+    };
+    let text = |text: &str| Field::Text(text.into());
+
+    for (condition, matching, other) in [
+        ("\"${env:N}\"", vec![Field::Integer(5), text("5"), Field::Float(5.0)], Field::Integer(6)),
+        ("[\"${env:N}\"]", vec![Field::Integer(5), text("5")], text("6")),
+        ("{ eq: \"${env:N}\" }", vec![Field::Integer(5), text("5")], Field::Bool(true)),
+        ("{ in: [a, \"${env:N}\"] }", vec![Field::Integer(5), text("5"), text("a")], Field::Integer(6)),
+        ("{ eq: \"${env:B}\" }", vec![Field::Bool(true), text("true")], Field::Bool(false)),
+        ("{ eq: \"${env:ZERO}\" }", vec![text("007")], Field::Integer(7)),
+        ("{ eq: \"${env:T}\" }", vec![text("gold")], text("silver")),
+        ("{ eq: '5' }", vec![text("5")], Field::Integer(5)),
+    ] {
+        for field in matching {
+            assert!(holds(condition, field.clone()), "{condition} takes {field:?}");
+        }
+        assert!(!holds(condition, other.clone()), "{condition} refuses {other:?}");
+    }
+    for condition in ["{ ne: \"${env:N}\" }", "{ not_in: [a, \"${env:N}\"] }"] {
+        assert!(!holds(condition, Field::Integer(5)) && !holds(condition, text("5")), "{condition}");
+        assert!(holds(condition, Field::Integer(6)), "{condition}");
+    }
+}
+
+#[test]
 fn a_switched_off_target_is_named() {
     let plan = plan(FULL);
 

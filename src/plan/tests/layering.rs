@@ -188,6 +188,23 @@ fn a_fault_of_the_environment_names_the_variable() {
 }
 
 #[test]
+fn a_variable_that_names_no_key_is_a_fault_and_costs_no_other() {
+    let malformed =
+        ["HOOKFERRY__", "HOOKFERRY____LOG__LEVEL", "HOOKFERRY__ADMIN____LISTEN", "HOOKFERRY__LOG__"];
+    for name in malformed {
+        let layers = environment(&[(name, "hunter2"), ("HOOKFERRY__TARGETS__CRM__TIMEOUT", "soon")]);
+
+        let faults = faults_with(BASE, &layers);
+
+        let no_key = "the name holds no key; write for example `HOOKFERRY__ADMIN__LISTEN`";
+        assert!(faults.contains(&format!("env {name}: {no_key}")), "{faults:?}");
+        let others =
+            faults.iter().filter(|fault| fault.starts_with("env HOOKFERRY__TARGETS__CRM__TIMEOUT: "));
+        assert_eq!((others.count(), faults.len()), (1, 2), "the others count: {faults:?}");
+    }
+}
+
+#[test]
 fn each_layer_of_a_target_wins_over_those_below() {
     let text = format!(
         "defaults: {{ timeout: 1s, concurrency: 2, success: [200] }}\n{}",
@@ -230,6 +247,34 @@ fn a_payload_by_name_and_one_by_map_are_laid_over_each_other() {
 
     assert_eq!(setting(&text, "targets.crm.payload.preset"), "dcision from dialect dcision");
     assert_eq!(setting(&text, "targets.crm.payload.json"), "sorted from h.yaml:6:22");
+}
+
+#[test]
+fn a_label_may_have_the_name_of_a_key_with_several_forms() {
+    let text = with_target("url: https://x.example/\nlabels: { payload: b, headers: c }\ndialect: dcision");
+    let text =
+        format!("defaults: {{ labels: {{ payload: a, retry: a }}, payload: {{ json: sorted }} }}\n{text}");
+
+    let labels = &plan(&text).targets[0].labels;
+
+    let expected = [("payload", "b"), ("retry", "a"), ("headers", "c")];
+    assert_eq!(labels, &expected.map(|(name, label)| (name.to_owned(), label.to_owned())));
+}
+
+#[test]
+fn names_of_targets_compare_exactly_and_their_keys_have_one_form() {
+    let over = "targets: { headers: { payload: ops-center, headers: { x-a: '2' } } }";
+    let base = BASE.replace("crm: {", "headers: { payload: { json: sorted }, headers: { X-A: '1' },");
+    let folder = Folder::with(&[("base.yaml", &base.replace("[crm]", "[headers]")), ("over.yaml", over)]);
+
+    let settings = folder.examine(&["base.yaml", "over.yaml"]).expect("no faults").settings;
+
+    let shown =
+        |path: &str| settings.iter().find(|setting| setting.path == path).map(|one| one.value.clone());
+    assert_eq!(shown("targets.headers.payload.preset").as_deref(), Some("ops-center"));
+    assert_eq!(shown("targets.headers.payload.json").as_deref(), Some("sorted"));
+    assert_eq!(shown("targets.headers.headers.x-a").as_deref(), Some("***"));
+    assert_eq!(shown("targets.headers.headers.X-A"), None);
 }
 
 #[test]

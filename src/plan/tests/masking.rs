@@ -66,6 +66,22 @@ fn a_reference_without_a_value_is_a_fault_unless_it_is_allowed() {
 }
 
 #[test]
+fn a_reference_inside_another_is_refused() {
+    let text = with_target(
+        "url: https://x.example/\nid: \"${env:NEW:-${env:OLD}}\"\ndescription: \"${env:NEW ${env:OLD}\"",
+    );
+    let layers = environment(&[("NEW", "new"), ("OLD", "old")]);
+
+    assert_eq!(
+        faults_with(&text, &layers),
+        [
+            "h.yaml:5:9: targets.crm.id: a default can't hold another reference; write its text after `:-`, or set the variable",
+            "h.yaml:6:18: targets.crm.description: a `${` is not closed before the next one; write `${env:NAME}`",
+        ]
+    );
+}
+
+#[test]
 fn a_value_can_not_inject_structure() {
     let layers = environment(&[("X", "a, b: [c]\nd: e")]);
     let plan = plan_with(&with_target("url: https://x.example/\nlabels: { x: \"${env:X}\" }"), &layers);
