@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use super::{Exit, Format};
-use crate::plan::{self, Examined, Faults, Layers, Setting};
+use crate::plan::{self, Broker, Examined, Faults, Layers, Nats, NatsMode, Setting};
 
 /// Judges a configuration and writes the answer to `out`: all faults, or the plan with where each
 /// of its values comes from.
@@ -110,12 +110,29 @@ fn text(examined: &Result<Examined, Faults>, out: &mut impl Write) -> io::Result
 
 fn sources(examined: &Examined) -> Vec<Line> {
     let line = |source: &plan::Source| {
-        let value = |key| shown(&examined.settings, &format!("sources.{}.kafka.{key}", source.name));
-        let (brokers, topics, group) = (value("brokers"), value("topics"), value("group"));
-        Line {
-            name: source.name.clone(),
-            says: format!("Kafka at {brokers}, topics {topics}, group {group}, start {}", value("start")),
+        let (broker, says) = match &source.broker {
+            Broker::Kafka(_) => {
+                ("kafka", "Kafka at {brokers}, topics {topics}, group {group}, start {start}")
+            }
+            Broker::Nats(Nats { mode: NatsMode::JetStream(_), .. }) => (
+                "nats",
+                "JetStream {stream} at {servers}, subjects {subjects}, durable {durable}, start {start}",
+            ),
+            Broker::Nats(Nats { mode: NatsMode::Core { .. }, .. }) => {
+                ("nats", "core NATS at {servers}, subjects {subjects}, queue group {queue}, at most once")
+            }
+        };
+        let keys =
+            ["brokers", "topics", "group", "servers", "stream", "subjects", "durable", "queue", "start"];
+        let mut says = keys.iter().fold(says.to_owned(), |says, key| {
+            let path = format!("sources.{}.{broker}.{key}", source.name);
+            says.replace(&format!("{{{key}}}"), shown(&examined.settings, &path))
+        });
+        let keeper = examined.plan.sources.get(usize::from(source.store.0));
+        if let Some(keeper) = keeper.filter(|keeper| keeper.name != source.name) {
+            says.push_str(&format!(", dead letters on the broker of {}", keeper.name));
         }
+        Line { name: source.name.clone(), says }
     };
     examined.plan.sources.iter().map(line).collect()
 }

@@ -8,12 +8,15 @@
 
 mod concealed;
 mod conditions;
+mod dead_letters;
 mod egress;
 mod environment;
 mod fault;
 mod interpolate;
+mod kafka;
 mod layers;
 mod merge;
+mod nats;
 mod origin;
 mod places;
 mod presets;

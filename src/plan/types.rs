@@ -296,6 +296,14 @@ pub struct EventParts {
     pub data: Option<Vec<Place>>,
 }
 
+impl EventParts {
+    /// All places that are set.
+    pub fn places(&self) -> impl Iterator<Item = &Place> {
+        let EventParts { event_type, id, time, subject, key, producer, data } = self;
+        [event_type, id, time, subject, key, producer, data].into_iter().flatten().flatten()
+    }
+}
+
 /// One of `targets`.
 #[derive(Debug)]
 pub struct Target {

@@ -3,7 +3,9 @@ use std::time::Duration;
 
 use async_nats::jetstream::consumer::{self, AckPolicy, Consumer, DeliverPolicy, pull};
 use async_nats::jetstream::context::{GetStreamErrorKind, RequestErrorKind};
-use async_nats::jetstream::stream::{self, ConsumerErrorKind, RetentionPolicy, Stream};
+use async_nats::jetstream::stream::{
+    self, ConsumerCreateStrictErrorKind as ConsumerErrorKind, RetentionPolicy, Stream,
+};
 use async_nats::jetstream::{Context, ErrorCode};
 
 use crate::domain::{Moment, SubjectPattern};
@@ -27,13 +29,20 @@ pub(crate) struct Attachment {
     pub(crate) created: Box<str>,
 }
 
-/// Where a durable that was deleted under us goes on.
+/// Where a durable that has to be made begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Resume {
-    /// The stream that it was on.
-    pub(crate) created: Box<str>,
-    /// The first sequence that is not settled.
-    pub(crate) sequence: u64,
+pub(crate) enum Begin {
+    /// As `start` says.
+    Configured,
+    /// With the first message: the stream was not there before.
+    Beginning,
+    /// It was deleted under us, and goes on.
+    Resumed {
+        /// The stream that it was on; another one is read from its beginning.
+        created: Box<str>,
+        /// The first sequence that is not settled.
+        sequence: u64,
+    },
 }
 
 /// Why a durable can't be pulled from.
@@ -43,12 +52,14 @@ pub(crate) enum Trouble {
     NoAnswer(String),
     /// Something that people have to mend; the text says how.
     Refused(String),
+    /// The stream is not there; the text says how to make it.
+    NoStream(String),
 }
 
 impl Trouble {
     pub(crate) fn text(&self) -> &str {
         match self {
-            Trouble::NoAnswer(text) | Trouble::Refused(text) => text,
+            Trouble::NoAnswer(text) | Trouble::Refused(text) | Trouble::NoStream(text) => text,
         }
     }
 }
@@ -66,7 +77,7 @@ impl Durable {
     pub(crate) async fn attach(
         &self,
         context: &Context,
-        resume: Option<&Resume>,
+        begin: &Begin,
     ) -> Result<Attachment, Trouble> {
         let stream = self.stream(context).await?;
         if let Some(info) = self.found(&stream).await? {
@@ -74,14 +85,21 @@ impl Durable {
             return self.attachment(stream, &info).await;
         }
         let created = created(stream.cached_info());
-        let resume = resume.filter(|resume| resume.created == created);
-        let config = self.config(resume);
-        match stream.create_consumer(config).await {
+        let begin = match begin {
+            Begin::Resumed { created: known, .. } if *known != created => &Begin::Beginning,
+            begin => begin,
+        };
+        let config = self.config(begin);
+        // Strictly: one that another replica made meanwhile is looked at, and not altered.
+        match stream.create_consumer_strict(config).await {
             Ok(consumer) => {
-                self.tell_made(&stream, consumer.cached_info(), resume);
+                self.tell_made(&stream, consumer.cached_info(), begin);
                 Ok(Attachment { consumer, stream, created })
             }
             Err(error) => match error.kind() {
+                ConsumerErrorKind::AlreadyExists => {
+                    Err(Trouble::NoAnswer("another replica makes the durable".to_owned()))
+                }
                 ConsumerErrorKind::JetStream(refusal) => Err(self.refused(&stream, &refusal)),
                 kind => Err(Trouble::NoAnswer(format!("the durable can't be made: {kind}"))),
             },
@@ -97,7 +115,7 @@ impl Durable {
         context.get_stream(name).await.map_err(|error| match error.kind() {
             GetStreamErrorKind::JetStream(error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND => {
                 let subjects = self.subjects_text(",");
-                Trouble::Refused(format!(
+                Trouble::NoStream(format!(
                     "the stream {name} does not exist; it is read from its beginning once it does. Make it, for \
                      example with: nats stream add {name} --subjects '{subjects}' --defaults"
                 ))
@@ -219,12 +237,12 @@ impl Durable {
     }
 
     /// The durable as we make it.
-    fn config(&self, resume: Option<&Resume>) -> pull::Config {
+    fn config(&self, begin: &Begin) -> pull::Config {
         let JetStream { durable, ack_wait, max_ack_pending, .. } = &self.settings;
         let mut config = pull::Config {
             durable_name: Some(durable.clone()),
             description: Some("made by hookferry".to_owned()),
-            deliver_policy: self.deliver_policy(resume),
+            deliver_policy: self.deliver_policy(begin),
             ack_policy: AckPolicy::Explicit,
             ack_wait: *ack_wait,
             max_deliver: -1,
@@ -238,9 +256,13 @@ impl Durable {
         config
     }
 
-    fn deliver_policy(&self, resume: Option<&Resume>) -> DeliverPolicy {
-        if let Some(resume) = resume {
-            return DeliverPolicy::ByStartSequence { start_sequence: resume.sequence };
+    fn deliver_policy(&self, begin: &Begin) -> DeliverPolicy {
+        match begin {
+            Begin::Configured => {}
+            Begin::Beginning => return DeliverPolicy::All,
+            Begin::Resumed { sequence, .. } => {
+                return DeliverPolicy::ByStartSequence { start_sequence: *sequence };
+            }
         }
         let start_ms = match self.settings.start {
             Start::Latest => return DeliverPolicy::New,
@@ -258,12 +280,12 @@ impl Durable {
         }
     }
 
-    fn tell_made(&self, stream: &Stream, info: &consumer::Info, resume: Option<&Resume>) {
+    fn tell_made(&self, stream: &Stream, info: &consumer::Info, begin: &Begin) {
         let JetStream { stream: name, durable, .. } = &self.settings;
-        if let Some(resume) = resume {
+        if let Begin::Resumed { sequence, .. } = begin {
             tracing::warn!(
                 "made the durable {durable} on the stream {name} anew, from message {} on",
-                resume.sequence
+                sequence
             );
             return;
         }
@@ -356,7 +378,7 @@ mod tests {
     #[test]
     fn what_we_make_is_what_we_want() {
         use consumer::IntoConsumerConfig as _;
-        let made = durable().config(None).into_consumer_config();
+        let made = durable().config(&Begin::Configured).into_consumer_config();
         assert_eq!(durable().judge(&made), Ok(()));
         assert_eq!(durable().judge(&good()), Ok(()));
         assert_eq!(made.deliver_policy, DeliverPolicy::New);
@@ -364,8 +386,8 @@ mod tests {
 
     #[test]
     fn a_durable_that_was_deleted_goes_on_where_it_was() {
-        let resume = Resume { created: "1".into(), sequence: 42 };
-        let policy = durable().config(Some(&resume)).deliver_policy;
+        let begin = Begin::Resumed { created: "1".into(), sequence: 42 };
+        let policy = durable().config(&begin).deliver_policy;
         assert_eq!(policy, DeliverPolicy::ByStartSequence { start_sequence: 42 });
     }
 

@@ -7,14 +7,15 @@ use async_nats::connection::State;
 use async_nats::jetstream::consumer::{self, Consumer, pull};
 use async_nats::jetstream::stream::{self, Stream};
 use async_nats::jetstream::{self, Context};
-use async_nats::{Client, StatusCode, Subject, Subscriber};
+use async_nats::{Client, Subject, Subscriber};
 use futures_util::{FutureExt, StreamExt};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::acks::Acks;
-use super::book::{Arrival, Book};
-use super::durable::{Attachment, Durable, Resume, Trouble};
-use super::message::{Delivered, message};
+use super::book::Book;
+use super::durable::{Attachment, Begin, Durable, Trouble};
+use super::gap::Gap;
+use super::message::Delivered;
 use super::patience::Patience;
 use super::pull::{Allowed, Pull, Room};
 use super::tenure::Tenure;
@@ -25,8 +26,6 @@ use crate::plan::{self, Nats, Plan};
 use crate::source::outbox::Outbox;
 use crate::source::{Intake, Namespace, Report, SharedGrant, ToSource};
 
-/// At most so many events are handed over together.
-const BATCH: usize = 256;
 /// Without any news, a turn comes so often.
 const NAP: Duration = Duration::from_millis(20);
 /// Where the server is asked and what is asked for.
@@ -38,6 +37,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 const PULL_AGAIN: Duration = Duration::from_millis(250);
 /// Of the time to stop, what telling the server may take.
 const FINISH: Duration = Duration::from_secs(4);
+
+mod looking;
+mod reading;
 
 /// The thread of a source that reads a durable on a JetStream stream.
 pub(super) struct Worker {
@@ -58,8 +60,11 @@ pub(super) struct Worker {
     book: Book,
     acks: Acks,
     attached: Option<Attached>,
-    /// The stream and what is settled of it, for a durable that is deleted under us.
+    /// The stream that was read last, for a durable that is deleted under us.
     created: Option<Box<str>>,
+    stream: Option<Arc<Stream>>,
+    /// Everything up to here was acknowledged by all replicas.
+    floor: u64,
     attaching: bool,
     looking: bool,
     draining: bool,
@@ -70,8 +75,7 @@ pub(super) struct Worker {
     hands: VecDeque<Hand>,
     next_is_large: bool,
     redelivered: u64,
-    /// Messages between these sequences were deleted before they were delivered.
-    gap: Option<(u64, u64)>,
+    gap: Gap,
     pause: Duration,
     due: Due,
 }
@@ -165,6 +169,8 @@ impl Worker {
             acks: Acks::new(),
             attached: None,
             created: None,
+            stream: None,
+            floor: 0,
             attaching: false,
             looking: false,
             draining: false,
@@ -173,7 +179,7 @@ impl Worker {
             hands: VecDeque::new(),
             next_is_large: false,
             redelivered: 0,
-            gap: None,
+            gap: Gap::default(),
             pause: FIRST_PAUSE,
             due: Due { attach: now, pull: now, look: now, oldest: now },
         }
@@ -253,12 +259,21 @@ impl Worker {
     fn obey(&mut self, mail: ToSource) {
         match mail {
             ToSource::Settled(settled) => self.settled(settled),
-            ToSource::Drain => {
-                self.draining = true;
-                self.hands.clear();
-            }
+            ToSource::Drain => self.drain(),
             // There are no partitions to be given up; stopping is the caller's.
             ToSource::Released(_) | ToSource::Stop => {}
+        }
+    }
+
+    /// Reads nothing more: what comes from now on shall go to another replica.
+    fn drain(&mut self) {
+        self.draining = true;
+        self.hands.clear();
+        let Some(mut attached) = self.attached.take() else { return };
+        while let Some(Some(message)) = attached.subscriber.next().now_or_never() {
+            if let Some(reply) = message.reply.filter(|reply| Delivered::of(reply).is_some()) {
+                self.acks.refused(reply);
+            }
         }
     }
 
@@ -335,11 +350,18 @@ impl Worker {
     fn attach(&mut self, context: &Context) {
         self.attaching = true;
         let (context, durable, tell) = (context.clone(), self.durable.clone(), self.tell.clone());
-        let sequence = self.book.position();
-        let resume = self.created.clone().zip(sequence);
-        let resume = resume.map(|(created, sequence)| Resume { created, sequence });
+        // What other replicas have open lies above the floor.
+        let sequence = match self.plan.replicas {
+            1 => self.book.position().unwrap_or(self.floor + 1),
+            _ => self.floor + 1,
+        };
+        let begin = match (&self.created, &self.trouble) {
+            (Some(created), _) => Begin::Resumed { created: created.clone(), sequence },
+            (None, Some(Trouble::NoStream(_))) => Begin::Beginning,
+            (None, _) => Begin::Configured,
+        };
         tokio::spawn(async move {
-            let result = durable.attach(&context, resume.as_ref()).await;
+            let result = durable.attach(&context, &begin).await;
             // The worker may have gone.
             let _ = tell.send(News::Attached(result));
         });
@@ -365,9 +387,11 @@ impl Worker {
             self.book.clear();
             self.hands.clear();
             self.tenure.retire();
+            (self.gap, self.floor) = (Gap::default(), 0);
         }
+        self.floor = self.floor.max(consumer.cached_info().ack_floor.stream_sequence);
         let namespace = Namespace::JetStream { created: created.clone() };
-        self.note_gap(consumer.cached_info(), stream.cached_info());
+        self.gap.look(consumer.cached_info(), stream.cached_info());
         let config = &consumer.cached_info().config;
         let limit = |limit: i64| u64::try_from(limit).unwrap_or_default();
         let allowed = Allowed {
@@ -376,9 +400,11 @@ impl Worker {
             expires: config.max_expires,
         };
         let Some(source) = self.plan.sources.get(usize::from(self.source.0)) else { return };
+        let stream = Arc::new(stream);
+        self.stream = Some(stream.clone());
         self.attached = Some(Attached {
             name: stream.cached_info().config.name.as_str().into(),
-            stream: Arc::new(stream),
+            stream: stream.clone(),
             consumer,
             intake: Intake::new(&self.plan, source, self.source, namespace),
             subscriber,
@@ -401,6 +427,7 @@ impl Worker {
             match &trouble {
                 Trouble::NoAnswer(text) => tracing::debug!(source = self.name(), "NATS: {text}"),
                 Trouble::Refused(text) => tracing::error!(source = self.name(), "{text}"),
+                Trouble::NoStream(text) => tracing::warn!(source = self.name(), "{text}"),
             }
             self.trouble = Some(trouble);
         }
@@ -422,7 +449,7 @@ impl Worker {
             }
             return;
         }
-        if self.draining || !self.hands.is_empty() || now < self.due.pull {
+        if !self.hands.is_empty() || now < self.due.pull {
             return;
         }
         let room = Room {
@@ -466,221 +493,6 @@ impl Worker {
         }
     }
 
-    // ---- Reading ----
-
-    /// Takes in a message and those that came with it, and hands their events over.
-    fn read(&mut self, first: async_nats::Message) {
-        let mut batch = Vec::new();
-        self.take(&first, &mut batch);
-        for _ in 1..BATCH {
-            let waiting =
-                self.attached.as_mut().and_then(|attached| attached.subscriber.next().now_or_never());
-            let Some(Some(message)) = waiting else { break };
-            self.take(&message, &mut batch);
-        }
-        self.outbox.inputs(batch);
-        if self.redelivered > 0 {
-            self.outbox.report(Report::Redelivered(std::mem::take(&mut self.redelivered)));
-        }
-    }
-
-    fn take(&mut self, native: &async_nats::Message, batch: &mut Vec<Input>) {
-        let Some(attached) = &mut self.attached else { return };
-        attached.heard = Instant::now();
-        if let Some(status) = native.status {
-            return self.status(status, native.description.as_deref().unwrap_or_default());
-        }
-        let delivered = native.reply.as_ref().and_then(|reply| Some((reply, Delivered::of(reply)?)));
-        let Some((reply, delivered)) = delivered else { return };
-        attached.moved = true;
-        self.next_is_large = false;
-        attached.pull = attached.pull.and_then(Pull::next);
-        if self.draining {
-            return self.acks.refused(reply.clone());
-        }
-        self.redelivered += u64::from(delivered.times > 1);
-        let now = Moment::now();
-        match self.book.received(delivered.sequence, reply, delivered.stored_ms, now.mono_us) {
-            Arrival::Settled(ending) => return self.acks.settled(reply.clone(), ending),
-            Arrival::Joins => return,
-            Arrival::New => {}
-        }
-        let native = message(native, attached.name.clone(), Some(delivered), now.wall_ms);
-        let (generation, lease) = (self.tenure.generation(), self.tenure.lease());
-        let event = attached.intake.read(native, generation, lease);
-        let receipt = Receipt { source: self.source, generation, position: event.origin.position };
-        self.report_gap(delivered);
-        let hand = Hand { event, receipt };
-        match self.hands.is_empty() && self.fits(&hand) {
-            true => batch.push(self.hand_over(hand)),
-            false => self.hands.push_back(hand),
-        }
-    }
-
-    /// What the server says of a pull instead of a message.
-    fn status(&mut self, status: StatusCode, description: &str) {
-        let Some(attached) = &mut self.attached else { return };
-        let ended = attached.pull;
-        match status {
-            StatusCode::IDLE_HEARTBEAT => return,
-            // Its time is over, or the server moves.
-            StatusCode::TIMEOUT | StatusCode::NOT_FOUND => attached.pull = None,
-            StatusCode::REQUEST_TERMINATED => {
-                attached.pull = None;
-                let text = description.to_ascii_lowercase();
-                if text.contains("maxbytes") && text.contains("message size") {
-                    self.next_is_large = ended.is_some_and(|pull| pull.is_untouched());
-                } else if text.contains("consumer deleted") {
-                    tracing::error!(
-                        source = self.name(),
-                        "the durable was deleted; it is made anew where it was"
-                    );
-                    self.detach();
-                } else if !text.contains("batch completed") {
-                    tracing::debug!(source = self.name(), "the server ended a pull: {description}");
-                    self.due.pull = Instant::now() + PULL_AGAIN;
-                }
-            }
-            // Nobody answers for the durable: it, or its stream, is gone or between two leaders.
-            _ => {
-                tracing::debug!(source = self.name(), "the server refused a pull: {status} {description}");
-                self.detach();
-            }
-        }
-    }
-
-    fn granted(&self) -> Grant {
-        let grant = self.grant.read();
-        Grant {
-            events: grant.events.saturating_sub(self.handed.events),
-            bytes: grant.bytes.saturating_sub(self.handed.bytes),
-        }
-    }
-
-    fn fits(&self, hand: &Hand) -> bool {
-        let granted = self.granted();
-        let alone = granted.bytes >= self.plan.limits.window.bytes;
-        granted.events > 0 && (hand.event.weight() <= granted.bytes || alone)
-    }
-
-    fn hand_over(&mut self, hand: Hand) -> Input {
-        self.handed.events += 1;
-        self.handed.bytes = self.handed.bytes.saturating_add(hand.event.weight());
-        Input::Arrived { event: Arc::new(hand.event), receipt: hand.receipt }
-    }
-
-    /// Hands over events that had no room, as far as they have it now.
-    fn offer_hands(&mut self) {
-        let mut batch = Vec::new();
-        while let Some(hand) = self.hands.pop_front() {
-            if !self.fits(&hand) {
-                self.hands.push_front(hand);
-                break;
-            }
-            batch.push(self.hand_over(hand));
-        }
-        self.outbox.inputs(batch);
-    }
-
-    // ---- Looking ----
-
-    fn look(&mut self, sequences: Vec<u64>, connection: u64) {
-        self.look_at(sequences, Moment::now().mono_us, connection);
-    }
-
-    /// Asks the server where the durable and its stream stand.
-    fn look_at(&mut self, sequences: Vec<u64>, at_us: u64, connection: u64) {
-        let Some(attached) = &self.attached else { return };
-        self.looking = true;
-        self.due.look = Instant::now() + LOOK_EVERY;
-        let (stream, durable, tell) = (attached.stream.clone(), self.durable.clone(), self.tell.clone());
-        tokio::spawn(async move {
-            let answer = async {
-                let info = durable.found(&stream).await?;
-                let info = info.ok_or_else(|| Trouble::Refused("the durable is gone".to_owned()))?;
-                let state = stream.get_info().await.map_err(|error| Trouble::NoAnswer(error.to_string()))?;
-                Ok((info, state))
-            };
-            let answer = answer.await;
-            // The worker may have gone.
-            let _ = tell.send(News::Looked(Look { sequences, at_us, connection, answer }));
-        });
-    }
-
-    fn looked(&mut self, client: &Client, look: Look) {
-        self.looking = false;
-        let (info, state) = match look.answer {
-            Ok(answer) => answer,
-            Err(Trouble::NoAnswer(text)) => {
-                return tracing::debug!(source = self.name(), "the durable was not seen: {text}");
-            }
-            Err(Trouble::Refused(text)) => {
-                tracing::debug!(source = self.name(), "{text}");
-                return self.detach();
-            }
-        };
-        if look.connection == connection(client) {
-            self.book.heard(&look.sequences, look.at_us);
-        }
-        let memory_us = self.patience.memory.as_micros() as u64;
-        self.book.forget_settled(Moment::now().mono_us.saturating_sub(memory_us));
-        self.note_gap(&info, &state);
-        let open = self.book.open() as u64;
-        let Some(attached) = &mut self.attached else { return };
-        // Messages wait, and so do we: the server does not know of our pull.
-        if info.num_pending > 0 && info.num_waiting == 0 && !std::mem::take(&mut attached.moved) {
-            attached.pull = None;
-        }
-        attached.moved = false;
-        let topic = attached.name.clone();
-        // All replicas see the same number; each tells its part, so that the sum is right.
-        let messages = Some(info.num_pending / u64::from(self.plan.replicas.max(1)) + open);
-        self.outbox.report(Report::Lag { topic, partition: 0, messages });
-    }
-
-    /// Notes messages that the stream deleted before they were delivered. With subjects that do not
-    /// take all of the stream it can't be known whether any of them was for us.
-    fn note_gap(&mut self, info: &consumer::Info, state: &stream::Info) {
-        let delivered = info.delivered.stream_sequence;
-        if self.gap.is_some_and(|(_, to)| delivered >= to) {
-            // Another replica got what follows the gap, and tells of it.
-            self.gap = None;
-        }
-        let next = self.gap.map_or(delivered + 1, |(from, _)| from);
-        let first = state.state.first_sequence;
-        if takes_all(&info.config, &state.config) && first > next {
-            self.gap = Some((next, first));
-        }
-    }
-
-    fn report_gap(&mut self, delivered: Delivered) {
-        let Some((from, to)) = self.gap.filter(|(_, to)| delivered.times == 1 && delivered.sequence >= *to)
-        else {
-            return;
-        };
-        self.gap = None;
-        let Some(attached) = &self.attached else { return };
-        let topic = attached.name.clone();
-        let messages = to - from;
-        tracing::error!(
-            "the stream {topic} deleted {messages} messages from sequence {from} on before they were read; make its \
-             limits wider than the longest outage",
-        );
-        self.outbox.report(Report::Lost {
-            topic,
-            partition: 0,
-            from: i64::try_from(from).unwrap_or(i64::MAX),
-            messages,
-        });
-    }
-
-    fn report_oldest(&self) {
-        let Some(attached) = &self.attached else { return };
-        let stored_ms = self.book.oldest_stored_ms();
-        let topic = attached.name.clone();
-        self.outbox.report(Report::OldestUnsettled { topic, partition: 0, stored_ms });
-    }
-
     fn tell_ready(&mut self) {
         let ready = match (self.reachability.fault(), &self.attached, &self.trouble) {
             (Some(fault), ..) => Err(fault),
@@ -699,22 +511,33 @@ impl Worker {
     /// Acknowledges what is settled, gives back what is not, and says so; all in bounded time.
     async fn stop(&mut self, client: &Client) {
         self.tenure.end();
-        self.attached = None;
-        let connection_before = connection(client);
+        self.drain();
+        let before = connection(client);
         for reply in self.book.release() {
             self.acks.refused(reply);
         }
         let until = Instant::now() + FINISH;
         let said = self.acks.finish(client, until).await;
-        // The server answers in order, so that an answer says that it has heard all before it.
-        let answered = tokio::time::timeout(FINISH, client.request("$JS.API.INFO", "".into())).await;
-        let heard = matches!(answered, Ok(Ok(_))) && connection(client) == connection_before;
+        let heard = self.round_trip(client, until).await && connection(client) == before;
         self.outbox.stopped(match said && heard {
             true => Ok(()),
             false => Err("the last acknowledgements may not have reached the server; what they were of is \
                           acknowledged or sent again"
                 .to_owned()),
         });
+    }
+
+    /// Asks something of the server, which answers in order: so it has heard all that went before.
+    async fn round_trip(&self, client: &Client, until: Instant) -> bool {
+        let asked = async {
+            client.flush().await.ok()?;
+            match &self.stream {
+                Some(stream) => self.durable.found(stream).await.ok().map(drop),
+                None => Some(()),
+            }
+        };
+        let left = until.saturating_duration_since(Instant::now());
+        matches!(tokio::time::timeout(left, asked).await, Ok(Some(())))
     }
 
     /// Whether the server has been told all that is settled.
@@ -737,13 +560,4 @@ async fn next(attached: &mut Option<Attached>) -> Option<async_nats::Message> {
 /// Counts the connections that a client has had.
 fn connection(client: &Client) -> u64 {
     client.statistics().connects.load(std::sync::atomic::Ordering::Relaxed)
-}
-
-/// Whether a durable takes every message of its stream.
-fn takes_all(durable: &consumer::Config, stream: &stream::Config) -> bool {
-    let filters: Vec<&String> = durable.filter_subjects.iter().chain([&durable.filter_subject]).collect();
-    let filters: Vec<&String> = filters.into_iter().filter(|filter| !filter.is_empty()).collect();
-    filters.is_empty()
-        || filters.iter().any(|filter| *filter == ">")
-        || (!stream.subjects.is_empty() && stream.subjects.iter().all(|subject| filters.contains(&subject)))
 }

@@ -9,6 +9,7 @@ mod acks;
 mod book;
 mod core;
 mod durable;
+mod gap;
 mod jetstream;
 mod message;
 mod patience;
