@@ -119,6 +119,7 @@ fn an_unknown_command_ends_with_2() {
 mod with_a_broker {
     use super::*;
     use crate::scene::Scene;
+    use crate::stage::Stage;
 
     #[test]
     fn publish_puts_events_into_the_topic_of_a_source() {
@@ -134,7 +135,7 @@ mod with_a_broker {
         assert_eq!(code, Some(0), "{text}");
         assert!(!text.contains("warning"), "{text}");
         let records = scene.cluster.wait_records(&scene.topic, 3);
-        let id = |record: &crate::kafka::Record| {
+        let id = |record: &crate::record::Record| {
             let value: serde_json::Value = serde_json::from_slice(record.value.as_deref().unwrap()).unwrap();
             value["event_id"].as_str().unwrap().to_owned()
         };

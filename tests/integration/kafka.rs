@@ -18,54 +18,10 @@ use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
 use crate::bridge::free_port;
 use crate::process::Folder;
+use crate::record::Record;
 use crate::wait;
 
 const LIMIT: Duration = Duration::from_secs(30);
-
-/// A message to produce, or one that was read.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Record {
-    pub partition: Option<i32>,
-    pub offset: i64,
-    pub key: Option<Vec<u8>>,
-    pub value: Option<Vec<u8>>,
-    pub headers: Vec<(String, Vec<u8>)>,
-}
-
-impl Record {
-    pub fn json(value: &serde_json::Value) -> Record {
-        Record::bytes(value.to_string())
-    }
-
-    pub fn bytes(value: impl Into<Vec<u8>>) -> Record {
-        Record { value: Some(value.into()), ..Record::default() }
-    }
-
-    pub fn tombstone(key: &str) -> Record {
-        Record { key: Some(key.into()), ..Record::default() }
-    }
-
-    pub fn key(mut self, key: &str) -> Record {
-        self.key = Some(key.into());
-        self
-    }
-
-    pub fn in_partition(mut self, partition: i32) -> Record {
-        self.partition = Some(partition);
-        self
-    }
-
-    pub fn with(mut self, header: &str, value: &str) -> Record {
-        self.headers.push((header.to_owned(), value.into()));
-        self
-    }
-
-    /// A header's text.
-    pub fn header(&self, name: &str) -> Option<&str> {
-        let (_, value) = self.headers.iter().find(|(header, _)| header == name)?;
-        std::str::from_utf8(value).ok()
-    }
-}
 
 /// Access to one broker.
 pub struct Cluster {
@@ -303,6 +259,7 @@ fn record(message: &BorrowedMessage<'_>) -> Record {
         key: message.key().map(<[u8]>::to_vec),
         value: message.payload().map(<[u8]>::to_vec),
         headers: pairs.map(owned).collect(),
+        subject: None,
     }
 }
 
@@ -323,6 +280,11 @@ impl PrivateBroker {
 
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Access to it, whether or not it runs.
+    pub fn access(&self) -> Cluster {
+        Cluster::at(&self.address())
     }
 
     /// Starts it and waits until it answers.
