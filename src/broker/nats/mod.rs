@@ -9,7 +9,7 @@ pub(crate) use reachability::Reachability;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::{Client, ConnectErrorKind};
+use async_nats::{Client, ConnectError, ConnectErrorKind};
 
 use crate::plan::Nats;
 
@@ -50,9 +50,18 @@ pub(crate) async fn try_connect(
         ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => {
             format!("{error}; check `creds`, `nkey`, `user` and `password`, or `token`")
         }
-        ConnectErrorKind::Tls => format!("{error}; check `tls` and that the server speaks TLS"),
+        _ if is_tls(&error) => format!("{error}; check `tls` and that the server speaks TLS"),
         _ => error.to_string(),
     })
+}
+
+/// Whether TLS is in the way: a certificate that is not trusted comes as a fault of the connection.
+fn is_tls(error: &ConnectError) -> bool {
+    use std::error::Error as _;
+    let source = error.source().and_then(|source| source.downcast_ref::<std::io::Error>());
+    let is_rustls =
+        source.and_then(|source| source.get_ref()).is_some_and(|fault| fault.is::<rustls::Error>());
+    error.kind() == ConnectErrorKind::Tls || is_rustls
 }
 
 /// `NAME-SOURCE`: how our clients call themselves.
