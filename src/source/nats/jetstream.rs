@@ -113,7 +113,7 @@ struct Hand {
 
 /// What tasks bring.
 enum News {
-    Attached(Result<Attachment, Trouble>),
+    Attached(Box<Result<Attachment, Trouble>>),
     Looked(Look),
 }
 
@@ -124,7 +124,7 @@ struct Look {
     sequences: Vec<u64>,
     at_us: u64,
     connection: u64,
-    answer: Result<(consumer::Info, stream::Info), Trouble>,
+    answer: Result<Box<(consumer::Info, stream::Info)>, Trouble>,
 }
 
 /// What a turn began with.
@@ -242,7 +242,7 @@ impl Worker {
                     return ControlFlow::Break(());
                 }
                 Woken::Mail(Some(mail)) => self.obey(mail),
-                Woken::News(News::Attached(result)) => self.attached(client, result).await,
+                Woken::News(News::Attached(result)) => self.attached(client, *result).await,
                 Woken::News(News::Looked(look)) => self.looked(client, look),
                 Woken::Message(Some(message)) => self.read(message),
                 Woken::Message(None) => self.detach(),
@@ -363,7 +363,7 @@ impl Worker {
         tokio::spawn(async move {
             let result = durable.attach(&context, &begin).await;
             // The worker may have gone.
-            let _ = tell.send(News::Attached(result));
+            let _ = tell.send(News::Attached(Box::new(result)));
         });
     }
 

@@ -69,7 +69,7 @@ impl Worker {
         let Some(attached) = &mut self.attached else { return };
         let ended = attached.pull;
         match status {
-            StatusCode::IDLE_HEARTBEAT => return,
+            StatusCode::IDLE_HEARTBEAT => {}
             // Its time is over, or the server moves.
             StatusCode::TIMEOUT | StatusCode::NOT_FOUND => attached.pull = None,
             StatusCode::REQUEST_TERMINATED => {
