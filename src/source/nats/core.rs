@@ -86,11 +86,6 @@ impl Worker {
     /// Runs until it is told to stop.
     pub(super) async fn run(mut self) {
         let Some(source) = self.plan.sources.get(usize::from(self.source.0)).cloned() else { return };
-        tracing::warn!(
-            source = source.name,
-            "core NATS delivers at most once: what comes while no replica listens or the window is full is lost, and \
-             so is what is open when this process ends. With `stream` nothing is",
-        );
         let intake = Intake::new(&self.plan, &source, self.source, Namespace::Nats);
         let name = client_name(&self.plan.name, &source.name);
         loop {
