@@ -56,7 +56,8 @@ pub(super) struct Delivery {
     pub(super) attempts: u32,
     /// When the first attempt started.
     pub(super) first_attempt: Option<Moment>,
-    pub(super) failure: Option<Failure>,
+    /// Rare, so it takes little room where there is none.
+    pub(super) failure: Option<Box<Failure>>,
     pub(super) state: State,
 }
 
@@ -83,10 +84,12 @@ pub(super) struct Closed {
 }
 
 impl Ledger {
-    pub(super) fn new(sources: usize) -> Ledger {
+    /// For so many sources. `events` are expected to be open at most; growing in the middle of that would
+    /// need half as much memory again.
+    pub(super) fn new(sources: usize, events: usize) -> Ledger {
         Ledger {
-            events: Slab::new(),
-            deliveries: Slab::new(),
+            events: Slab::with_capacity(events),
+            deliveries: Slab::with_capacity(events),
             next_serial: 0,
             tenures: HashMap::new(),
             open: vec![Grant::default(); sources],

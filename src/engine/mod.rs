@@ -61,6 +61,9 @@ pub struct Engine {
     pub(crate) sabotage: Option<Sabotage>,
 }
 
+/// Room for more open events than that is made when they come.
+const MOST_EXPECTED: usize = 200_000;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Life {
     Running,
@@ -85,7 +88,7 @@ impl Engine {
         Engine {
             routing: Routing::new(&plan),
             matches: Matches::default(),
-            ledger: Ledger::new(plan.sources.len()),
+            ledger: Ledger::new(plan.sources.len(), expected_open(&plan)),
             lanes: plan.targets.iter().map(|target| Lane::new(target.concurrency)).collect(),
             round: VecDeque::new(),
             in_flight: 0,
@@ -273,11 +276,11 @@ impl Engine {
                 self.hold(id, now, wait, reply);
             }
             Decision::Retry(wait) => {
-                delivery.failure = Some(failure(delivery.failure.take(), &reply, now));
+                note_failure(&mut delivery.failure, &reply, now);
                 self.hold(id, now, wait, reply);
             }
             Decision::End(reason) => {
-                delivery.failure = Some(failure(delivery.failure.take(), &reply, now));
+                note_failure(&mut delivery.failure, &reply, now);
                 self.give_up(id, reason);
             }
         }
@@ -323,12 +326,12 @@ impl Engine {
         );
         let on_exhausted = self.plan.targets[target.0 as usize].retry.on_exhausted;
         if refused && on_exhausted == Exhausted::Discard {
-            let (status, error) = last_reply(delivery.failure.take());
+            let (status, error) = last_reply(delivery.failure.take().map(|failure| *failure));
             return self.end(id, Outcome::Discarded(DiscardReason::OnExhausted(reason)), status, error);
         }
         delivery.state = State::Writing;
         let (slot, route) = (delivery.slot, delivery.route);
-        let (attempts, failure) = (delivery.attempts, delivery.failure.clone());
+        let (attempts, failure) = (delivery.attempts, delivery.failure.as_deref().cloned());
         self.lane(target).hold();
         let letter = DeadLetter {
             event: self.ledger.event(slot).clone(),
@@ -450,6 +453,13 @@ impl Engine {
     }
 }
 
+/// How many events the windows of all sources let be open, as far as that is not beyond reason. Memory
+/// that is never used costs nothing.
+fn expected_open(plan: &Plan) -> usize {
+    let window = usize::try_from(plan.limits.window.events).unwrap_or(usize::MAX);
+    window.saturating_mul(plan.sources.len()).min(MOST_EXPECTED)
+}
+
 fn poisoned_because(event: &Event) -> String {
     match &event.content {
         crate::domain::Content::NotJson(why) if event.kind == Kind::Regular => why.to_string(),
@@ -468,7 +478,7 @@ fn status(reply: &Reply) -> Option<u16> {
     }
 }
 
-fn failure(earlier: Option<Failure>, reply: &Reply, now: Moment) -> Failure {
+fn note_failure(failure: &mut Option<Box<Failure>>, reply: &Reply, now: Moment) {
     let (last_status, last_error) = match reply {
         Reply::Status { status, .. } => (Some(*status), None),
         Reply::Fault { fault, detail } => {
@@ -477,6 +487,6 @@ fn failure(earlier: Option<Failure>, reply: &Reply, now: Moment) -> Failure {
         Reply::Unrenderable(detail) => (None, Some(detail.clone())),
         Reply::Withheld => (None, None),
     };
-    let first_ms = earlier.map_or(now.wall_ms, |earlier| earlier.first_ms);
-    Failure { first_ms, last_ms: now.wall_ms, last_status, last_error }
+    let first_ms = failure.as_ref().map_or(now.wall_ms, |earlier| earlier.first_ms);
+    *failure = Some(Box::new(Failure { first_ms, last_ms: now.wall_ms, last_status, last_error }));
 }

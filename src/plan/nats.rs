@@ -90,7 +90,7 @@ fn subjects(keys: &mut Keys<'_>) -> Vec<SubjectPattern> {
 }
 
 fn mode(keys: &mut Keys<'_>) -> NatsMode {
-    let name = |item: Item<'_>| item.parse(String::new(), |text| object_name(text));
+    let name = |item: Item<'_>| item.parse(String::new(), object_name);
     let Some(stream) = keys.get("stream") else {
         for key in OF_JETSTREAM {
             if let Some(item) = keys.get(key) {

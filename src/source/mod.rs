@@ -1,6 +1,7 @@
 //! Floor 4: where events come from. A source reads messages, extracts the parts of each event,
 //! hands them over within its grant, and acknowledges what is settled.
 
+mod allowance;
 mod event_id;
 mod event_time;
 mod intake;

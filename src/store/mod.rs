@@ -3,6 +3,7 @@
 pub mod kafka;
 pub mod nats;
 mod record;
+mod standing;
 
 use std::sync::Arc;
 

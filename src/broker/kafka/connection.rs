@@ -42,11 +42,11 @@ impl<'a> Connection<'a> {
     pub fn member(&self) -> ClientConfig {
         let mut config = self.with_defaults(&[
             // A small queue with the default back-off of 1 s stalls every partition a second at a time.
-            ("queued.max.messages.kbytes", "8192"),
+            ("queued.max.messages.kbytes", "4096"),
             ("fetch.queue.backoff.ms", "20"),
             // What is fetched ahead is memory. A larger message still comes: alone (KIP-74).
-            ("fetch.max.bytes", "8388608"),
-            (PARTITION_FETCH, "524288"),
+            ("fetch.max.bytes", "2097152"),
+            (PARTITION_FETCH, "262144"),
             ("topic.metadata.refresh.interval.ms", "30000"),
         ]);
         if config.get(PARTITION_FETCH_ALIAS).is_some() {
@@ -171,6 +171,6 @@ mod tests {
         let raised = member(&[("fetch.max.bytes", "50000000"), (PARTITION_FETCH_ALIAS, "2000000")]);
         assert_eq!(raised.get("fetch.max.bytes"), Some("50000000"));
         assert_eq!((raised.get(PARTITION_FETCH), raised.get(PARTITION_FETCH_ALIAS)), (None, Some("2000000")));
-        assert_eq!(member(&[]).get(PARTITION_FETCH), Some("524288"));
+        assert_eq!(member(&[]).get(PARTITION_FETCH), Some("262144"));
     }
 }

@@ -15,11 +15,11 @@ use crate::plan::{Kafka, Topic};
 
 /// The topics that are named, not matched.
 pub(super) fn literal_topics(kafka: &Kafka) -> Vec<&str> {
-    let literal = |topic| match topic {
-        &Topic::Name(ref name) => Some(&**name),
+    let topics = kafka.topics.iter().filter_map(|topic| match topic {
+        Topic::Name(name) => Some(&**name),
         Topic::Regex(_) => None,
-    };
-    kafka.topics.iter().filter_map(literal).collect()
+    });
+    topics.collect()
 }
 
 /// What the client said so far.

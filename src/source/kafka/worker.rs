@@ -14,8 +14,9 @@ use super::probe::{Ask, News, Topics};
 use super::record;
 use crate::broker::kafka::refusal;
 use crate::domain::{Event, Moment, Receipt, SourceId};
-use crate::engine::{Grant, Input};
+use crate::engine::Input;
 use crate::plan::{Plan, Topic, Window};
+use crate::source::allowance::Allowance;
 use crate::source::outbox::Outbox;
 use crate::source::{Intake, Namespace, SharedGrant, ToSource};
 
@@ -43,7 +44,7 @@ const CLOSE: Duration = Duration::from_secs(4);
 pub(super) struct Worker {
     plan: Arc<Plan>,
     source: SourceId,
-    grant: Arc<SharedGrant>,
+    allowance: Allowance,
     outbox: Outbox,
     member: Member,
     asks: Sender<Ask>,
@@ -53,8 +54,6 @@ pub(super) struct Worker {
     /// Known once the group may be joined.
     intake: Option<Intake>,
     draining: bool,
-    /// All that was handed over since the start.
-    handed: Grant,
     /// Received and not committed, as of this turn. All of it takes its place in the window, so that
     /// a crash repeats no more than the window.
     uncommitted: u64,
@@ -96,9 +95,9 @@ impl Worker {
     ) -> Worker {
         let now = Instant::now();
         Worker {
+            allowance: Allowance::new(grant, plan.limits.window),
             plan,
             source,
-            grant,
             outbox,
             member,
             asks,
@@ -106,7 +105,6 @@ impl Worker {
             rejoin_at: now,
             intake: None,
             draining: false,
-            handed: Grant::default(),
             uncommitted: 0,
             hands: VecDeque::new(),
             gave_up: false,
@@ -431,19 +429,12 @@ impl Worker {
 
     /// Whether this event, the next one, may be handed over now.
     fn fits(&self, hand: &Hand) -> bool {
-        let grant = self.grant.read();
-        let weight = hand.event.weight();
-        // Key and headers can make an event larger than the whole window: it goes alone.
-        let alone = grant.bytes.saturating_sub(self.handed.bytes) >= self.window().bytes;
-        self.handed.events < grant.events
-            && self.uncommitted.saturating_sub(self.hands.len() as u64) <= self.window().events
-            && (self.handed.bytes.saturating_add(weight) <= grant.bytes || alone)
+        self.uncommitted.saturating_sub(self.hands.len() as u64) <= self.window().events
+            && self.allowance.fits(&hand.event)
     }
 
     fn hand_over(&mut self, hand: Hand) -> Input {
-        self.handed.events += 1;
-        self.handed.bytes = self.handed.bytes.saturating_add(hand.event.weight());
-        Input::Arrived { event: Arc::new(hand.event), receipt: hand.receipt }
+        self.allowance.hand_over(hand.event, hand.receipt)
     }
 
     /// Hands over events that had no room, as far as they have it now. `false`: one still has none.
@@ -466,14 +457,13 @@ impl Worker {
     /// Whether at least a quarter of the window is free, so that a resumed partition does not
     /// pause again at once.
     fn is_roomy(&self) -> bool {
-        let (grant, window) = (self.grant.read(), self.window());
-        let room = grant.events.saturating_sub(self.handed.events);
-        room.min(window.events.saturating_sub(self.uncommitted)) >= window.events.div_ceil(4)
-            && grant.bytes.saturating_sub(self.handed.bytes) >= window.bytes / 4
+        let (left, window) = (self.allowance.left(), self.window());
+        left.events.min(window.events.saturating_sub(self.uncommitted)) >= window.events.div_ceil(4)
+            && left.bytes >= window.bytes / 4
     }
 
     fn window(&self) -> Window {
-        self.plan.limits.window
+        self.allowance.window()
     }
 
     fn name(&self) -> &str {

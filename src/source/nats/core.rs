@@ -9,9 +9,10 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::message::message;
 use crate::broker::nats::{Reachability, client_name, connect};
-use crate::domain::{Event, Generation, Lease, Moment, Receipt, SourceId};
-use crate::engine::{Grant, Input};
+use crate::domain::{Generation, Lease, Moment, Receipt, SourceId};
+use crate::engine::Input;
 use crate::plan::{Nats, Plan};
+use crate::source::allowance::Allowance;
 use crate::source::outbox::Outbox;
 use crate::source::{Intake, Namespace, Report, SharedGrant, ToSource, next_generation};
 
@@ -28,14 +29,12 @@ pub(super) struct Worker {
     source: SourceId,
     nats: Nats,
     queue: String,
-    grant: Arc<SharedGrant>,
+    allowance: Allowance,
     outbox: Outbox,
     mail: UnboundedReceiver<ToSource>,
     reachability: Arc<Reachability>,
     generation: Generation,
     lease: Arc<Lease>,
-    /// All that was handed over since the start.
-    handed: Grant,
     number: i64,
     /// Dropped and not told yet.
     dropped: u64,
@@ -64,17 +63,16 @@ impl Worker {
         reachability: Arc<Reachability>,
     ) -> Worker {
         Worker {
+            allowance: Allowance::new(grant, plan.limits.window),
             plan,
             source,
             nats,
             queue,
-            grant,
             outbox,
             mail,
             reachability,
             generation: next_generation(),
             lease: Arc::new(Lease::unlimited()),
-            handed: Grant::default(),
             number: 0,
             dropped: 0,
             told_at: tokio::time::Instant::now(),
@@ -86,11 +84,6 @@ impl Worker {
     /// Runs until it is told to stop.
     pub(super) async fn run(mut self) {
         let Some(source) = self.plan.sources.get(usize::from(self.source.0)).cloned() else { return };
-        tracing::warn!(
-            source = source.name,
-            "core NATS delivers at most once: what comes while no replica listens or the window is full is lost, and \
-             so is what is open when this process ends. With `stream` nothing is",
-        );
         let intake = Intake::new(&self.plan, &source, self.source, Namespace::Nats);
         let name = client_name(&self.plan.name, &source.name);
         loop {
@@ -180,21 +173,13 @@ impl Worker {
         let mut message = message(native, subject, None, Moment::now().wall_ms);
         message.position = self.number;
         let event = intake.read(message, self.generation, self.lease.clone());
-        if !self.fits(&event) {
+        if !self.allowance.fits(&event) {
             self.dropped += 1;
             return;
         }
-        self.handed.events += 1;
-        self.handed.bytes = self.handed.bytes.saturating_add(event.weight());
         let receipt =
             Receipt { source: self.source, generation: self.generation, position: event.origin.position };
-        batch.push(Input::Arrived { event: Arc::new(event), receipt });
-    }
-
-    fn fits(&self, event: &Event) -> bool {
-        let (grant, handed) = (self.grant.read(), self.handed);
-        let bytes = grant.bytes.saturating_sub(handed.bytes);
-        grant.events > handed.events && (event.weight() <= bytes || bytes >= self.plan.limits.window.bytes)
+        batch.push(self.allowance.hand_over(event, receipt));
     }
 
     fn tell(&mut self) {

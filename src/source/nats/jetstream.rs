@@ -23,6 +23,7 @@ use crate::broker::nats::{Reachability, client_name, connect};
 use crate::domain::{Event, Moment, Receipt, Settled, SourceId};
 use crate::engine::{Grant, Input};
 use crate::plan::{self, Nats, Plan};
+use crate::source::allowance::Allowance;
 use crate::source::outbox::Outbox;
 use crate::source::{Intake, Namespace, Report, SharedGrant, ToSource};
 
@@ -50,7 +51,7 @@ pub(super) struct Worker {
     patience: Patience,
     /// This process's part of `max_ack_pending`.
     most_open: u64,
-    grant: Arc<SharedGrant>,
+    allowance: Allowance,
     outbox: Outbox,
     mail: UnboundedReceiver<ToSource>,
     reachability: Arc<Reachability>,
@@ -69,8 +70,6 @@ pub(super) struct Worker {
     looking: bool,
     draining: bool,
     trouble: Option<Trouble>,
-    /// All that was handed over since the start.
-    handed: Grant,
     /// Events that the grant had no room for.
     hands: VecDeque<Hand>,
     next_is_large: bool,
@@ -113,7 +112,7 @@ struct Hand {
 
 /// What tasks bring.
 enum News {
-    Attached(Result<Attachment, Trouble>),
+    Attached(Box<Result<Attachment, Trouble>>),
     Looked(Look),
 }
 
@@ -124,7 +123,7 @@ struct Look {
     sequences: Vec<u64>,
     at_us: u64,
     connection: u64,
-    answer: Result<(consumer::Info, stream::Info), Trouble>,
+    answer: Result<Box<(consumer::Info, stream::Info)>, Trouble>,
 }
 
 /// What a turn began with.
@@ -153,12 +152,12 @@ impl Worker {
         let now = Instant::now();
         Worker {
             durable: Arc::new(Durable::new(&settings, &nats.subjects)),
+            allowance: Allowance::new(grant, plan.limits.window),
             plan,
             source,
             nats,
             patience,
             most_open,
-            grant,
             outbox,
             mail,
             reachability,
@@ -175,7 +174,6 @@ impl Worker {
             looking: false,
             draining: false,
             trouble: None,
-            handed: Grant::default(),
             hands: VecDeque::new(),
             next_is_large: false,
             redelivered: 0,
@@ -242,7 +240,7 @@ impl Worker {
                     return ControlFlow::Break(());
                 }
                 Woken::Mail(Some(mail)) => self.obey(mail),
-                Woken::News(News::Attached(result)) => self.attached(client, result).await,
+                Woken::News(News::Attached(result)) => self.attached(client, *result).await,
                 Woken::News(News::Looked(look)) => self.looked(client, look),
                 Woken::Message(Some(message)) => self.read(message),
                 Woken::Message(None) => self.detach(),
@@ -363,7 +361,7 @@ impl Worker {
         tokio::spawn(async move {
             let result = durable.attach(&context, &begin).await;
             // The worker may have gone.
-            let _ = tell.send(News::Attached(result));
+            let _ = tell.send(News::Attached(Box::new(result)));
         });
     }
 
@@ -435,7 +433,7 @@ impl Worker {
 
     /// Keeps one pull at the server while there is room.
     async fn keep_pull(&mut self, connection: u64, now: Instant) {
-        let (granted, window) = (self.granted(), self.plan.limits.window);
+        let (granted, window) = (self.allowance.left(), self.allowance.window());
         let Some(attached) = &mut self.attached else { return };
         if attached.connection != connection {
             // The server of the old connection has forgotten it.

@@ -2,7 +2,7 @@
 //! stream, a queue group on core NATS, at most once.
 //!
 //! JetStream has neither partitions nor assignments: a message is ours until its `ack_wait` passes
-//! without an acknowledgement or a sign of progress. [`book`] keeps which messages are ours and since
+//! without an acknowledgement or a sign of progress. `book` keeps which messages are ours and since
 //! when the server has not heard of them; from that follows the lease of them all.
 
 mod acks;

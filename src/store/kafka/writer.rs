@@ -19,6 +19,7 @@ use crate::engine::{StoreFault, WriteId};
 use crate::plan::Plan;
 use crate::store::FromStore;
 use crate::store::record::Record;
+use crate::store::standing::Standing;
 
 /// What a dead letter's headers may take beside the event.
 const HEADER_ROOM: usize = 64 * 1024;
@@ -48,7 +49,7 @@ pub(super) struct Writer {
     look_at: Instant,
     /// When a write failed, as long as none was confirmed since.
     failed: Option<Instant>,
-    told_up: Option<Result<(), String>>,
+    standing: Standing,
 }
 
 /// What the call-backs bring.
@@ -112,6 +113,7 @@ impl Writer {
         observer_config.remove("group.id");
         Ok(Writer {
             plan,
+            standing: Standing::new(source.clone()),
             source,
             producer_config,
             producer,
@@ -122,7 +124,6 @@ impl Writer {
             ensured: false,
             look_at: Instant::now(),
             failed: None,
-            told_up: None,
         })
     }
 
@@ -157,10 +158,7 @@ impl Writer {
 
     fn write(&mut self, write: WriteId, letter: &DeadLetter) {
         if !self.ensured {
-            let reason = match &self.told_up {
-                Some(Err(reason)) => reason.clone(),
-                _ => "the topic is not known yet".to_owned(),
-            };
+            let reason = self.standing.fault().unwrap_or("the topic is not known yet");
             return self.answer(write, Err(StoreFault::Unavailable(reason.into())));
         }
         let record = Record::new(&self.plan, letter);
@@ -269,23 +267,9 @@ impl Writer {
     }
 
     fn tell_up(&mut self, up: Result<(), String>) {
-        if self.told_up.as_ref() == Some(&up) {
-            return;
+        if let Some(news) = self.standing.tell(up) {
+            (self.emit)(vec![news]);
         }
-        match (&self.told_up, &up) {
-            (Some(Err(_)), Ok(())) => {
-                tracing::info!(source = self.source, "dead letters can be written again")
-            }
-            (Some(Err(_)), Err(reason)) => tracing::debug!(source = self.source, "dead letters: {reason}"),
-            (_, Err(reason)) => tracing::error!(
-                source = self.source,
-                "dead letters can't be written: {reason}. Events that need it wait, and nothing is committed past \
-                 them",
-            ),
-            (_, Ok(())) => {}
-        }
-        self.told_up = Some(up.clone());
-        (self.emit)(vec![FromStore::Up(up)]);
     }
 
     /// An idempotent producer that lost its place can't go on (librdkafka's fatal errors).

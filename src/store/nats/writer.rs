@@ -16,6 +16,7 @@ use crate::domain::{DeadLetter, Moment};
 use crate::engine::{StoreFault, WriteId};
 use crate::plan::{Nats, Plan};
 use crate::store::FromStore;
+use crate::store::standing::Standing;
 
 /// What a dead letter's headers may take beside the event.
 const HEADER_ROOM: usize = 64 * 1024;
@@ -44,7 +45,7 @@ pub(super) struct Writer {
     look_at: Instant,
     /// When a write failed, as long as none was confirmed since.
     failed: Option<Instant>,
-    told_up: Option<Result<(), String>>,
+    standing: Standing,
 }
 
 /// What a turn began with.
@@ -64,6 +65,7 @@ impl Writer {
     ) -> Writer {
         Writer {
             plan,
+            standing: Standing::new(source.clone()),
             source,
             nats,
             reachability,
@@ -72,7 +74,6 @@ impl Writer {
             ensured: false,
             look_at: Instant::now(),
             failed: None,
-            told_up: None,
         }
     }
 
@@ -170,10 +171,7 @@ impl Writer {
     }
 
     fn unavailable(&self) -> StoreFault {
-        StoreFault::Unavailable(match &self.told_up {
-            Some(Err(reason)) => reason.as_str().into(),
-            _ => "the stream is not known yet".into(),
-        })
+        StoreFault::Unavailable(self.standing.fault().unwrap_or("the stream is not known yet").into())
     }
 
     /// While the store is not known to be up: looks, now and then, whether it is.
@@ -218,23 +216,9 @@ impl Writer {
     }
 
     fn tell_up(&mut self, up: Result<(), String>) {
-        if self.told_up.as_ref() == Some(&up) {
-            return;
+        if let Some(news) = self.standing.tell(up) {
+            (self.emit)(vec![news]);
         }
-        match (&self.told_up, &up) {
-            (Some(Err(_)), Ok(())) => {
-                tracing::info!(source = self.source, "dead letters can be written again")
-            }
-            (Some(Err(_)), Err(reason)) => tracing::debug!(source = self.source, "dead letters: {reason}"),
-            (_, Err(reason)) => tracing::error!(
-                source = self.source,
-                "dead letters can't be written: {reason}. Events that need it wait, and nothing is acknowledged of \
-                 them",
-            ),
-            (_, Ok(())) => {}
-        }
-        self.told_up = Some(up.clone());
-        (self.emit)(vec![FromStore::Up(up)]);
     }
 }
 

@@ -24,7 +24,7 @@ impl Worker {
                 let info = durable.found(&stream).await?;
                 let info = info.ok_or_else(|| Trouble::Refused("the durable is gone".to_owned()))?;
                 let state = stream.get_info().await.map_err(|error| Trouble::NoAnswer(error.to_string()))?;
-                Ok((info, state))
+                Ok(Box::new((info, state)))
             };
             let answer = answer.await;
             // The worker may have gone.
@@ -35,7 +35,7 @@ impl Worker {
     pub(super) fn looked(&mut self, client: &Client, look: Look) {
         self.looking = false;
         let (info, state) = match look.answer {
-            Ok(answer) => answer,
+            Ok(answer) => *answer,
             Err(Trouble::NoAnswer(text)) => {
                 return tracing::debug!(source = self.name(), "the durable was not seen: {text}");
             }

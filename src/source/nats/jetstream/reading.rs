@@ -1,4 +1,3 @@
-use std::sync::Arc;
 use std::time::Instant;
 
 use async_nats::StatusCode;
@@ -6,7 +5,7 @@ use futures_util::{FutureExt, StreamExt};
 
 use super::{Hand, PULL_AGAIN, Worker};
 use crate::domain::{Moment, Receipt};
-use crate::engine::{Grant, Input};
+use crate::engine::Input;
 use crate::source::Report;
 use crate::source::nats::book::Arrival;
 use crate::source::nats::gap::Lost;
@@ -58,8 +57,8 @@ impl Worker {
         let receipt = Receipt { source: self.source, generation, position: event.origin.position };
         self.report_gap(delivered);
         let hand = Hand { event, receipt };
-        match self.hands.is_empty() && self.fits(&hand) {
-            true => batch.push(self.hand_over(hand)),
+        match self.hands.is_empty() && self.allowance.fits(&hand.event) {
+            true => batch.push(self.allowance.hand_over(hand.event, hand.receipt)),
             false => self.hands.push_back(hand),
         }
     }
@@ -69,7 +68,7 @@ impl Worker {
         let Some(attached) = &mut self.attached else { return };
         let ended = attached.pull;
         match status {
-            StatusCode::IDLE_HEARTBEAT => return,
+            StatusCode::IDLE_HEARTBEAT => {}
             // Its time is over, or the server moves.
             StatusCode::TIMEOUT | StatusCode::NOT_FOUND => attached.pull = None,
             StatusCode::REQUEST_TERMINATED => {
@@ -96,35 +95,15 @@ impl Worker {
         }
     }
 
-    pub(super) fn granted(&self) -> Grant {
-        let grant = self.grant.read();
-        Grant {
-            events: grant.events.saturating_sub(self.handed.events),
-            bytes: grant.bytes.saturating_sub(self.handed.bytes),
-        }
-    }
-
-    fn fits(&self, hand: &Hand) -> bool {
-        let granted = self.granted();
-        let alone = granted.bytes >= self.plan.limits.window.bytes;
-        granted.events > 0 && (hand.event.weight() <= granted.bytes || alone)
-    }
-
-    fn hand_over(&mut self, hand: Hand) -> Input {
-        self.handed.events += 1;
-        self.handed.bytes = self.handed.bytes.saturating_add(hand.event.weight());
-        Input::Arrived { event: Arc::new(hand.event), receipt: hand.receipt }
-    }
-
     /// Hands over events that had no room, as far as they have it now.
     pub(super) fn offer_hands(&mut self) {
         let mut batch = Vec::new();
         while let Some(hand) = self.hands.pop_front() {
-            if !self.fits(&hand) {
+            if !self.allowance.fits(&hand.event) {
                 self.hands.push_front(hand);
                 break;
             }
-            batch.push(self.hand_over(hand));
+            batch.push(self.allowance.hand_over(hand.event, hand.receipt));
         }
         self.outbox.inputs(batch);
     }
