@@ -19,6 +19,7 @@ use crate::plan::{Plan, Start};
 use crate::source::{FromSource, Report, SharedGrant, ToSource, test_plan};
 
 mod assignment;
+mod membership;
 
 type Cluster = MockCluster<'static, DefaultProducerContext>;
 
