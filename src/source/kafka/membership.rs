@@ -325,6 +325,7 @@ impl Membership {
         self.commit_failed = result.is_err();
         match &result {
             Ok(committed) => {
+                self.consumer.context().admitted();
                 for (name, offset) in committed {
                     let holds = self.partitions.iter_mut().find(|partition| partition.name == *name);
                     if let Some(partition) = holds {

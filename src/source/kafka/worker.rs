@@ -414,6 +414,7 @@ impl Worker {
         }
         if !batch.is_empty() {
             self.member.reachability.contact();
+            self.member.reachability.admitted();
         }
         self.outbox.inputs(batch);
     }

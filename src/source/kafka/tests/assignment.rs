@@ -1,7 +1,6 @@
 //! What an assignment takes over from the one before it, and what it leaves behind.
 
 use rdkafka::consumer::CommitMode;
-use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
 use super::*;
 
