@@ -90,6 +90,11 @@ impl Membership {
                 }
             }
             Some(Rebalance::Committing { generations, until }) => {
+                // One that failed is made again while there is time; without anything to commit, and
+                // where it can't be sent, there is nothing to wait for.
+                if now < until && self.commits_in_flight == 0 {
+                    self.commit(Which::These(&generations));
+                }
                 if self.commits_in_flight == 0 || now >= until {
                     self.give_up(&generations, outbox, Ending::Left);
                 } else {

@@ -1,5 +1,7 @@
 //! A member of the group whose broker never answers: what it tells the pipeline, and when.
 
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+
 use super::*;
 use crate::domain::Lease;
 use crate::source::kafka::context::{GroupEvent, MemberContext};
@@ -117,4 +119,27 @@ fn a_log_that_was_cut_off_is_lost_with_the_one_that_replaced_it() {
     });
     assert_eq!(inputs.flatten().collect::<Vec<_>>(), shown([Input::Lost(old), Input::Lost(new)]));
     assert!(!old_lease.holds(Moment::now()) && !new_lease.holds(Moment::now()));
+}
+
+/// The group takes no commit between two of its generations, and a partition may leave just then.
+#[test]
+fn a_last_commit_that_failed_is_made_again_while_there_is_time() {
+    let mut member = Member::at(5, 5);
+    let (generation, _) = member.read(5);
+    member.membership.settled(vec![Receipt { source: SourceId(0), generation, position: 5 }]);
+    member.membership.waiting.push_back(GroupEvent::Revoked(vec![name()]));
+    member.step();
+    member.membership.released(generation);
+    member.step();
+    assert_eq!(member.membership.commits_in_flight, 1, "the last commit is under way");
+
+    let refused = KafkaError::ConsumerCommit(RDKafkaErrorCode::RebalanceInProgress);
+    member.membership.committed(Err(refused), &member.outbox);
+    member.step();
+    assert_eq!(member.membership.commits_in_flight, 1, "and again");
+    assert!(matches!(member.membership.rebalance, Some(Rebalance::Committing { .. })));
+
+    member.membership.committed(Ok(vec![(name(), 6)]), &member.outbox);
+    member.step();
+    assert!(member.membership.partitions.is_empty() && !member.membership.went_uncommitted);
 }
