@@ -136,7 +136,10 @@ impl Engine {
     pub fn credit(&self, source: SourceId) -> Grant {
         let closed = self.ledger.closed(source);
         let window = self.plan.limits.window;
-        Grant { events: closed.events + window.events, bytes: closed.bytes + window.bytes }
+        Grant {
+            events: closed.events.saturating_add(window.events),
+            bytes: closed.bytes.saturating_add(window.bytes),
+        }
     }
 
     /// Events and bytes of one source that are open.

@@ -9,7 +9,7 @@ use super::*;
 use crate::domain::{
     Content, Data, EventTime, Fault, Field, Generation, Lease, Origin, ReleaseReason, RetryAfter,
 };
-use crate::plan::{self, Layers};
+use crate::plan::{self, Layers, Window};
 
 const SOURCE: SourceId = SourceId(0);
 const FIRST: Generation = Generation(1);
@@ -374,6 +374,18 @@ fn the_credit_is_the_window_plus_what_has_closed() {
     let attempt = desk.only_attempt();
     desk.answer(&attempt, status(200));
     assert_eq!(desk.engine.credit(SOURCE), Grant { events: window.events + 1, bytes: window.bytes + weight });
+}
+
+#[test]
+fn a_window_without_a_bound_is_no_overflow() {
+    let mut desk = desk(
+        "targets: { a: { url: 'https://a.example.com/' } }
+routes: [{ types: [x], to: [a] }]",
+    );
+    let plan = Arc::get_mut(&mut desk.engine.plan).expect("nobody else has it");
+    plan.limits.window = Window { events: u64::MAX, bytes: u64::MAX };
+    desk.arrive(event(0, Some("y")));
+    assert_eq!(desk.engine.credit(SOURCE).events, u64::MAX);
 }
 
 #[test]
