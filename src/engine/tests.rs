@@ -11,6 +11,8 @@ use crate::domain::{
 };
 use crate::plan::{self, Layers, Window};
 
+mod permits;
+
 const SOURCE: SourceId = SourceId(0);
 const FIRST: Generation = Generation(1);
 
@@ -223,22 +225,6 @@ fn no_target_gets_more_attempts_at_once_than_its_concurrency() {
     assert_eq!(attempts.len(), 2);
     desk.answer(&attempts[0], status(503));
     assert_eq!(desk.attempts().len(), 1, "a held delivery needs no permit");
-}
-
-#[test]
-fn targets_take_turns_when_the_whole_process_is_at_its_limit() {
-    let mut desk = desk(
-        "limits: { in_flight: 3 }
-targets: { a: { url: 'https://a.example.com/' }, b: { url: 'https://b.example.com/' } }
-routes: [{ types: [a], to: [a] }, { types: [b], to: [b] }]",
-    );
-    for position in 0..4 {
-        desk.arrive(event(position, Some("a")));
-    }
-    desk.arrive(event(4, Some("b")));
-
-    let targets: Vec<u32> = desk.attempts().iter().map(|attempt| attempt.target.0).collect();
-    assert_eq!(targets, [0, 1, 0]);
 }
 
 #[test]

@@ -385,8 +385,14 @@ impl World {
                 return Err(format!("replica {replica} has {counted:?} open, over its window"));
             }
         }
-        if running.in_flight.iter().sum::<usize>() > limits.in_flight {
+        let made: usize = running.in_flight.iter().sum();
+        if made > limits.in_flight {
             return Err(format!("replica {replica} makes more attempts than limits.in_flight"));
+        }
+        // One for each is kept, and there are enough for all.
+        let resting = running.in_flight.iter().filter(|made| **made == 0).count();
+        if made + resting > limits.in_flight {
+            return Err(format!("replica {replica} has no permit left for a target that makes no attempt"));
         }
         for (target, in_flight) in plan.targets.iter().zip(&running.in_flight) {
             if *in_flight > target.concurrency {
@@ -402,6 +408,9 @@ impl World {
                     "lane {index} counts {} permits, {} are out",
                     lane.in_flight, running.in_flight[index]
                 ));
+            }
+            if lane.in_flight == 0 && lane.ready > 0 {
+                return Err(format!("lane {index} waits although a permit is kept for it"));
             }
         }
         Ok(())
