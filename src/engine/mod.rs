@@ -77,6 +77,8 @@ pub(crate) enum Sabotage {
     IgnoreGeneration,
     /// A held delivery is never attempted again.
     LoseHeldRetry,
+    /// A delivery that is to be discarded at last is so after its first failure.
+    DiscardEarly,
 }
 
 impl Engine {
@@ -254,6 +256,13 @@ impl Engine {
         let first = delivery.first_attempt.unwrap_or(now);
         let decision =
             retry::decide(&policy.retry, &policy.success, &reply, number, first, now, &mut self.random);
+        #[cfg(test)]
+        let decision = match decision {
+            Decision::Retry(_) if self.sabotage == Some(Sabotage::DiscardEarly) => {
+                Decision::End(DeadLetterReason::Exhausted)
+            }
+            other => other,
+        };
         match decision {
             Decision::Delivered => self.end(id, Outcome::Delivered, status(&reply), None),
             Decision::Again(wait) => {

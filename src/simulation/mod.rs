@@ -5,6 +5,7 @@
 //! prints what happens; `HOOKFERRY_SEEDS=N` changes how many are run.
 
 mod broker;
+mod receivers;
 mod replica;
 mod truth;
 mod world;
@@ -104,6 +105,16 @@ fn losing_a_held_retry_is_caught() {
 #[test]
 fn starting_requests_without_a_lease_is_caught() {
     assert_caught(Fault::IgnoreLease, "another replica owns it");
+}
+
+#[test]
+fn writing_dead_letters_without_a_lease_is_caught() {
+    assert_caught(Fault::WriteWithoutLease, "another replica owns it");
+}
+
+#[test]
+fn discarding_before_the_last_attempt_is_caught() {
+    assert_caught(Fault::DiscardEarly, "was discarded although");
 }
 
 #[test]
