@@ -1,8 +1,10 @@
-//! The two ends of `scripts/bench`: a receiver that costs next to nothing, and what fills a topic.
+//! The two ends of `scripts/bench`: a receiver that costs next to nothing, and what fills a topic or a
+//! stream.
 //!
 //! ```text
 //! bench receive                                  prints its address and answers 200 to everything
 //! bench fill BROKERS TOPIC PARTITIONS EVENTS     creates the topic and fills it with 500-byte events
+//! bench fill-nats SERVERS STREAM EVENTS          makes a stream for STREAM.> and fills it with the same
 //! bench event                                    prints one such event
 //! ```
 //!
@@ -32,11 +34,15 @@ fn main() -> anyhow::Result<()> {
         ["fill", brokers, topic, partitions, events] => {
             fill(brokers, topic, partitions.parse()?, events.parse()?)
         }
+        ["fill-nats", servers, stream, events] => fill_nats(servers, stream, events.parse()?),
         ["event"] => {
             println!("{}", event(0));
             Ok(())
         }
-        _ => bail!("usage: bench receive | bench fill BROKERS TOPIC PARTITIONS EVENTS | bench event"),
+        _ => bail!(
+            "usage: bench receive | bench fill BROKERS TOPIC PARTITIONS EVENTS | bench fill-nats SERVERS STREAM EVENTS \
+             | bench event"
+        ),
     }
 }
 
@@ -71,6 +77,31 @@ fn fill(brokers: &str, topic: &str, partitions: i32, events: usize) -> anyhow::R
         }
     }
     producer.flush(Duration::from_secs(60)).context("not all events were confirmed")
+}
+
+/// Several publications are under way at once; each is acknowledged.
+fn fill_nats(servers: &str, stream: &str, events: usize) -> anyhow::Result<()> {
+    const TOGETHER: usize = 500;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let context = async_nats::jetstream::new(async_nats::connect(servers).await?);
+        let subjects = vec![format!("{stream}.>")];
+        let config =
+            async_nats::jetstream::stream::Config { name: stream.to_owned(), subjects, ..Default::default() };
+        context.create_stream(config).await?;
+        let mut answers = std::collections::VecDeque::with_capacity(TOGETHER);
+        for n in 0..events {
+            if answers.len() == TOGETHER {
+                answers.pop_front().context("an answer")?.await?;
+            }
+            answers
+                .push_back(context.publish(format!("{stream}.made"), event(n).into()).await?.into_future());
+        }
+        for answer in answers {
+            answer.await?;
+        }
+        Ok(())
+    })
 }
 
 /// What came since the last question.

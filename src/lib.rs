@@ -1,7 +1,7 @@
 //! **hookferry** carries events from a broker to other people's HTTP endpoints: it reads them from
-//! Kafka, routes them by a declared table, signs and delivers each one as a webhook, retries, and
-//! commits an event only when every delivery that it caused has ended. What could not be delivered
-//! goes to a dead-letter topic. The broker is the only durable state.
+//! Kafka and NATS, routes them by a declared table, signs and delivers each one as a webhook, retries, and
+//! acknowledges an event only when every delivery that it caused has ended. What could not be
+//! delivered goes to the dead letters. The broker is the only durable state.
 //!
 //! # The flow
 //!
@@ -10,19 +10,21 @@
 //! | step | where |
 //! |---|---|
 //! | a message becomes an [`Event`](domain::Event), with the parts that routes and receivers need | [`source::Intake`] |
-//! | the consumer hands it over within its grant, with a [`Receipt`](domain::Receipt) | [`source::kafka`] |
+//! | the consumer hands it over within its grant, with a [`Receipt`](domain::Receipt) | [`source::kafka`], [`source::nats`] |
 //! | the routes that take it name its deliveries | [`engine::routing`] |
 //! | each delivery waits in the lane of its target for a permit | `engine::lane` |
 //! | the request is rendered and signed | [`wire::Blueprint`] |
 //! | the attempt is made, within one deadline, to an address that was judged | [`sender`] |
 //! | what came back decides: delivered, another attempt, or given up | `engine::retry` |
-//! | a dead letter counts once the broker has confirmed it | [`store::kafka`] |
+//! | a dead letter counts once the broker has confirmed it | [`store::kafka`], [`store::nats`] |
 //! | when the last delivery of the event has ended, its receipt goes back | `engine::ledger` |
-//! | every offset below the frontier is settled: that is what is committed | [`source::kafka::Frontier`] |
+//! | Kafka: every offset below the frontier is settled, and that is what is committed | [`source::kafka::Frontier`] |
+//! | JetStream: each message is acknowledged by itself | `source::nats::book` |
 //!
 //! [`pipeline`] is the loop that connects them, and [`app`] builds and starts the parts. In
 //! between, what is sent around is [`engine::Input`], [`engine::Command`],
-//! [`source::FromSource`], [`source::ToSource`] and [`store::FromStore`].
+//! [`source::FromSource`], [`source::ToSource`] and [`store::FromStore`]; nothing above floor 4 knows
+//! which broker it is on.
 //!
 //! # The floors
 //!
@@ -45,7 +47,8 @@
 //!
 //! * A receipt is settled only when every delivery of its event is terminal; dropping one
 //!   acknowledges nothing.
-//! * What is committed of a partition is the lowest unsettled offset, never the highest settled.
+//! * What is committed of a partition is the lowest unsettled offset, never the highest settled; of a
+//!   JetStream message nothing is acknowledged before it is settled.
 //! * Whatever belongs to an earlier assignment of a partition changes nothing: deliveries have
 //!   serials and assignments have [generations](domain::Generation).
 //! * No request starts under a [lease](domain::Lease) that has ended.

@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use crate::domain::{Attempt, Attempted, Moment, Receipt, SourceId, TargetId};
+use crate::domain::{Attempt, Attempted, Moment, Settled, SourceId, TargetId};
 use crate::engine::{Command, Engine, Input, Note};
 use crate::observe::{self, Health, LaneDepth, Metrics};
 use crate::plan::Plan;
 use crate::sender::Senders;
-use crate::source::{FromSource, Report, SharedGrant, ToSource, kafka};
+use crate::source::{self, FromSource, Report, SharedGrant, ToSource};
 use crate::store::{self, FromStore};
 
 /// What reaches the loop.
@@ -43,7 +43,7 @@ pub struct Parts {
     /// One for each source.
     pub sources: Vec<SourceLink>,
     /// One for each source.
-    pub stores: Vec<store::kafka::DeadLetters>,
+    pub stores: Vec<store::Handle>,
     /// Makes attempts.
     pub senders: Senders,
     /// Counts.
@@ -57,7 +57,7 @@ pub struct Parts {
 /// A source as the loop sees it.
 pub struct SourceLink {
     /// Takes what the loop has to say.
-    pub handle: kafka::Handle,
+    pub handle: source::Handle,
     /// How much it may hand over.
     pub grant: Arc<SharedGrant>,
 }
@@ -76,7 +76,7 @@ pub struct Pipeline {
     parts: Parts,
     phase: Phase,
     attempts: Vec<Attempt>,
-    settled: Vec<Vec<Receipt>>,
+    settled: Vec<Vec<Settled>>,
     observed: Instant,
 }
 
@@ -157,18 +157,20 @@ impl Pipeline {
             }
             Message::Source(FromSource::Report(source, report)) => self.reported(source, &report),
             Message::Source(FromSource::Stopped(source, result)) => self.source_stopped(source, result),
-            Message::Attempted(batch) => {
-                for attempted in batch {
-                    self.parts.metrics.attempted(&attempted);
-                    self.handle(Input::Attempted(attempted));
-                }
-            }
+            Message::Attempted(batch) => self.attempted(batch),
             Message::Store(source, batch) => {
                 for fact in batch {
                     self.store_said(source, fact);
                 }
             }
             Message::Stop => self.stop(),
+        }
+    }
+
+    fn attempted(&mut self, batch: Vec<Attempted>) {
+        for attempted in batch {
+            self.parts.metrics.attempted(&attempted);
+            self.handle(Input::Attempted(attempted));
         }
     }
 
@@ -203,7 +205,9 @@ impl Pipeline {
                     let source = usize::from(letter.event.source.0);
                     self.parts.stores[source].write(write, *letter);
                 }
-                Command::Settle(receipt) => self.settled[usize::from(receipt.source.0)].push(receipt),
+                Command::Settle(settled) => {
+                    self.settled[usize::from(settled.receipt.source.0)].push(settled);
+                }
                 Command::Released(source, generation) => {
                     let source = usize::from(source.0);
                     // What is settled must be known before the partition goes, to be committed.
@@ -220,8 +224,10 @@ impl Pipeline {
     }
 
     fn tell_neighbours(&mut self) {
-        if !self.attempts.is_empty() {
-            self.parts.senders.submit(std::mem::take(&mut self.attempts));
+        // What a sender refuses gives its permits back, and with them others may go out.
+        while !self.attempts.is_empty() {
+            let refused = self.parts.senders.submit(std::mem::take(&mut self.attempts));
+            self.attempted(refused);
         }
         for source in 0..self.settled.len() {
             self.tell_settled(source);

@@ -36,7 +36,7 @@ fn the_probes_follow_health() {
     assert!(get(&admin, "/healthz", "x").starts_with("HTTP/1.1 200 "));
     let unready = get(&admin, "/readyz", "x");
     assert!(unready.starts_with("HTTP/1.1 503 "), "{unready}");
-    assert!(unready.contains("sources.orders: has not joined"), "{unready}");
+    assert!(unready.contains("sources.orders: is not read yet"), "{unready}");
 
     health.source_ready(SourceId(0), Ok(()));
     health.store_ready(SourceId(0), Ok(()));

@@ -2,3 +2,7 @@
 //! of a broker alike, which is how to reach it and what to say when that fails.
 
 pub mod kafka;
+pub mod nats;
+mod start_fault;
+
+pub use start_fault::StartFault;

@@ -18,7 +18,7 @@ Run:
 
 Inspect:
   check    Judge a configuration: all faults at once, or the plan and where its values come from
-             hookferry check -c hookferry.yaml
+             hookferry check -c hookferry.yaml --connect
   explain  Say which routes take an event, which don't and why, and the requests it would make
              hookferry explain order.json --source orders
 
@@ -72,13 +72,16 @@ pub enum Command {
     #[command(after_help = "Example: hookferry check -c hookferry.yaml --allow-unset")]
     Check {
         /// Let `${env:…}` and `${file:…}` without a value pass
-        #[arg(long)]
+        #[arg(long, conflicts_with = "connect")]
         allow_unset: bool,
+        /// Look at the brokers too: topics, streams, durables. Nothing is made or altered there
+        #[arg(long)]
+        connect: bool,
     },
     /// Say which routes take an event, and the requests it would make
     #[command(after_help = "Example: hookferry explain order.json --header event-type=order.created")]
     Explain(Question),
-    /// Put events into the topic of a source
+    /// Put events into the topic or on the subject of a source
     #[command(after_help = "Example: hookferry publish --source orders events.jsonl")]
     Publish(Order),
 }
@@ -95,9 +98,12 @@ pub struct Question {
     /// A header of the message; may be repeated
     #[arg(long = "header", value_name = "NAME=VALUE", value_parser = header)]
     pub headers: Vec<(String, String)>,
-    /// The message's key
+    /// The message's key (Kafka)
     #[arg(long)]
     pub key: Option<String>,
+    /// The subject that it is published to (NATS); the source's first one if not said
+    #[arg(long)]
+    pub subject: Option<String>,
 }
 
 /// What `publish` is told.
@@ -109,10 +115,10 @@ pub struct Order {
     /// The source whose topic gets them; not needed if there is only one
     #[arg(long, value_name = "SOURCE")]
     pub source: Option<String>,
-    /// The topic; not needed if the source has one literal topic
-    #[arg(long, value_name = "TOPIC")]
+    /// The topic or subject; not needed if the source has one that is no pattern
+    #[arg(long, alias = "subject", value_name = "TOPIC")]
     pub topic: Option<String>,
-    /// The key of every event
+    /// The key of every event (Kafka)
     #[arg(long)]
     pub key: Option<String>,
     /// A header of every event; may be repeated

@@ -4,30 +4,49 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
+mod connect;
+
 use super::{Exit, Format};
-use crate::plan::{self, Examined, Faults, Layers, Setting};
+use crate::plan::{self, Broker, Examined, Faults, Layers, Nats, NatsMode, Setting};
+use connect::Finding;
 
 /// Judges a configuration and writes the answer to `out`: all faults, or the plan with where each
 /// of its values comes from.
-pub(super) fn check(layers: &Layers, format: Format, out: &mut impl Write) -> Exit {
+/// With `Look::Brokers` also what a look at the brokers finds.
+pub(super) fn check(layers: &Layers, look: Look, format: Format, out: &mut impl Write) -> Exit {
     let examined = plan::examine(layers);
-    let written = write(&examined, format, out);
+    let found = match (&examined, look) {
+        (Ok(examined), Look::Brokers) => Some(connect::look(&examined.plan)),
+        (Ok(_), Look::Files) | (Err(_), _) => None,
+    };
+    let written = write(&examined, found.as_deref(), format, out);
     match (examined, written) {
         (_, Err(cause)) if cause.kind() != io::ErrorKind::BrokenPipe => Exit::Failed,
+        (Ok(_), _) if found.iter().flatten().any(|finding| finding.fault) => Exit::Failed,
         (Ok(_), _) => Exit::Done,
         (Err(_), _) => Exit::BadInput,
     }
 }
 
+/// What `check` looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Look {
+    /// The configuration alone.
+    Files,
+    /// `--connect`: the brokers too.
+    Brokers,
+}
+
 /// Writes what was found.
 pub(super) fn write(
     examined: &Result<Examined, Faults>,
+    found: Option<&[Finding]>,
     format: Format,
     out: &mut impl Write,
 ) -> io::Result<()> {
     match format {
-        Format::Text => text(examined, out),
-        Format::Json => json(examined, out),
+        Format::Text => text(examined, found, out),
+        Format::Json => json(examined, found, out),
     }
 }
 
@@ -50,6 +69,8 @@ enum Answer<'a> {
         routes: Vec<Line>,
         settings: &'a [Setting],
         notices: &'a [String],
+        #[serde(skip_serializing_if = "Option::is_none")]
+        brokers: Option<&'a [Finding]>,
     },
     Invalid {
         valid: bool,
@@ -57,7 +78,11 @@ enum Answer<'a> {
     },
 }
 
-fn json(examined: &Result<Examined, Faults>, out: &mut impl Write) -> io::Result<()> {
+fn json(
+    examined: &Result<Examined, Faults>,
+    found: Option<&[Finding]>,
+    out: &mut impl Write,
+) -> io::Result<()> {
     let answer = match examined {
         Ok(examined) => Answer::Valid {
             valid: true,
@@ -67,6 +92,7 @@ fn json(examined: &Result<Examined, Faults>, out: &mut impl Write) -> io::Result
             routes: routes(examined),
             settings: &examined.settings,
             notices: &examined.plan.notices,
+            brokers: found,
         },
         Err(faults) => Answer::Invalid { valid: false, faults },
     };
@@ -74,7 +100,11 @@ fn json(examined: &Result<Examined, Faults>, out: &mut impl Write) -> io::Result
     writeln!(out)
 }
 
-fn text(examined: &Result<Examined, Faults>, out: &mut impl Write) -> io::Result<()> {
+fn text(
+    examined: &Result<Examined, Faults>,
+    found: Option<&[Finding]>,
+    out: &mut impl Write,
+) -> io::Result<()> {
     let examined = match examined {
         Ok(examined) => examined,
         Err(faults) => {
@@ -105,17 +135,40 @@ fn text(examined: &Result<Examined, Faults>, out: &mut impl Write) -> io::Result
             writeln!(out, "  {notice}")?;
         }
     }
+    if let Some(found) = found {
+        writeln!(out, "Brokers")?;
+        for finding in found {
+            writeln!(out, "  {finding}")?;
+        }
+    }
     writeln!(out, "The configuration is valid (plan {}).", examined.plan.hash)
 }
 
 fn sources(examined: &Examined) -> Vec<Line> {
     let line = |source: &plan::Source| {
-        let value = |key| shown(&examined.settings, &format!("sources.{}.kafka.{key}", source.name));
-        let (brokers, topics, group) = (value("brokers"), value("topics"), value("group"));
-        Line {
-            name: source.name.clone(),
-            says: format!("Kafka at {brokers}, topics {topics}, group {group}, start {}", value("start")),
+        let (broker, says) = match &source.broker {
+            Broker::Kafka(_) => {
+                ("kafka", "Kafka at {brokers}, topics {topics}, group {group}, start {start}")
+            }
+            Broker::Nats(Nats { mode: NatsMode::JetStream(_), .. }) => (
+                "nats",
+                "JetStream {stream} at {servers}, subjects {subjects}, durable {durable}, start {start}",
+            ),
+            Broker::Nats(Nats { mode: NatsMode::Core { .. }, .. }) => {
+                ("nats", "core NATS at {servers}, subjects {subjects}, queue group {queue}, at most once")
+            }
+        };
+        let keys =
+            ["brokers", "topics", "group", "servers", "stream", "subjects", "durable", "queue", "start"];
+        let mut says = keys.iter().fold(says.to_owned(), |says, key| {
+            let path = format!("sources.{}.{broker}.{key}", source.name);
+            says.replace(&format!("{{{key}}}"), shown(&examined.settings, &path))
+        });
+        let keeper = examined.plan.sources.get(usize::from(source.store.0));
+        if let Some(keeper) = keeper.filter(|keeper| keeper.name != source.name) {
+            says.push_str(&format!(", dead letters on the broker of {}", keeper.name));
         }
+        Line { name: source.name.clone(), says }
     };
     examined.plan.sources.iter().map(line).collect()
 }
@@ -172,7 +225,7 @@ mod tests {
     fn answered(text: &str, format: Format) -> (String, bool) {
         let examined = plan::examine_text("h.yaml", text, &Layers::default());
         let mut out = Vec::new();
-        assert!(write(&examined, format, &mut out).is_ok());
+        assert!(write(&examined, None, format, &mut out).is_ok());
         (String::from_utf8(out).expect("text"), examined.is_ok())
     }
 

@@ -10,11 +10,11 @@ use super::publish::{chosen_source, read_bytes};
 use super::{Exit, answer, complain};
 use crate::domain::{
     Condition, Content, Event, Field, Generation, Kind, Lease, Moment, Operator, Presence, RouteId, SourceId,
-    TargetId,
+    SubjectPattern, TargetId,
 };
 use crate::engine::routing::{Matches, Routing, Verdict, judge};
-use crate::plan::{Concealed, Examined, Plan, Setting, Source, Topic};
-use crate::source::{Intake, Message};
+use crate::plan::{Broker, Concealed, Examined, NatsMode, Plan, Setting, Source, Topic};
+use crate::source::{Intake, Message, Namespace};
 
 #[cfg(test)]
 mod tests;
@@ -52,22 +52,41 @@ pub(super) fn explained(
 /// The event as it would be read at the start of the source's first topic, now.
 fn event(plan: &Plan, source: &Source, question: &Question, body: &[u8]) -> Event {
     let index = plan.sources.iter().position(|known| known.name == source.name).unwrap_or_default();
-    let topic = match source.kafka.topics.first() {
-        Some(Topic::Name(name) | Topic::Regex(name)) => Arc::from(&**name),
-        None => Arc::from(""),
-    };
+    let (topic, namespace) = standing(source);
     let header = |(name, value): &(String, String)| (name.as_str().into(), Bytes::from(value.clone()));
     let message = Message {
         topic,
         partition: 0,
-        offset: 0,
+        position: 0,
+        subject: question.subject.as_deref().or(first_subject(source)),
         timestamp_ms: Some(Moment::now().wall_ms),
         key: question.key.as_deref().map(str::as_bytes),
         value: Some(body),
         headers: question.headers.iter().map(header).collect(),
     };
-    let intake = Intake::new(plan, source, SourceId(index as u16), "explain");
+    let intake = Intake::new(plan, source, SourceId(index as u16), namespace);
     intake.read(message, Generation(0), Arc::new(Lease::unlimited()))
+}
+
+/// Where the event would stand: the topic, stream or subject, and what tells it apart there.
+fn standing(source: &Source) -> (Arc<str>, Namespace) {
+    let explain = || "explain".into();
+    match &source.broker {
+        Broker::Kafka(kafka) => {
+            let topic = kafka.topics.first().map_or("", |(Topic::Name(name) | Topic::Regex(name))| name);
+            (topic.into(), Namespace::Kafka { cluster: explain() })
+        }
+        Broker::Nats(nats) => match &nats.mode {
+            NatsMode::JetStream(js) => {
+                (js.stream.as_str().into(), Namespace::JetStream { created: explain() })
+            }
+            NatsMode::Core { .. } => (first_subject(source).unwrap_or_default().into(), Namespace::Nats),
+        },
+    }
+}
+
+fn first_subject(source: &Source) -> Option<&str> {
+    source.nats()?.subjects.first().map(SubjectPattern::as_str)
 }
 
 /// What would become of one event.

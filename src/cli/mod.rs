@@ -48,9 +48,10 @@ pub fn main() -> Exit {
     match command {
         Command::Demo(options) => demonstrate(&options, format),
         Command::Run => with_plan(&layers(WhenUnset::Fault), |plan| run(plan, logged)),
-        Command::Check { allow_unset } => {
+        Command::Check { allow_unset, connect } => {
             let when_unset = if allow_unset { WhenUnset::Allow } else { WhenUnset::Fault };
-            check::check(&layers(when_unset), format, &mut io::stdout().lock())
+            let look = if connect { check::Look::Brokers } else { check::Look::Files };
+            check::check(&layers(when_unset), look, format, &mut io::stdout().lock())
         }
         Command::Explain(question) => match plan::examine(&layers(WhenUnset::Fault)) {
             Ok(examined) => explain::explain(&examined, &question, format),

@@ -1,20 +1,16 @@
 use std::io::Read;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use rdkafka::ClientContext;
-use rdkafka::config::ClientConfig;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 use regex::Regex;
-use secrecy::ExposeSecret;
 use serde_json::value::RawValue;
 
 use super::arguments::{Format, Order};
 use super::{Exit, answer, complain};
-use crate::plan::{Plan, Source, Topic};
+use crate::plan::{Broker, Plan, Source, Topic};
+
+mod kafka;
+mod nats;
 
 /// How long a broker may take to answer at all.
 const CONTACT: Duration = Duration::from_secs(10);
@@ -39,7 +35,7 @@ enum InputFault {
 #[derive(Debug, thiserror::Error)]
 enum ProducerFault {
     #[error("no producer can be made: {0}")]
-    Creation(#[from] KafkaError),
+    Creation(String),
     #[error("no broker of {brokers} answered within {} s: {cause}; nothing was published", CONTACT.as_secs())]
     Unreachable { brokers: String, cause: String },
 }
@@ -92,35 +88,49 @@ pub(super) fn chosen_source<'a>(plan: &'a Plan, name: Option<&str>) -> Result<&'
     }
 }
 
+/// The topic or subject that is meant: the named one, else the only one that is no pattern.
 fn chosen_topic<'a>(source: &'a Source, name: Option<&'a str>) -> Result<&'a str, InputFault> {
-    let literal: Vec<&str> = (source.kafka.topics.iter())
-        .filter_map(|topic| match topic {
-            Topic::Name(name) => Some(&**name),
-            Topic::Regex(_) => None,
-        })
-        .collect();
+    let (what, literal) = match &source.broker {
+        Broker::Kafka(kafka) => ("topics", kafka::literal_topics(kafka)),
+        Broker::Nats(nats) => ("subjects", nats::literal_subjects(nats)),
+    };
     match (name, &*literal) {
         (Some(name), _) => Ok(name),
         (None, [topic]) => Ok(topic),
         (None, []) => Err(InputFault::Choice(format!(
-            "source {} reads topics by a pattern only; say with --topic which one is meant",
+            "source {} reads {what} by a pattern only; say with --topic which one is meant",
             source.name
         ))),
         (None, several) => Err(InputFault::Choice(format!(
-            "source {} reads several topics; say with --topic which one is meant: {}",
+            "source {} reads several {what}; say with --topic which one is meant: {}",
             source.name,
             several.join(", ")
         ))),
     }
 }
 
-/// Whether a source reads a topic.
+/// Whether a source reads a topic or subject.
 fn reads(source: &Source, topic: &str) -> bool {
-    source.kafka.topics.iter().any(|known| match known {
-        Topic::Name(name) => name == topic,
-        // The plan has compiled it before.
-        Topic::Regex(pattern) => Regex::new(pattern).is_ok_and(|pattern| pattern.is_match(topic)),
-    })
+    match &source.broker {
+        Broker::Kafka(kafka) => kafka.topics.iter().any(|known| match known {
+            Topic::Name(name) => name == topic,
+            // The plan has compiled it before.
+            Topic::Regex(pattern) => Regex::new(pattern).is_ok_and(|pattern| pattern.is_match(topic)),
+        }),
+        Broker::Nats(nats) => nats.subjects.iter().any(|pattern| pattern.takes(topic)),
+    }
+}
+
+fn produce(
+    source: &Source,
+    topic: &str,
+    order: &Order,
+    events: &[Box<RawValue>],
+) -> Result<Tally, ProducerFault> {
+    match &source.broker {
+        Broker::Kafka(kafka) => kafka::produce(kafka, topic, order, events),
+        Broker::Nats(nats) => nats::produce(nats, topic, order, events),
+    }
 }
 
 fn read(file: &Path) -> Result<Vec<Box<RawValue>>, InputFault> {
@@ -163,115 +173,13 @@ struct Tally {
     confirmed: usize,
     failed: usize,
     first_failure: Option<String>,
-    /// What the client said last about its connections.
-    last_error: Option<String>,
 }
 
 impl Tally {
-    fn fail(&mut self, cause: &KafkaError) {
+    fn fail(&mut self, cause: &impl ToString) {
         self.failed += 1;
         self.first_failure.get_or_insert_with(|| cause.to_string());
     }
-}
-
-/// Collects confirmations.
-#[derive(Default)]
-struct Confirmations(Mutex<Tally>);
-
-impl Confirmations {
-    fn update(&self, change: impl FnOnce(&mut Tally)) {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
-    }
-}
-
-impl ClientContext for Confirmations {
-    /// The reason names broker and cause, for example a refused connection. That all brokers are
-    /// down says less than what came before it.
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.update(|tally| {
-            let general = error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown);
-            if !general || tally.last_error.is_none() {
-                tally.last_error = Some(reason.to_owned());
-            }
-        });
-    }
-}
-
-impl ProducerContext for Confirmations {
-    type DeliveryOpaque = ();
-
-    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        self.update(|tally| match result {
-            Ok(_) => tally.confirmed += 1,
-            Err((cause, _)) => tally.fail(cause),
-        });
-    }
-}
-
-fn produce(
-    source: &Source,
-    topic: &str,
-    order: &Order,
-    events: &[Box<RawValue>],
-) -> Result<Tally, ProducerFault> {
-    let producer: BaseProducer<Confirmations> =
-        producer_config(source).create_with_context(Confirmations::default())?;
-    contact(&producer, topic, &source.kafka.brokers)?;
-    let headers = order.headers.iter().fold(OwnedHeaders::new(), |headers, (key, value)| {
-        headers.insert(Header { key, value: Some(value) })
-    });
-    for event in events {
-        let mut record = BaseRecord::to(topic).payload(event.get()).headers(headers.clone());
-        record.key = order.key.as_deref();
-        send(&producer, record);
-    }
-    // What is not confirmed by now has failed, and the callback has said so or `report` will.
-    let _ = producer.flush(DEADLINE + Duration::from_secs(1));
-    let mut tally = Tally::default();
-    producer.context().update(|collected| tally = std::mem::take(collected));
-    Ok(tally)
-}
-
-/// Asks for the topic, so that a broker that can't be reached is named soon.
-fn contact(producer: &BaseProducer<Confirmations>, topic: &str, brokers: &str) -> Result<(), ProducerFault> {
-    let Err(fault) = producer.client().fetch_metadata(Some(topic), CONTACT) else { return Ok(()) };
-    // What went wrong with the connections waits in the client's queue.
-    producer.poll(Duration::from_millis(100));
-    let mut cause = None;
-    producer.context().update(|tally| cause = tally.last_error.take());
-    let cause = cause.unwrap_or_else(|| fault.to_string());
-    Err(ProducerFault::Unreachable { brokers: brokers.to_owned(), cause })
-}
-
-fn producer_config(source: &Source) -> ClientConfig {
-    let mut config = ClientConfig::new();
-    for (name, value) in &source.kafka.properties {
-        config.set(name, value.expose_secret());
-    }
-    config
-        .set("bootstrap.servers", &source.kafka.brokers)
-        .set("client.id", "hookferry-publish")
-        .set("acks", "all")
-        .set("enable.idempotence", "true")
-        .set("message.timeout.ms", DEADLINE.as_millis().to_string());
-    config
-}
-
-fn send(producer: &BaseProducer<Confirmations>, mut record: BaseRecord<'_, str, str>) {
-    loop {
-        match producer.send(record) {
-            Ok(()) => break,
-            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), unsent)) => {
-                record = unsent;
-                producer.poll(Duration::from_millis(50));
-            }
-            Err((cause, _)) => {
-                producer.context().update(|tally| tally.fail(&cause));
-                break;
-            }
-        }
-    }
-    producer.poll(Duration::ZERO);
 }
 
 fn report(tally: &Tally, events: usize, topic: &str, format: Format) -> Exit {
@@ -297,6 +205,13 @@ fn report(tally: &Tally, events: usize, topic: &str, format: Format) -> Exit {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn topics(source: &mut Source) -> &mut Vec<Topic> {
+        match &mut source.broker {
+            Broker::Kafka(kafka) => &mut kafka.topics,
+            Broker::Nats(_) => panic!("a source of Kafka"),
+        }
+    }
 
     fn texts(input: &str) -> Result<Vec<String>, InputFault> {
         let documents = documents("events.jsonl", input.as_bytes())?;
@@ -334,9 +249,9 @@ mod tests {
     fn the_topic_is_the_only_literal_one() {
         let mut source = crate::observe::testing::plan().sources.remove(0);
         assert_eq!(chosen_topic(&source, None), Ok("events"));
-        source.kafka.topics.push(Topic::Regex("^billing".to_owned()));
+        topics(&mut source).push(Topic::Regex("^billing".to_owned()));
         assert_eq!(chosen_topic(&source, None), Ok("events"));
-        source.kafka.topics.push(Topic::Name("more".to_owned()));
+        topics(&mut source).push(Topic::Name("more".to_owned()));
         assert_eq!(chosen_topic(&source, Some("more")), Ok("more"));
         let several = chosen_topic(&source, None).expect_err("two topics").to_string();
         assert_eq!(
@@ -348,22 +263,9 @@ mod tests {
     #[test]
     fn a_topic_is_read_by_its_name_or_by_a_pattern() {
         let mut source = crate::observe::testing::plan().sources.remove(0);
-        source.kafka.topics.push(Topic::Regex("^bill".to_owned()));
+        topics(&mut source).push(Topic::Regex("^bill".to_owned()));
         assert!(reads(&source, "events") && reads(&source, "billing"));
         assert!(!reads(&source, "event") && !reads(&source, "a.bill"));
-    }
-
-    #[test]
-    fn a_broker_that_is_not_there_is_named_with_the_reason() {
-        let mut source = crate::observe::testing::plan().sources.remove(0);
-        // Nobody listens on a port that was given out and taken back.
-        let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-        source.kafka.brokers = free.expect("a free port").to_string();
-        let order = Order { files: Vec::new(), source: None, topic: None, key: None, headers: Vec::new() };
-        let fault = produce(&source, "events", &order, &[]).expect_err("no broker").to_string();
-        assert!(fault.starts_with(&format!("no broker of {} answered", source.kafka.brokers)), "{fault}");
-        assert!(fault.contains("Connection refused"), "{fault}");
-        assert!(fault.ends_with("; nothing was published"), "{fault}");
     }
 
     #[test]

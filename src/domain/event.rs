@@ -1,3 +1,4 @@
+use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -105,17 +106,54 @@ pub struct EventTime {
     pub text: Option<Box<str>>,
 }
 
+/// What keeps the messages that events are read from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum BrokerLog {
+    /// A partition of a Kafka topic.
+    Kafka,
+    /// A JetStream stream.
+    JetStream,
+    /// Nothing: core NATS hands a message over once.
+    Nats,
+}
+
 /// Where an event stands in its broker, and what its broker knows of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
-    /// The topic (Kafka) or stream (JetStream).
+    /// What kind of log it stands in.
+    pub log: BrokerLog,
+    /// The topic (Kafka), the stream (JetStream) or the subject (core NATS).
     pub topic: Arc<str>,
     /// The partition; 0 where the broker has none.
     pub partition: i32,
-    /// Offset (Kafka) or sequence (JetStream).
+    /// Offset (Kafka) or sequence (JetStream); core NATS: the number in this process.
     pub position: i64,
+    /// The subject that it was published to; `None` on Kafka.
+    pub subject: Option<Box<str>>,
     /// When the broker stored it, in milliseconds since 1970-01-01 UTC.
     pub stored_ms: i64,
     /// The message's key as it is on the broker.
     pub key: Option<Bytes>,
+}
+
+/// `kafka:topic/partition/offset`, `jetstream:stream/sequence` or `nats:subject`.
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Origin { topic, partition, position, .. } = self;
+        match self.log {
+            BrokerLog::Kafka => write!(f, "kafka:{topic}/{partition}/{position}"),
+            BrokerLog::JetStream => write!(f, "jetstream:{topic}/{position}"),
+            BrokerLog::Nats => write!(f, "nats:{topic}"),
+        }
+    }
+}
+
+#[cfg(test)]
+impl Origin {
+    /// A place on Kafka.
+    pub(crate) fn kafka(topic: &str, position: i64) -> Origin {
+        let topic = topic.into();
+        let log = BrokerLog::Kafka;
+        Origin { log, topic, partition: 0, position, subject: None, stored_ms: 0, key: None }
+    }
 }

@@ -9,13 +9,20 @@ pub enum Place {
     Body(Path),
     /// `data` (an empty path) or `data:PATH`: inside what `event.data` names.
     Data(Path),
-    /// `topic`: the topic's name.
+    /// `subject:N` or `subject:N..`: tokens of a NATS subject, counted from 1; nothing on Kafka.
+    Subject {
+        /// The first token, from 1.
+        first: usize,
+        /// Whether all tokens after it belong to the value.
+        rest: bool,
+    },
+    /// `topic`: the topic's name (Kafka), or the stream's (JetStream).
     Topic,
     /// `key`: the message's key, if it is UTF-8.
     Key,
     /// `broker`: the time that the broker recorded for the message.
     Broker,
-    /// `origin`: cluster, topic, partition and offset as text.
+    /// `origin`: where the message stands on its broker, as text.
     Origin,
     /// `const:TEXT`.
     Const(Box<str>),
@@ -45,6 +52,9 @@ impl fmt::Display for Place {
             Place::Body(path) => write!(f, "body:{path}"),
             Place::Data(path) if path.0.is_empty() => f.write_str("data"),
             Place::Data(path) => write!(f, "data:{path}"),
+            Place::Subject { first, rest } => {
+                write!(f, "subject:{first}{}", if *rest { ".." } else { "" })
+            }
             Place::Topic => f.write_str("topic"),
             Place::Key => f.write_str("key"),
             Place::Broker => f.write_str("broker"),

@@ -23,6 +23,24 @@ pub struct Receipt {
     pub source: SourceId,
     /// The assignment under which it was read.
     pub generation: Generation,
-    /// The message's position in its partition (Kafka: the offset).
+    /// The message's position in its partition (Kafka: the offset) or stream (its sequence).
     pub position: i64,
+}
+
+/// The receipt of an event that is settled, on its way back to be acknowledged.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct Settled {
+    /// The right that may be used now.
+    pub receipt: Receipt,
+    /// How the event ended.
+    pub ending: Ending,
+}
+
+/// How an event ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Ending {
+    /// No dead letter was written for it.
+    Done,
+    /// At least one was.
+    DeadLettered,
 }

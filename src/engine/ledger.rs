@@ -4,7 +4,9 @@ use std::sync::Arc;
 use slab::Slab;
 
 use super::protocol::Grant;
-use crate::domain::{DeliveryId, Event, Failure, Generation, Moment, Receipt, RouteId, SourceId, TargetId};
+use crate::domain::{
+    DeliveryId, Ending, Event, Failure, Generation, Moment, Receipt, RouteId, Settled, SourceId, TargetId,
+};
 
 /// What is open in this process: every event that was handed over and is not settled, and the
 /// deliveries that it caused. An event closes when its last obligation ends, and only an event
@@ -31,6 +33,7 @@ struct OpenEvent {
     obligations: u32,
     /// An obligation was released unfinished: the event must come again, so it is never settled.
     released: bool,
+    ending: Ending,
 }
 
 /// The time for which one partition is assigned to this process.
@@ -53,7 +56,8 @@ pub(super) struct Delivery {
     pub(super) attempts: u32,
     /// When the first attempt started.
     pub(super) first_attempt: Option<Moment>,
-    pub(super) failure: Option<Failure>,
+    /// Rare, so it takes little room where there is none.
+    pub(super) failure: Option<Box<Failure>>,
     pub(super) state: State,
 }
 
@@ -74,16 +78,18 @@ pub(super) enum State {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Closed {
     /// The event is settled.
-    pub(super) settled: Option<Receipt>,
+    pub(super) settled: Option<Settled>,
     /// Nothing of a generation that is being given up is open any more.
     pub(super) ended: Option<(SourceId, Generation)>,
 }
 
 impl Ledger {
-    pub(super) fn new(sources: usize) -> Ledger {
+    /// For so many sources. `events` are expected to be open at most; growing in the middle of that would
+    /// need half as much memory again.
+    pub(super) fn new(sources: usize, events: usize) -> Ledger {
         Ledger {
-            events: Slab::new(),
-            deliveries: Slab::new(),
+            events: Slab::with_capacity(events),
+            deliveries: Slab::with_capacity(events),
             next_serial: 0,
             tenures: HashMap::new(),
             open: vec![Grant::default(); sources],
@@ -102,7 +108,13 @@ impl Ledger {
         let open = &mut self.open[usize::from(receipt.source.0)];
         open.events += 1;
         open.bytes += event.weight();
-        EventSlot(self.events.insert(OpenEvent { event, receipt, obligations: 1, released: false }))
+        EventSlot(self.events.insert(OpenEvent {
+            event,
+            receipt,
+            obligations: 1,
+            released: false,
+            ending: Ending::Done,
+        }))
     }
 
     /// Opens a delivery of an open event.
@@ -132,6 +144,11 @@ impl Ledger {
 
     pub(super) fn add_obligation(&mut self, slot: EventSlot) {
         self.events[slot.0].obligations += 1;
+    }
+
+    /// Notes that a dead letter of this event is confirmed.
+    pub(super) fn dead_lettered(&mut self, slot: EventSlot) {
+        self.events[slot.0].ending = Ending::DeadLettered;
     }
 
     pub(super) fn event(&self, slot: EventSlot) -> &Arc<Event> {
@@ -174,10 +191,10 @@ impl Ledger {
         if open.obligations > 0 {
             return Closed::default();
         }
-        let OpenEvent { event, receipt, released, .. } = self.events.remove(slot.0);
+        let OpenEvent { event, receipt, released, ending, .. } = self.events.remove(slot.0);
         self.account_closed(receipt.source, &event);
         let ended = self.leave_tenure(receipt.generation);
-        Closed { settled: (!released).then_some(receipt), ended }
+        Closed { settled: (!released).then_some(Settled { receipt, ending }), ended }
     }
 
     fn account_closed(&mut self, source: SourceId, event: &Event) {

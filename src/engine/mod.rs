@@ -13,6 +13,7 @@
 mod departure;
 mod lane;
 mod ledger;
+mod permits;
 mod protocol;
 mod retry;
 /// Which routes take an event.
@@ -36,6 +37,7 @@ use crate::domain::{
 use crate::plan::{Plan, Tombstones};
 use lane::Lane;
 use ledger::{Closed, EventSlot, Ledger, State};
+use permits::Permits;
 use retry::Decision;
 use routing::{Matches, Routing};
 use timers::{Timer, Timers};
@@ -49,9 +51,7 @@ pub struct Engine {
     matches: Matches,
     ledger: Ledger,
     lanes: Vec<Lane>,
-    /// Lanes that can dispatch, in turn.
-    round: VecDeque<TargetId>,
-    in_flight: usize,
+    permits: Permits,
     writes: Writes,
     timers: Timers,
     commands: VecDeque<Command>,
@@ -60,6 +60,9 @@ pub struct Engine {
     #[cfg(test)]
     pub(crate) sabotage: Option<Sabotage>,
 }
+
+/// Room for more open events than that is made when they come.
+const MOST_EXPECTED: usize = 200_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Life {
@@ -77,6 +80,8 @@ pub(crate) enum Sabotage {
     IgnoreGeneration,
     /// A held delivery is never attempted again.
     LoseHeldRetry,
+    /// A delivery that is to be discarded at last is so after its first failure.
+    DiscardEarly,
 }
 
 impl Engine {
@@ -85,10 +90,13 @@ impl Engine {
         Engine {
             routing: Routing::new(&plan),
             matches: Matches::default(),
-            ledger: Ledger::new(plan.sources.len()),
+            ledger: Ledger::new(plan.sources.len(), expected_open(&plan)),
             lanes: plan.targets.iter().map(|target| Lane::new(target.concurrency)).collect(),
-            round: VecDeque::new(),
-            in_flight: 0,
+            // One that is switched off never wants a permit, so none is kept for it.
+            permits: Permits::new(
+                plan.limits.in_flight,
+                plan.targets.iter().filter(|target| target.enabled).count(),
+            ),
             writes: Writes::default(),
             timers: Timers::default(),
             commands: VecDeque::new(),
@@ -136,7 +144,10 @@ impl Engine {
     pub fn credit(&self, source: SourceId) -> Grant {
         let closed = self.ledger.closed(source);
         let window = self.plan.limits.window;
-        Grant { events: closed.events + window.events, bytes: closed.bytes + window.bytes }
+        Grant {
+            events: closed.events.saturating_add(window.events),
+            bytes: closed.bytes.saturating_add(window.bytes),
+        }
     }
 
     /// Events and bytes of one source that are open.
@@ -146,7 +157,7 @@ impl Engine {
 
     /// Whether nothing is open and no attempt is being made.
     pub fn is_idle(&self) -> bool {
-        self.ledger.is_empty() && self.in_flight == 0
+        self.ledger.is_empty() && self.permits.are_free()
     }
 
     /// The state of every lane, by [`TargetId`].
@@ -211,27 +222,14 @@ impl Engine {
     }
 
     fn make_ready(&mut self, delivery: DeliveryId, target: TargetId) {
-        self.lane(target).push(delivery);
-        self.join_round(target);
-    }
-
-    fn join_round(&mut self, target: TargetId) {
-        let lane = self.lane(target);
-        if !lane.in_round && lane.can_dispatch() {
-            lane.in_round = true;
-            self.round.push_back(target);
-        }
+        let lane = &mut self.lanes[target.0 as usize];
+        lane.push(delivery);
+        self.permits.join(target, lane);
     }
 
     /// One attempt of the lane whose turn it is.
     fn dispatch(&mut self, now: Moment) -> Option<Command> {
-        while self.in_flight < self.plan.limits.in_flight {
-            let target = self.round.pop_front()?;
-            let lane = self.lane(target);
-            lane.in_round = false;
-            let Some(id) = lane.take() else { continue };
-            self.join_round(target);
-            self.in_flight += 1;
+        while let Some((target, id)) = self.permits.take(&mut self.lanes) {
             if let Some(delivery) = self.ledger.delivery(id) {
                 delivery.state = State::InFlight;
                 delivery.attempts += 1;
@@ -247,9 +245,7 @@ impl Engine {
     }
 
     fn give_back_permit(&mut self, target: TargetId) {
-        self.lane(target).give_back_permit();
-        self.in_flight = self.in_flight.saturating_sub(1);
-        self.join_round(target);
+        self.permits.give_back(target, &mut self.lanes[target.0 as usize]);
     }
 
     fn attempted(&mut self, attempted: Attempted, now: Moment) {
@@ -263,6 +259,13 @@ impl Engine {
         let first = delivery.first_attempt.unwrap_or(now);
         let decision =
             retry::decide(&policy.retry, &policy.success, &reply, number, first, now, &mut self.random);
+        #[cfg(test)]
+        let decision = match decision {
+            Decision::Retry(_) if self.sabotage == Some(Sabotage::DiscardEarly) => {
+                Decision::End(DeadLetterReason::Exhausted)
+            }
+            other => other,
+        };
         match decision {
             Decision::Delivered => self.end(id, Outcome::Delivered, status(&reply), None),
             Decision::Again(wait) => {
@@ -273,11 +276,11 @@ impl Engine {
                 self.hold(id, now, wait, reply);
             }
             Decision::Retry(wait) => {
-                delivery.failure = Some(failure(delivery.failure.take(), &reply, now));
+                note_failure(&mut delivery.failure, &reply, now);
                 self.hold(id, now, wait, reply);
             }
             Decision::End(reason) => {
-                delivery.failure = Some(failure(delivery.failure.take(), &reply, now));
+                note_failure(&mut delivery.failure, &reply, now);
                 self.give_up(id, reason);
             }
         }
@@ -323,12 +326,12 @@ impl Engine {
         );
         let on_exhausted = self.plan.targets[target.0 as usize].retry.on_exhausted;
         if refused && on_exhausted == Exhausted::Discard {
-            let (status, error) = last_reply(delivery.failure.take());
+            let (status, error) = last_reply(delivery.failure.take().map(|failure| *failure));
             return self.end(id, Outcome::Discarded(DiscardReason::OnExhausted(reason)), status, error);
         }
         delivery.state = State::Writing;
         let (slot, route) = (delivery.slot, delivery.route);
-        let (attempts, failure) = (delivery.attempts, delivery.failure.clone());
+        let (attempts, failure) = (delivery.attempts, delivery.failure.as_deref().cloned());
         self.lane(target).hold();
         let letter = DeadLetter {
             event: self.ledger.event(slot).clone(),
@@ -392,10 +395,14 @@ impl Engine {
                 match obligation {
                     Obligation::Delivery(id) => {
                         self.lane_unhold(id);
+                        if let Some(slot) = self.ledger.delivery(id).map(|delivery| delivery.slot) {
+                            self.ledger.dead_lettered(slot);
+                        }
                         let (status, error) = last_reply(letter.failure);
                         self.end(id, Outcome::DeadLettered(letter.reason), status, error);
                     }
                     Obligation::Event(slot) => {
+                        self.ledger.dead_lettered(slot);
                         self.note(Note::EventDeadLettered { event: letter.event, reason: letter.reason });
                         let closed = self.ledger.end_obligation(slot);
                         self.closed(closed);
@@ -437,13 +444,20 @@ impl Engine {
     }
 
     fn closed(&mut self, closed: Closed) {
-        if let Some(receipt) = closed.settled {
-            self.commands.push_back(Command::Settle(receipt));
+        if let Some(settled) = closed.settled {
+            self.commands.push_back(Command::Settle(settled));
         }
         if let Some((source, generation)) = closed.ended {
             self.commands.push_back(Command::Released(source, generation));
         }
     }
+}
+
+/// How many events the windows of all sources let be open, as far as that is not beyond reason. Memory
+/// that is never used costs nothing.
+fn expected_open(plan: &Plan) -> usize {
+    let window = usize::try_from(plan.limits.window.events).unwrap_or(usize::MAX);
+    window.saturating_mul(plan.sources.len()).min(MOST_EXPECTED)
 }
 
 fn poisoned_because(event: &Event) -> String {
@@ -464,7 +478,7 @@ fn status(reply: &Reply) -> Option<u16> {
     }
 }
 
-fn failure(earlier: Option<Failure>, reply: &Reply, now: Moment) -> Failure {
+fn note_failure(failure: &mut Option<Box<Failure>>, reply: &Reply, now: Moment) {
     let (last_status, last_error) = match reply {
         Reply::Status { status, .. } => (Some(*status), None),
         Reply::Fault { fault, detail } => {
@@ -473,6 +487,6 @@ fn failure(earlier: Option<Failure>, reply: &Reply, now: Moment) -> Failure {
         Reply::Unrenderable(detail) => (None, Some(detail.clone())),
         Reply::Withheld => (None, None),
     };
-    let first_ms = earlier.map_or(now.wall_ms, |earlier| earlier.first_ms);
-    Failure { first_ms, last_ms: now.wall_ms, last_status, last_error }
+    let first_ms = failure.as_ref().map_or(now.wall_ms, |earlier| earlier.first_ms);
+    *failure = Some(Box::new(Failure { first_ms, last_ms: now.wall_ms, last_status, last_error }));
 }

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use crate::domain::{
     Attempt, Attempted, DeadLetter, DeadLetterReason, DeliveryId, Event, Generation, Outcome, Receipt,
-    ReleaseReason, Reply, RouteId, SourceId, TargetId,
+    ReleaseReason, Reply, RouteId, Settled, SourceId, TargetId,
 };
 
 /// What the engine is told.
@@ -46,7 +46,7 @@ pub enum Command {
         letter: Box<DeadLetter>,
     },
     /// Everything that this receipt's event caused has ended: it may be acknowledged.
-    Settle(Receipt),
+    Settle(Settled),
     /// Nothing of this generation is open any more.
     Released(SourceId, Generation),
     /// Something to count or log.

@@ -32,7 +32,7 @@ impl Health {
     pub fn new(plan: &Plan) -> Health {
         let sources = plan.sources.iter().map(|source| SourceHealth {
             name: source.name.clone(),
-            group: Mutex::new(Err(format!("has not joined the group {} yet", source.kafka.group))),
+            group: Mutex::new(Err("is not read yet".to_owned())),
             store: Mutex::new(Err("not reached yet".to_owned())),
         });
         Health {
@@ -113,10 +113,7 @@ mod tests {
         let reasons = health.ready().expect_err("nothing has joined");
         assert_eq!(
             reasons,
-            [
-                "sources.orders: has not joined the group hookferry-orders yet",
-                "sources.orders: dead-letter store: not reached yet",
-            ]
+            ["sources.orders: is not read yet", "sources.orders: dead-letter store: not reached yet",]
         );
 
         health.source_ready(SOURCE, Ok(()));

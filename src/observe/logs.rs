@@ -100,9 +100,7 @@ fn log_event_dead_lettered(plan: &Plan, event: &Event, reason: &str) {
     tracing::warn!(
         event = &*event.id,
         source = source_name(plan, event.source),
-        topic = &*event.origin.topic,
-        partition = event.origin.partition,
-        offset = event.origin.position,
+        origin = %event.origin,
         reason,
         "event dead-lettered"
     );

@@ -60,6 +60,8 @@ struct SourceMetrics {
     tombstones: IntCounter,
     poisoned: IntCounter,
     lost: IntCounter,
+    dropped: IntCounter,
+    redelivered: IntCounter,
     committed: IntCounter,
     commit_failed: IntCounter,
     rebalances: IntCounter,
@@ -223,6 +225,8 @@ impl Metrics {
                     .set(age_ms as f64 / 1000.0);
             }
             Report::Lost { messages, .. } => metrics.lost.inc_by(*messages),
+            Report::Dropped(messages) => metrics.dropped.inc_by(*messages),
+            Report::Redelivered(messages) => metrics.redelivered.inc_by(*messages),
             Report::Committed(Ok(())) => metrics.committed.inc(),
             Report::Committed(Err(_)) => metrics.commit_failed.inc(),
             Report::Rebalanced { .. } => metrics.rebalances.inc(),
@@ -305,6 +309,7 @@ struct Families {
     events_lost: IntCounterVec,
     commits: IntCounterVec,
     rebalances: IntCounterVec,
+    redeliveries: IntCounterVec,
     store_up: IntGaugeVec,
     lag: IntGaugeVec,
     oldest_unsettled: GaugeVec,
@@ -333,11 +338,16 @@ impl Families {
             ),
             events_lost: add.counters(
                 "events_lost_total",
-                "Events that the broker deleted before they were read.",
+                "Events that were lost before they were read: deleted by the broker, or dropped.",
                 &["source", "reason"],
             ),
             commits: add.counters("commits_total", "Commits of a source's group.", &["source", "result"]),
             rebalances: add.counters("rebalances_total", "Rebalances of a source's group.", &["source"]),
+            redeliveries: add.counters(
+                "redeliveries_total",
+                "Messages that came again although they were not settled (JetStream).",
+                &["source"],
+            ),
             store_up: add.gauges(
                 "dead_letter_store_up",
                 "Whether the dead letters of a source can be written.",
@@ -401,6 +411,8 @@ impl Families {
             tombstones: events("tombstone"),
             poisoned: events("poisoned"),
             lost: self.events_lost.with_label_values(&[name, "retention"]),
+            dropped: self.events_lost.with_label_values(&[name, "slow_consumer"]),
+            redelivered: self.redeliveries.with_label_values(&[name]),
             committed: self.commits.with_label_values(&[name, "ok"]),
             commit_failed: self.commits.with_label_values(&[name, "failed"]),
             rebalances: self.rebalances.with_label_values(&[name]),

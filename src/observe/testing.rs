@@ -9,26 +9,14 @@ use crate::domain::{
     Backoff, Content, Data, Event, EventTime, Exhausted, Generation, HonourRetryAfter, Jitter, Kind, Lease,
     Origin, RetryOn, RetryPolicy, SourceId, StatusSet, TargetId, TypeSet,
 };
-use crate::plan::{
-    Admin, DeadLetters, Egress, EventParts, Kafka, Limits, Log, LogFormat, LogLevel, Plan, Route, Shutdown,
-    Source, Start, Target, TargetUrl, Tombstones, Topic, Window,
-};
+use crate::plan::{Egress, Plan, Route, Target, TargetUrl};
+use crate::source::test_plan;
 use crate::wire::{Blueprint, JsonForm, PayloadSpec, RequestSpec, Shape};
 
 /// One source `orders`, two targets `crm` (disabled) and `shop`, one route.
 pub(crate) fn plan() -> Plan {
     Plan {
-        name: "hookferry".to_owned(),
         hash: "0123456789abcdef".to_owned(),
-        admin: Admin { listen: ([127, 0, 0, 1], 0).into() },
-        log: Log { format: LogFormat::Text, level: LogLevel::Info },
-        limits: Limits {
-            in_flight: 1024,
-            max_event: 1 << 20,
-            window: Window { bytes: 64 << 20, events: 50_000 },
-        },
-        shutdown: Shutdown { deadline: Duration::from_secs(25) },
-        sources: vec![source()],
         targets: vec![target("crm", false), target("shop", true)],
         routes: vec![Route {
             name: "billing".into(),
@@ -37,24 +25,7 @@ pub(crate) fn plan() -> Plan {
             conditions: Vec::new(),
             to: vec![TargetId(1)],
         }],
-        fields: Vec::new(),
-        dead_letters: DeadLetters { topic: "hookferry.dlq".to_owned() },
-        notices: Vec::new(),
-    }
-}
-
-fn source() -> Source {
-    Source {
-        name: "orders".to_owned(),
-        kafka: Kafka {
-            brokers: "localhost:9092".to_owned(),
-            topics: vec![Topic::Name("events".to_owned())],
-            group: "hookferry-orders".to_owned(),
-            start: Start::Latest,
-            properties: Vec::new(),
-        },
-        tombstones: Tombstones::Ignore,
-        event: EventParts::default(),
+        ..test_plan::offline(Vec::new())
     }
 }
 
@@ -106,7 +77,7 @@ pub(crate) fn event() -> Arc<Event> {
         data: Data::Absent,
         headers: Box::new([]),
         fields: Box::new([]),
-        origin: Origin { topic: "events".into(), partition: 0, position: 7, stored_ms: STORED_MS, key: None },
+        origin: Origin { stored_ms: STORED_MS, ..Origin::kafka("events", 7) },
         generation: Generation(1),
         lease: Arc::new(Lease::unlimited()),
     })

@@ -20,7 +20,9 @@ const SEPARATOR: &str = "__";
 fn is_list(path: &[String]) -> bool {
     let path: Vec<&str> = path.iter().map(String::as_str).collect();
     match path.as_slice() {
-        ["sources", _, "kafka", "brokers" | "topics"] | ["sources", _, "event", _] => true,
+        ["sources", _, "kafka", "brokers" | "topics"]
+        | ["sources", _, "nats", "servers" | "subjects"]
+        | ["sources", _, "event", _] => true,
         ["targets", _, below @ ..] | ["defaults", below @ ..] => matches!(
             below,
             ["secrets" | "success"] | ["retry", "retry_on" | "schedule"] | ["egress", "allow" | "deny"]

@@ -8,12 +8,15 @@
 
 mod concealed;
 mod conditions;
+mod dead_letters;
 mod egress;
 mod environment;
 mod fault;
 mod interpolate;
+mod kafka;
 mod layers;
 mod merge;
+mod nats;
 mod origin;
 mod places;
 mod presets;
@@ -41,8 +44,9 @@ pub use layers::Layers;
 pub use origin::{Origin, Position};
 pub use settings::Setting;
 pub use types::{
-    Admin, DeadLetters, Egress, EventParts, HostPort, Kafka, Limits, Log, LogFormat, LogLevel, Network, Plan,
-    Route, Shutdown, Source, Start, Target, TargetUrl, Tombstones, Topic, Window,
+    Admin, Broker, DeadLetters, Egress, EventParts, HostPort, JetStream, Kafka, Limits, Log, LogFormat,
+    LogLevel, Nats, NatsLogin, NatsMode, NatsTls, Network, Plan, Route, Shutdown, Source, Start, Target,
+    TargetUrl, Tombstones, Topic, Window,
 };
 
 use fault::Findings;

@@ -7,10 +7,10 @@ use super::types::EventParts;
 use super::walk::{Item, Keys, did_you_mean};
 
 /// The words before a colon.
-const PREFIXES: [&str; 4] = ["header", "body", "data", "const"];
+const PREFIXES: [&str; 5] = ["header", "body", "data", "subject", "const"];
 
-/// Reads `header:N`, `body:PATH`, `data:PATH`, `topic`, `key`, `broker`, `origin`, `const:TEXT` or a
-/// bare path.
+/// Reads `header:N`, `body:PATH`, `data:PATH`, `topic`, `key`, `broker`, `subject:N`, `subject:N..`, `origin`,
+/// `const:TEXT` or a bare path.
 pub(super) fn place(text: &str) -> Result<Place, String> {
     match text {
         "topic" => return Ok(Place::Topic),
@@ -31,13 +31,27 @@ pub(super) fn place(text: &str) -> Result<Place, String> {
         Some(("body", text)) => Ok(Place::Body(path(text)?)),
         Some(("data", text)) => Ok(Place::Data(path(text)?)),
         Some(("const", text)) => Ok(Place::Const(text.into())),
-        Some(("subject", _)) => Err("`subject:` is for NATS, which is not supported yet".to_owned()),
+        Some(("subject", tokens)) => subject(tokens),
         // The text may be secret and is not repeated.
         Some((prefix, _)) if !prefix.contains('/') => Err(format!(
             "the word before `:` is no place{}; a path with a colon is written `body:…`",
             did_you_mean(prefix, PREFIXES)
         )),
         _ => Ok(Place::Body(path(text)?)),
+    }
+}
+
+/// Reads the numbers of a subject's tokens: `2` or `2..`.
+fn subject(text: &str) -> Result<Place, String> {
+    let (number, rest) = match text.strip_suffix("..") {
+        Some(number) => (number, true),
+        None => (text, false),
+    };
+    match number.parse() {
+        Ok(first) if first > 0 => Ok(Place::Subject { first, rest }),
+        _ => Err("write the number of a subject's token, counted from 1, such as `subject:2`, or `subject:2..` for \
+                  all from it on"
+            .to_owned()),
     }
 }
 
@@ -98,8 +112,16 @@ mod tests {
 
     #[test]
     fn a_place_reads_back_as_it_is_written() {
-        for text in ["header:ce_type", "body", "body:a.b", "body:/a/b.c", "data", "data:x.0", "topic", "key"]
-        {
+        for text in [
+            "header:ce_type",
+            "body:a.b",
+            "body:/a/b.c",
+            "data",
+            "data:x.0",
+            "topic",
+            "subject:2",
+            "subject:1..",
+        ] {
             assert_eq!(place(text).map(|place| place.to_string()), Ok(text.to_owned()));
         }
         assert_eq!(place("cost.amount"), place("body:cost.amount"));
@@ -109,9 +131,18 @@ mod tests {
 
     #[test]
     fn what_is_no_place_is_refused() {
-        for wrong in
-            ["", "a..b", ".a", "header:", "header: x", "header:a b", "header:a\n", "headers:x", "subject:2"]
-        {
+        for wrong in [
+            "",
+            "a..b",
+            ".a",
+            "header:",
+            "header: x",
+            "header:a b",
+            "header:a\n",
+            "headers:x",
+            "subject:0",
+            "subject:x",
+        ] {
             assert!(place(wrong).is_err(), "{wrong}");
         }
     }

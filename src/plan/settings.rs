@@ -4,6 +4,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use url::Url;
 
+use super::nats::CREDENTIALS;
 use super::origin::Origin;
 use super::properties::is_sensitive;
 use super::read::join;
@@ -20,7 +21,10 @@ pub(super) fn is_shown(path: &[&str]) -> bool {
         path,
         ["name"]
             | ["admin", "listen"]
+            | ["replicas"]
             | ["sources", _, "kafka", "brokers" | "topics" | "group", ..]
+            | ["sources", _, "nats", "servers" | "stream" | "subjects" | "durable" | "queue", ..]
+            | ["dead_letters", "topic" | "stream" | "subject"]
             | ["routes", _, "name"]
     )
 }
@@ -89,6 +93,8 @@ fn shown(path: &str, node: &Node, scalar: &Scalar) -> String {
         ["targets", _, "secrets", ..] => true,
         ["targets", _, "headers", ..] => !matches!(node.origin, Origin::Dialect(_)),
         ["sources", _, "kafka", "properties", property @ ..] => is_sensitive(&property.join(".")),
+        ["sources", _, "nats", "user" | "password" | "token" | "nkey"] => true,
+        ["sources", _, "nats", "creds"] => scalar.text.contains(CREDENTIALS),
         _ => false,
     };
     let is_url = matches!(segments.as_slice(), ["targets", _, "url"]);

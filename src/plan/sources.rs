@@ -3,145 +3,79 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use regex::Regex;
 
+use super::kafka::kafka;
+use super::nats::nats;
 use super::places::event_parts;
-use super::properties::properties;
-use super::types::{EventParts, Kafka, Source, Start, Tombstones, Topic};
+use super::types::{Broker, EventParts, Kafka, Source, Start, Tombstones};
 use super::units;
-use super::walk::{Item, Keys};
+use super::walk::{Item, did_you_mean};
+use crate::domain::{Place, SourceId};
 
-/// Reads one source whose layers are all laid.
-pub(super) fn source(item: &Item<'_>, name: &str) -> Source {
+/// Reads source number `id` of those with these names; its layers are all laid. `store` is where its
+/// dead letters are if it does not say so itself.
+pub(super) fn source(item: &Item<'_>, id: SourceId, names: &[String], store: Option<SourceId>) -> Source {
+    let name = names.get(usize::from(id.0)).cloned().unwrap_or_default();
     let mut keys = item.keys();
-    keys.later(&["nats", "store"]);
-    // One fault is enough: the rest is written for a broker that is not there yet.
-    if item.node.as_map().is_some_and(|source| source.get("nats").is_some()) {
-        return unread(name);
-    }
-    let kafka = keys.require("kafka", "write `kafka: { brokers: …, topics: […] }`").map(|item| kafka(&item));
+    let broker = match (keys.get("kafka"), keys.get("nats")) {
+        (Some(_), Some(nats)) => {
+            nats.fault("a source reads from one broker; write two sources, or remove `kafka` or `nats`");
+            None
+        }
+        (Some(item), None) => Some(Broker::Kafka(kafka(&item))),
+        (None, Some(item)) => Some(Broker::Nats(nats(&item))),
+        (None, None) => {
+            keys.missing(
+                "kafka",
+                "write `kafka: { brokers: …, topics: […] }`, or `nats: { servers: …, subjects: […] }`",
+            );
+            None
+        }
+    };
     let choices = [
         ("ignore", Tombstones::Ignore),
         ("deliver", Tombstones::Deliver),
         ("dead_letter", Tombstones::DeadLetter),
     ];
-    let unread = unread(name);
-    let source = Source {
-        name: unread.name,
-        kafka: kafka.unwrap_or(unread.kafka),
-        tombstones: keys.get("tombstones").map_or(Tombstones::Ignore, |item| item.choice(&choices)),
-        event: keys.get("event").map_or_else(EventParts::default, |item| event_parts(&item)),
-    };
+    let tombstones = keys.get("tombstones").map_or(Tombstones::Ignore, |item| item.choice(&choices));
+    let parts = keys.get("event");
+    let event = parts.as_ref().map_or_else(EventParts::default, event_parts);
+    if let (Some(Broker::Kafka(_)), Some(item)) = (&broker, parts)
+        && event.places().any(|place| matches!(place, Place::Subject { .. }))
+    {
+        item.fault(
+            "`subject:` is for NATS; a Kafka message has no subject. Write `topic`, `key` or `header:NAME`",
+        );
+    }
+    let store = keys.get("store").and_then(|item| named_source(&item, names)).or(store);
     keys.done();
-    source
+    Source { name, broker: broker.unwrap_or_else(unread), store: store.unwrap_or(id), tombstones, event }
 }
 
-/// Stands for a source with a fault.
-fn unread(name: &str) -> Source {
-    Source {
-        name: name.to_owned(),
-        kafka: Kafka {
-            brokers: String::new(),
-            topics: Vec::new(),
-            group: String::new(),
-            start: Start::Latest,
-            properties: Vec::new(),
-        },
-        tombstones: Tombstones::Ignore,
-        event: EventParts::default(),
-    }
+/// Stands for a broker with a fault.
+fn unread() -> Broker {
+    Broker::Kafka(Kafka {
+        brokers: String::new(),
+        topics: Vec::new(),
+        group: String::new(),
+        start: Start::Latest,
+        properties: Vec::new(),
+    })
 }
 
-fn kafka(item: &Item<'_>) -> Kafka {
-    let mut keys = item.keys();
-    let kafka = Kafka {
-        brokers: brokers(&mut keys),
-        topics: topics(&mut keys),
-        group: keys.get("group").map_or_else(String::new, |item| item.nonempty()),
-        start: keys.get("start").map_or(Start::Latest, |item| start(&item)),
-        properties: keys.get("properties").map(|item| properties(&item)).unwrap_or_default(),
-    };
-    keys.done();
-    kafka
-}
-
-/// `brokers`: a text or a list, as `bootstrap.servers` wants it.
-fn brokers(keys: &mut Keys<'_>) -> String {
-    let Some(item) = keys.require("brokers", "write for example `brokers: localhost:9092`") else {
-        return String::new();
-    };
-    let broker = |item: &Item<'_>| {
-        item.parse(String::new(), |text| {
-            let parts: Vec<&str> = text.split(',').map(str::trim).collect();
-            let wrong = |part: &&str| part.is_empty() || part.contains(char::is_whitespace);
-            match parts.iter().any(wrong) {
-                true => Err("a broker is written `host:port`, several with commas or as a list".to_owned()),
-                false => Ok(parts.join(",")),
-            }
-        })
-    };
-    let elements = item.elements();
-    if elements.is_empty() {
-        item.fault("at least one broker is needed; write for example `localhost:9092`");
-    }
-    elements.iter().map(broker).collect::<Vec<_>>().join(",")
-}
-
-fn topics(keys: &mut Keys<'_>) -> Vec<Topic> {
-    let Some(item) = keys.require("topics", "write for example `topics: [events]`") else {
-        return Vec::new();
-    };
-    let elements = item.elements();
-    if elements.is_empty() {
-        item.fault("at least one topic is needed; write for example `topics: [events]`");
-    }
-    elements.iter().map(|item| item.parse(Topic::Name(String::new()), topic)).collect()
-}
-
-/// A name, or a regular expression that starts with `^`.
-fn topic(text: &str) -> Result<Topic, String> {
-    match text.starts_with('^') {
-        true => {
-            posix(text)?;
-            Regex::new(text).map(|_| Topic::Regex(text.to_owned())).map_err(|error| {
-                // The last line is the reason; those above it show the expression.
-                let text = error.to_string();
-                let reason = text.lines().last().unwrap_or_default().trim_start_matches("error: ");
-                format!("the regular expression can't be compiled: {reason}")
-            })
+/// The source that a value names.
+pub(super) fn named_source(item: &Item<'_>, names: &[String]) -> Option<SourceId> {
+    item.parse(None, |text| match names.iter().position(|name| name == text) {
+        Some(index) => Ok(u16::try_from(index).ok().map(SourceId)),
+        None => {
+            let hint = did_you_mean(text, names.iter().map(String::as_str));
+            Err(format!("there is no source {}{hint}", item.quoted()))
         }
-        false => units::topic(text).map(Topic::Name),
-    }
+    })
 }
 
-/// Refuses what librdkafka would read otherwise: it matches topics by POSIX extended regular
-/// expressions, which know no classes such as `\d` and no groups such as `(?:…)`.
-fn posix(expression: &str) -> Result<(), String> {
-    let mut characters = expression.chars().peekable();
-    while let Some(character) = characters.next() {
-        match (character, characters.peek()) {
-            ('\\', Some('d')) => return Err("`\\d` is not possible here; write `[0-9]`".to_owned()),
-            ('\\', Some('D')) => return Err("`\\D` is not possible here; write `[^0-9]`".to_owned()),
-            ('\\', Some('w')) => return Err("`\\w` is not possible here; write `[a-zA-Z0-9_]`".to_owned()),
-            ('\\', Some('W')) => return Err("`\\W` is not possible here; write `[^a-zA-Z0-9_]`".to_owned()),
-            ('\\', Some(next)) if next.is_ascii_alphanumeric() => {
-                return Err(
-                    "a `\\` before a letter or digit is not possible here; write the characters that \
-                            are meant, such as `[0-9]` or `[a-z]`"
-                        .to_owned(),
-                );
-            }
-            ('\\', Some(_)) => drop(characters.next()),
-            ('(', Some('?')) => {
-                return Err("`(?` is not possible here; write a plain group, `(a|b)`".to_owned());
-            }
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-fn start(item: &Item<'_>) -> Start {
+/// `start`: where a group or durable that is new begins.
+pub(super) fn start(item: &Item<'_>) -> Start {
     let quoted = item.quoted();
     item.parse(Start::Latest, |text| match (text, units::duration(text), text.parse::<Timestamp>()) {
         ("latest", ..) => Ok(Start::Latest),

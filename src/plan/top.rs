@@ -7,6 +7,7 @@ use crate::domain::{SourceId, TargetId};
 
 use super::Examined;
 use super::conditions::Fields;
+use super::dead_letters::{dead_letters, refuse_reading};
 use super::fault::{Faults, Findings};
 use super::layers::Document;
 use super::merge;
@@ -19,14 +20,14 @@ use super::target_layers::{Layered, TargetLayers, pruned};
 use super::targets::target;
 use super::tree::{Map, Node, Value};
 use super::types::{
-    Admin, DeadLetters, Limits, Log, LogFormat, LogLevel, Plan, Route, Shutdown, Source, Target, Topic,
-    Window,
+    Admin, DeadLetters, Limits, Log, LogFormat, LogLevel, Nats, NatsMode, Plan, Route, Shutdown, Source,
+    Target, Window,
 };
 use super::units;
 use super::walk::{Item, Keys};
 
 /// Keys that a later version brings.
-const LATER: [&str; 4] = ["replicas", "event_types", "store", "metrics"];
+const LATER: [&str; 3] = ["event_types", "store", "metrics"];
 
 /// Judges a document. Every fault is in `findings` or is added to it.
 pub(super) fn plan(document: Document, findings: Findings) -> Result<Examined, Faults> {
@@ -51,6 +52,14 @@ fn name_idle(plan: &Plan, root: &Node, findings: &Findings) {
         let reads = |route: &Route| route.from.is_empty() || route.from.contains(&SourceId(index as u16));
         if !plan.routes.iter().any(reads) {
             notice("sources", &source.name, "no route reads from it, so its events are dropped");
+        }
+    }
+    for source in &plan.sources {
+        if let Some(Nats { mode: NatsMode::Core { .. }, .. }) = source.nats() {
+            let what = "core NATS delivers at most once: what comes while no replica listens, or while the window is \
+                        full, is lost, and so is what is open when the process ends; `stream` reads JetStream, which \
+                        loses nothing";
+            notice("sources", &source.name, what);
         }
     }
     for (index, target) in plan.targets.iter().enumerate() {
@@ -103,6 +112,8 @@ fn laid(root: Node, presets: &Presets, findings: &Findings) -> Laid {
 fn complete_dead_letters(map: &mut Map, name: &str) {
     let mut own = Map::default();
     own.set_default("topic", format!("{name}.dlq"));
+    own.set_default("stream", format!("{name}-dlq"));
+    own.set_default("subject", format!("{name}.dlq"));
     let own = Node { origin: Origin::Program, value: Value::Map(own) };
     let complete = match map.get("dead_letters") {
         Some(user) => merge::lay_over(own, user.clone()),
@@ -118,13 +129,25 @@ fn lay_sources(sources: &mut Map, presets: &Presets, name: &str) {
             continue;
         }
         let mut program = presets.program("source");
-        // Nothing is made up for a source that is not of Kafka.
-        let kafka = entry.node.as_map().and_then(|source| source.get("kafka")).and_then(Node::as_map);
-        if let (Some(_), Some(mut kafka)) = (kafka, program.remove("kafka")) {
+        let (kafka, nats) = (program.remove("kafka"), program.remove("nats"));
+        // Nothing is made up for the broker that a source does not have.
+        let has =
+            |broker: &str| entry.node.as_map().and_then(|source| source.get(broker)).and_then(Node::as_map);
+        if let (Some(_), Some(mut kafka)) = (has("kafka"), kafka) {
             if let Value::Map(map) = &mut kafka.node.value {
                 map.set_default("group", format!("{name}-{}", entry.key));
             }
             program.0.push(kafka);
+        }
+        if let (Some(own), Some(mut nats)) = (has("nats"), nats) {
+            if let Value::Map(map) = &mut nats.node.value {
+                let streams = own.get("stream").is_some_and(|stream| !stream.is_null());
+                if !streams {
+                    *map = Map::default();
+                }
+                map.set_default(if streams { "durable" } else { "queue" }, format!("{name}-{}", entry.key));
+            }
+            program.0.push(nats);
         }
         let program = Node { origin: Origin::Program, value: Value::Map(program) };
         entry.node = merge::lay_over(program, pruned(entry.node.clone()));
@@ -154,10 +177,12 @@ fn read(laid: &Laid, files: usize, presets: &Presets, findings: &Findings) -> Pl
     let (admin, log) = (admin(&mut keys), log(&mut keys));
     let limits = limits(&mut keys);
     let shutdown = shutdown(&mut keys);
-    let dead_letters = dead_letters(&mut keys);
-    let sources = sources(&mut keys, &dead_letters);
+    let source_names = source_names(&laid.root);
+    let (dead_letters, on) = dead_letters(&mut keys, &source_names);
+    let sources = sources(&mut keys, &source_names, &dead_letters, on);
+    let replicas = keys.get("replicas").map_or(1, |item| item.number(1..=10_000));
+    judge_replicas(replicas, &sources, &root);
     let targets = targets(&mut keys, laid, presets);
-    let source_names: Vec<String> = sources.iter().map(|source| source.name.clone()).collect();
     let around = Surroundings { sources: &source_names, targets: &targets.names, files };
     let mut fields = Fields::default();
     let routes = match keys.require("routes", "without a route every event would be dropped") {
@@ -172,6 +197,7 @@ fn read(laid: &Laid, files: usize, presets: &Presets, findings: &Findings) -> Pl
     keys.done();
     Plan {
         name,
+        replicas,
         hash: String::new(),
         admin,
         log,
@@ -272,16 +298,12 @@ fn shutdown(keys: &mut Keys<'_>) -> Shutdown {
     Shutdown { deadline }
 }
 
-fn dead_letters(keys: &mut Keys<'_>) -> DeadLetters {
-    let Some(item) = keys.get("dead_letters") else { return DeadLetters { topic: String::new() } };
-    let mut keys = item.keys();
-    keys.later(&["on", "stream", "subject"]);
-    let topic = keys.get("topic").map_or_else(String::new, |item| item.parse(String::new(), units::topic));
-    keys.done();
-    DeadLetters { topic }
-}
-
-fn sources(keys: &mut Keys<'_>, dead_letters: &DeadLetters) -> Vec<Source> {
+fn sources(
+    keys: &mut Keys<'_>,
+    names: &[String],
+    letters: &DeadLetters,
+    on: Option<SourceId>,
+) -> Vec<Source> {
     let Some(item) = keys.require("sources", "write for example `sources: { NAME: { kafka: … } }`") else {
         return Vec::new();
     };
@@ -290,20 +312,31 @@ fn sources(keys: &mut Keys<'_>, dead_letters: &DeadLetters) -> Vec<Source> {
         item.names_nothing("at least one source is needed");
     }
     let mut sources = Vec::new();
-    for named in entries {
+    for (named, id) in entries.into_iter().zip((0..).map(SourceId)) {
         judge_name(&named.item, named.at, named.name);
-        let source = source(&named.item, named.name);
-        let own = |topic: &Topic| *topic == Topic::Name(dead_letters.topic.clone());
-        if !dead_letters.topic.is_empty() && source.kafka.topics.iter().any(own) {
-            let node = named.item.node.nearest(["kafka", "topics"]);
-            let path = format!("{}.kafka.topics", named.item.path);
-            Item::new(node, path, named.item.findings()).fault(
-                "the dead letters are written to this topic; a source that reads them would never end",
-            );
-        }
+        let source = source(&named.item, id, names, on);
+        refuse_reading(&source, &named.item, letters);
         sources.push(source);
     }
     sources
+}
+
+/// The names of all sources, in order.
+fn source_names(root: &Node) -> Vec<String> {
+    let sources = root.as_map().and_then(|root| root.get("sources")).and_then(Node::as_map);
+    sources.map(|sources| sources.0.iter().map(|entry| entry.key.clone()).collect()).unwrap_or_default()
+}
+
+/// Each replica needs a part of what a durable may have open.
+fn judge_replicas(replicas: u32, sources: &[Source], root: &Item<'_>) {
+    for source in sources {
+        let Some(Nats { mode: NatsMode::JetStream(js), .. }) = source.nats() else { continue };
+        if js.max_ack_pending < replicas {
+            let keys = ["sources", &source.name, "nats", "max_ack_pending"];
+            Item::new(root.node.nearest(keys), keys.join("."), root.findings())
+                .fault(format!("smaller than `replicas`, which is {replicas}: each needs at least one"));
+        }
+    }
 }
 
 /// What was read of `targets`.

@@ -1,11 +1,12 @@
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
 use secrecy::SecretString;
 
-use crate::domain::{Condition, Place, RetryPolicy, SourceId, StatusSet, TargetId, TypeSet};
+use crate::domain::{Condition, Place, RetryPolicy, SourceId, StatusSet, SubjectPattern, TargetId, TypeSet};
 use crate::wire::Blueprint;
 
 /// The configuration after validation: immutable, hashed, swapped whole.
@@ -13,6 +14,8 @@ use crate::wire::Blueprint;
 pub struct Plan {
     /// `name`: the namespace of everything we own on brokers.
     pub name: String,
+    /// `replicas`: how many processes run with this configuration.
+    pub replicas: u32,
     /// The first 16 hex digits of SHA-256 over what was configured (secrets masked).
     pub hash: String,
     /// `admin`.
@@ -111,12 +114,117 @@ pub struct Shutdown {
 pub struct Source {
     /// Its name.
     pub name: String,
-    /// `kafka`.
-    pub kafka: Kafka,
+    /// `kafka` or `nats`: where it reads.
+    pub broker: Broker,
+    /// The source whose broker keeps its dead letters; itself, unless `store` or `dead_letters.on`
+    /// says otherwise.
+    pub store: SourceId,
     /// What a message without a value does.
     pub tombstones: Tombstones,
     /// Where the parts of an event are.
     pub event: EventParts,
+}
+
+/// The broker of a source.
+#[derive(Debug, Clone)]
+pub enum Broker {
+    /// `sources.NAME.kafka`.
+    Kafka(Kafka),
+    /// `sources.NAME.nats`.
+    Nats(Nats),
+}
+
+impl Source {
+    /// Its settings, if it reads from Kafka.
+    pub fn kafka(&self) -> Option<&Kafka> {
+        match &self.broker {
+            Broker::Kafka(kafka) => Some(kafka),
+            Broker::Nats(_) => None,
+        }
+    }
+
+    /// Its settings, if it reads from NATS.
+    pub fn nats(&self) -> Option<&Nats> {
+        match &self.broker {
+            Broker::Nats(nats) => Some(nats),
+            Broker::Kafka(_) => None,
+        }
+    }
+}
+
+/// `sources.NAME.nats`.
+#[derive(Debug, Clone)]
+pub struct Nats {
+    /// `servers`: URLs such as `nats://localhost:4222`, without user, password or token.
+    pub servers: Vec<String>,
+    /// `subjects`: what is read; no two of them overlap. Never empty.
+    pub subjects: Vec<SubjectPattern>,
+    /// How it is read.
+    pub mode: NatsMode,
+    /// `tls`.
+    pub tls: Option<NatsTls>,
+    /// `creds`, `nkey`, `user` and `password`, or `token`.
+    pub login: NatsLogin,
+}
+
+/// How subjects are read.
+#[derive(Debug, Clone)]
+pub enum NatsMode {
+    /// With `stream`: JetStream, at least once.
+    JetStream(JetStream),
+    /// Without: core NATS, at most once.
+    Core {
+        /// `queue`: replicas share the messages of one queue group.
+        queue: String,
+    },
+}
+
+/// A durable pull consumer on a user's stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JetStream {
+    /// `stream`.
+    pub stream: String,
+    /// `durable`.
+    pub durable: String,
+    /// Where a durable that does not exist yet starts.
+    pub start: Start,
+    /// `ack_wait`: a message that is not acknowledged or in progress for so long comes again.
+    pub ack_wait: Duration,
+    /// `max_ack_pending`: how many messages all replicas together may have open.
+    pub max_ack_pending: u32,
+}
+
+/// `sources.NAME.nats.tls`. Its presence makes TLS a must.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NatsTls {
+    /// `ca`: a PEM file of certificates that are trusted beside the system's.
+    pub ca: Option<PathBuf>,
+    /// `cert` and `key`: PEM files with the client's certificate and its key.
+    pub client: Option<(PathBuf, PathBuf)>,
+    /// `first`: the handshake comes before the server says anything.
+    pub first: bool,
+}
+
+/// How we log in to NATS.
+#[derive(Debug, Clone)]
+pub enum NatsLogin {
+    /// Without anything.
+    Anonymous,
+    /// `creds`: a credentials file.
+    CredentialsFile(PathBuf),
+    /// `creds`: the text of a credentials file, for example by `${file:…}` or `${env:…}`.
+    Credentials(SecretString),
+    /// `nkey`: a seed (`S…`).
+    Nkey(SecretString),
+    /// `user` and `password`.
+    User {
+        /// `user`.
+        user: SecretString,
+        /// `password`.
+        password: SecretString,
+    },
+    /// `token`.
+    Token(SecretString),
 }
 
 /// `sources.NAME.kafka`.
@@ -186,6 +294,14 @@ pub struct EventParts {
     pub producer: Option<Vec<Place>>,
     /// `event.data`.
     pub data: Option<Vec<Place>>,
+}
+
+impl EventParts {
+    /// All places that are set.
+    pub fn places(&self) -> impl Iterator<Item = &Place> {
+        let EventParts { event_type, id, time, subject, key, producer, data } = self;
+        [event_type, id, time, subject, key, producer, data].into_iter().flatten().flatten()
+    }
 }
 
 /// One of `targets`.
@@ -283,9 +399,14 @@ pub struct Route {
     pub to: Vec<TargetId>,
 }
 
-/// `dead_letters`.
+/// `dead_letters`: where they are, on whichever broker keeps them.
 #[derive(Debug, Clone)]
 pub struct DeadLetters {
-    /// The topic; default `<name>.dlq`.
+    /// On Kafka the topic; default `<name>.dlq`.
     pub topic: String,
+    /// On NATS the stream; default `<name>-dlq`.
+    pub stream: String,
+    /// On NATS what subjects begin with; default `<name>.dlq`. A delivery's dead letter is written to
+    /// `<subject>.<target>`, an event's own to `<subject>._event`.
+    pub subject: String,
 }

@@ -21,9 +21,8 @@ use crate::domain::{
     HonourRetryAfter, Jitter, Kind, Lease, Origin, Reply, RetryOn, RetryPolicy, SourceId, StatusSet,
     TargetId,
 };
-use crate::plan::{
-    Admin, DeadLetters, Egress, Limits, Log, LogFormat, LogLevel, Shutdown, Target, TargetUrl, Window,
-};
+use crate::plan::{Egress, Target, TargetUrl};
+use crate::source::test_plan;
 use crate::wire::{Blueprint, JsonForm, PayloadSpec, RequestSpec, Shape};
 
 /// No test waits longer for anything.
@@ -78,7 +77,8 @@ impl Rig {
     }
 
     pub(super) fn submit(&mut self, attempts: Vec<Attempt>) {
-        self.senders.submit(attempts);
+        let refused = self.senders.submit(attempts);
+        assert_eq!(refused, [], "every thread runs");
     }
 
     /// The next batch of answers, and the name of the thread that gave it.
@@ -175,31 +175,14 @@ pub(super) fn event(body: &'static [u8], lease: Lease) -> Event {
         data: Data::Absent,
         headers: Box::default(),
         fields: Box::default(),
-        origin: Origin { topic: "events".into(), partition: 0, position: 0, stored_ms: 0, key: None },
+        origin: Origin::kafka("events", 0),
         generation: Generation(1),
         lease: Arc::new(lease),
     }
 }
 
 fn plan(targets: Vec<Target>) -> Plan {
-    Plan {
-        name: "hookferry".into(),
-        hash: String::new(),
-        admin: Admin { listen: ([127, 0, 0, 1], 0).into() },
-        log: Log { format: LogFormat::Text, level: LogLevel::Info },
-        limits: Limits {
-            in_flight: 1024,
-            max_event: 1 << 20,
-            window: Window { bytes: 64 << 20, events: 50_000 },
-        },
-        shutdown: Shutdown { deadline: Duration::from_secs(25) },
-        sources: Vec::new(),
-        targets,
-        routes: Vec::new(),
-        fields: Vec::new(),
-        dead_letters: DeadLetters { topic: "hookferry.dlq".into() },
-        notices: Vec::new(),
-    }
+    Plan { targets, ..test_plan::offline(Vec::new()) }
 }
 
 #[track_caller]

@@ -101,13 +101,7 @@ impl Message {
             data: Data::Absent,
             headers: Box::default(),
             fields: Box::default(),
-            origin: Origin {
-                topic: "events".into(),
-                partition: partition as i32,
-                position: self.offset,
-                stored_ms: 0,
-                key: None,
-            },
+            origin: Origin { partition: partition as i32, ..Origin::kafka("events", self.offset) },
             generation,
             lease,
         })

@@ -48,6 +48,11 @@ pub(super) fn hashed<'a>(parts: impl IntoIterator<Item = Part<'a>>) -> Arc<str> 
     Arc::from(id)
 }
 
+/// The id of an event that stands nowhere and comes once.
+pub(super) fn by_chance() -> Arc<str> {
+    format!("evt_{:032x}", fastrand::u128(..)).into()
+}
+
 #[cfg(test)]
 mod tests {
     use super::Part::{Number, Text};

@@ -5,12 +5,15 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
+use percent_encoding::percent_decode_str;
 
 use super::event_id::{self, Part};
 use super::event_time;
 use super::looks::{Compiler, Look, Profile};
 use super::words::Words;
-use crate::domain::{Content, Data, Event, EventTime, Field, Generation, Kind, Lease, Origin, SourceId};
+use crate::domain::{
+    BrokerLog, Content, Data, Event, EventTime, Field, Generation, Kind, Lease, Origin, SourceId,
+};
 use crate::json::{self, Selection};
 use crate::plan::Plan;
 
@@ -25,7 +28,7 @@ use crate::plan::Plan;
 #[derive(Debug)]
 pub struct Intake {
     source: SourceId,
-    cluster: Box<str>,
+    namespace: Namespace,
     /// `/<source name>`: the producer where nothing else says it.
     producer: Arc<str>,
     max_event: usize,
@@ -38,18 +41,48 @@ pub struct Intake {
     binary: Profile,
 }
 
+/// What the messages of a source are told apart by, beside their place: their ids are made with it
+/// where events bring none of their own (DESIGN.md §4.2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Namespace {
+    /// The id that a Kafka cluster gives itself.
+    Kafka {
+        /// It.
+        cluster: Box<str>,
+    },
+    /// A JetStream stream. Sequences begin anew in a stream that was made anew.
+    JetStream {
+        /// When it was made: nanoseconds since 1970, as text.
+        created: Box<str>,
+    },
+    /// Core NATS: a message has no place, comes once, and gets an id by chance.
+    Nats,
+}
+
+impl Namespace {
+    fn log(&self) -> BrokerLog {
+        match self {
+            Namespace::Kafka { .. } => BrokerLog::Kafka,
+            Namespace::JetStream { .. } => BrokerLog::JetStream,
+            Namespace::Nats => BrokerLog::Nats,
+        }
+    }
+}
+
 /// One message as it is on the broker.
 #[derive(Debug)]
 pub struct Message<'a> {
-    /// Its topic.
+    /// Its topic (Kafka), stream (JetStream) or subject (core NATS).
     pub topic: Arc<str>,
-    /// Its partition.
+    /// Its partition; 0 where there are none.
     pub partition: i32,
-    /// Its offset.
-    pub offset: i64,
+    /// Its offset (Kafka) or sequence (JetStream).
+    pub position: i64,
     /// Its timestamp in milliseconds since 1970-01-01 UTC; `None` from brokers that record none.
     pub timestamp_ms: Option<i64>,
-    /// Its key.
+    /// The subject that it was published to (NATS).
+    pub subject: Option<&'a str>,
+    /// Its key (Kafka).
     pub key: Option<&'a [u8]>,
     /// Its value; `None` for a tombstone.
     pub value: Option<&'a [u8]>,
@@ -58,16 +91,15 @@ pub struct Message<'a> {
 }
 
 impl Intake {
-    /// Prepares the intake of one source of the plan. `cluster` is the id that the broker's cluster
-    /// gives itself; event ids are made with it.
-    pub fn new(plan: &Plan, source: &crate::plan::Source, id: SourceId, cluster: &str) -> Intake {
+    /// Prepares the intake of one source of the plan, whose messages stand in `namespace`.
+    pub fn new(plan: &Plan, source: &crate::plan::Source, id: SourceId, namespace: Namespace) -> Intake {
         let mut compiler = Compiler::default();
         let plain = compiler.plain(&source.event, &plan.fields);
         let structured = compiler.structured(&source.event, &plan.fields);
         let binary = compiler.binary(&source.event, &plan.fields);
         Intake {
             source: id,
-            cluster: cluster.into(),
+            namespace,
             producer: format!("/{}", source.name).into(),
             max_event: plan.limits.max_event,
             body: Selection::new(compiler.body_paths()),
@@ -125,9 +157,11 @@ impl Intake {
             data,
             fields: parts.fields,
             origin: Origin {
+                log: self.namespace.log(),
                 topic: message.topic,
                 partition: message.partition,
-                position: message.offset,
+                position: message.position,
+                subject: message.subject.map(Box::from),
                 stored_ms: message.timestamp_ms.unwrap_or_default(),
                 key: message.key.map(Bytes::copy_from_slice),
             },
@@ -153,13 +187,20 @@ impl Intake {
 
     /// DESIGN.md §4.2.
     fn origin_id(&self, message: &Message<'_>) -> Arc<str> {
-        event_id::hashed([
-            Part::Text(&self.cluster),
-            Part::Text(&message.topic),
-            Part::Number(message.partition.into()),
-            Part::Number(message.offset),
-            Part::Number(message.timestamp_ms.unwrap_or(-1)),
-        ])
+        let topic = Part::Text(&message.topic);
+        match &self.namespace {
+            Namespace::Kafka { cluster } => event_id::hashed([
+                Part::Text(cluster),
+                topic,
+                Part::Number(message.partition.into()),
+                Part::Number(message.position),
+                Part::Number(message.timestamp_ms.unwrap_or(-1)),
+            ]),
+            Namespace::JetStream { created } => {
+                event_id::hashed([topic, Part::Text(created), Part::Number(message.position)])
+            }
+            Namespace::Nats => event_id::by_chance(),
+        }
     }
 }
 
@@ -285,6 +326,10 @@ impl<'a> Reading<'a> {
             Look::Header(name) => Cow::Borrowed(header(&self.message.headers, name)?),
             Look::Body(index) | Look::Base64(index) => json::text(self.raw(*index)?)?,
             Look::Data { in_body, inside } => json::text(self.raw_data(in_body, *inside, outside)?)?,
+            Look::Encoded(name) => {
+                percent_decode_str(header(&self.message.headers, name)?).decode_utf8().ok()?
+            }
+            Look::Subject { first, rest } => Cow::Borrowed(tokens(self.message.subject?, *first, *rest)?),
             Look::Topic => Cow::Borrowed(&*self.message.topic),
             Look::Key => Cow::Borrowed(std::str::from_utf8(self.message.key?).ok()?),
             Look::Broker => Cow::Owned(self.message.timestamp_ms?.to_string()),
@@ -304,9 +349,22 @@ impl<'a> Reading<'a> {
     }
 
     fn origin(&self) -> String {
-        let Message { topic, partition, offset, .. } = self.message;
-        format!("kafka:{}/{topic}/{partition}/{offset}", self.intake.cluster)
+        let Message { topic, partition, position, .. } = self.message;
+        match &self.intake.namespace {
+            Namespace::Kafka { cluster } => format!("kafka:{cluster}/{topic}/{partition}/{position}"),
+            Namespace::JetStream { .. } => format!("jetstream:{topic}/{position}"),
+            Namespace::Nats => format!("nats:{topic}"),
+        }
     }
+}
+
+/// The tokens of a subject from number `first` (from 1) on: that one, or all that follow too.
+fn tokens(subject: &str, first: usize, rest: bool) -> Option<&str> {
+    let mut tail = subject;
+    for _ in 1..first {
+        tail = tail.split_once('.')?.1;
+    }
+    Some(if rest { tail } else { tail.split('.').next().unwrap_or_default() })
 }
 
 /// The last header of this name that is text.

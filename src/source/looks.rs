@@ -5,6 +5,9 @@ use crate::plan::EventParts;
 #[derive(Debug)]
 pub(super) enum Look {
     Header(Box<str>),
+    /// A header of CloudEvents as HTTP and NATS have it: its value is percent-encoded (HTTP binding
+    /// §3.1.3.2).
+    Encoded(Box<str>),
     /// The raw JSON text at this body path.
     Body(usize),
     /// CloudEvents' `data_base64` at this body path.
@@ -15,6 +18,11 @@ pub(super) enum Look {
         in_body: Box<[Option<usize>]>,
         /// The path where `data` does not stand in the body.
         inside: usize,
+    },
+    /// Tokens of the subject, from 1.
+    Subject {
+        first: usize,
+        rest: bool,
     },
     Topic,
     Key,
@@ -149,12 +157,16 @@ impl Compiler {
 
     fn look(&mut self, place: &Place, data: &[Place]) -> Look {
         match place {
+            Place::Header(name) if name.get(..3).is_some_and(|start| start.eq_ignore_ascii_case("ce-")) => {
+                Look::Encoded(name.clone())
+            }
             Place::Header(name) => Look::Header(name.clone()),
             Place::Body(path) => Look::Body(self.body(path)),
             Place::Data(below) => Look::Data {
                 in_body: data.iter().map(|place| self.below(place, below)).collect(),
                 inside: index_of(&mut self.data, below),
             },
+            Place::Subject { first, rest } => Look::Subject { first: *first, rest: *rest },
             Place::Topic => Look::Topic,
             Place::Key => Look::Key,
             Place::Broker => Look::Broker,

@@ -1,22 +1,28 @@
 //! Floor 4: where events come from. A source reads messages, extracts the parts of each event,
 //! hands them over within its grant, and acknowledges what is settled.
 
+mod allowance;
 mod event_id;
 mod event_time;
 mod intake;
 pub mod kafka;
 mod looks;
+pub mod nats;
+mod outbox;
 #[cfg(test)]
 pub(crate) mod test_plan;
 mod words;
 
-pub use intake::{Intake, Message};
+pub use intake::{Intake, Message, Namespace};
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::domain::{Generation, Receipt};
+use crate::broker::StartFault;
+use crate::domain::{Generation, Settled, SourceId};
 use crate::engine::{Grant, Input};
+use crate::plan::{Broker, Plan};
 
 /// What a source tells the pipeline. One value is one batch and one wake-up.
 #[derive(Debug)]
@@ -24,22 +30,69 @@ pub enum FromSource {
     /// For the engine, in order.
     Inputs(Vec<Input>),
     /// For metrics, readiness and logs.
-    Report(crate::domain::SourceId, Report),
+    Report(SourceId, Report),
     /// It closed its consumer after [`ToSource::Stop`], with the last commit made or failed.
-    Stopped(crate::domain::SourceId, Result<(), String>),
+    Stopped(SourceId, Result<(), String>),
 }
 
 /// What the pipeline tells a source.
 #[derive(Debug)]
 pub enum ToSource {
     /// These may be acknowledged.
-    Settled(Vec<Receipt>),
+    Settled(Vec<Settled>),
     /// Nothing of this generation is open any more; a pending revocation may complete.
     Released(Generation),
     /// Read nothing more, keep polling, go on committing what is settled.
     Drain,
     /// Commit what is settled, close, answer with [`FromSource::Stopped`].
     Stop,
+}
+
+/// Speaks to a running source.
+pub struct Handle(Box<dyn Fn(ToSource) + Send>);
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Handle")
+    }
+}
+
+impl Handle {
+    fn new(tell: impl Fn(ToSource) + Send + 'static) -> Handle {
+        Handle(Box::new(tell))
+    }
+
+    /// Tells the source something. After [`FromSource::Stopped`] it is not heard any more.
+    pub fn send(&self, message: ToSource) {
+        (self.0)(message);
+    }
+}
+
+/// Starts to read `source` of the plan, on a thread of its own: waits for its broker for as long as
+/// it takes, and hands events to `emit` within `grant`. `emit` is called on the source's thread and
+/// must not block for long.
+///
+/// # Errors
+/// The broker's clients can't be created, or there is no thread for them.
+pub fn start(
+    plan: Arc<Plan>,
+    source: SourceId,
+    grant: Arc<SharedGrant>,
+    emit: impl Fn(FromSource) + Send + 'static,
+) -> Result<Handle, StartFault> {
+    let Some(settings) = plan.sources.get(usize::from(source.0)) else {
+        return Err(StartFault::NoSource(source.0));
+    };
+    match &settings.broker {
+        Broker::Kafka(_) => kafka::start(plan, source, grant, emit),
+        Broker::Nats(_) => nats::start(plan, source, grant, emit),
+    }
+}
+
+/// A number for what a source holds from now on. Unique in the process, over all sources.
+fn next_generation() -> Generation {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    Generation(NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 /// A fact about a source.
@@ -77,7 +130,11 @@ pub enum Report {
         /// How many offsets are missing.
         messages: u64,
     },
-    /// A commit succeeded or failed.
+    /// So many messages were dropped before they were read, because they came too fast (core NATS).
+    Dropped(u64),
+    /// So many messages came again although they were not settled (JetStream).
+    Redelivered(u64),
+    /// A commit succeeded or failed; on JetStream: acknowledgements were sent.
     Committed(Result<(), String>),
     /// Partitions were assigned or revoked.
     Rebalanced {

@@ -1,8 +1,16 @@
 //! Floor 4: durable places that we own on brokers. For now: dead letters.
 
 pub mod kafka;
+pub mod nats;
+mod record;
+mod standing;
 
+use std::sync::Arc;
+
+use crate::broker::StartFault;
+use crate::domain::{DeadLetter, SourceId};
 use crate::engine::{StoreFault, WriteId};
+use crate::plan::{Broker, Plan};
 
 /// What a store tells the pipeline.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,4 +19,41 @@ pub enum FromStore {
     Stored(WriteId, Result<(), StoreFault>),
     /// Whether the store can be written, told when it changes; with the reason and a remedy.
     Up(Result<(), String>),
+}
+
+/// Speaks to a running store.
+pub struct Handle(Box<dyn Fn(WriteId, DeadLetter) + Send>);
+
+impl Handle {
+    fn new(write: impl Fn(WriteId, DeadLetter) + Send + 'static) -> Handle {
+        Handle(Box::new(write))
+    }
+
+    /// Writes a dead letter; answered with [`FromStore::Stored`]. Whoever needs the answer waits for
+    /// it, so there is nothing to flush at the end.
+    pub fn write(&self, write: WriteId, letter: DeadLetter) {
+        (self.0)(write, letter);
+    }
+}
+
+/// Starts the store for the dead letters of `source`, on a thread of its own; on the broker that the
+/// plan names for it. What is missing there is created; a broker that does not answer is tried for
+/// ever, and meanwhile writes fail as unavailable. `emit` is called on the store's thread and must
+/// not block for long.
+///
+/// # Errors
+/// The client can't be created, or there is no thread for it.
+pub fn start(
+    plan: Arc<Plan>,
+    source: SourceId,
+    emit: impl Fn(Vec<FromStore>) + Send + 'static,
+) -> Result<Handle, StartFault> {
+    let keeper = plan.sources.get(usize::from(source.0)).map(|source| source.store);
+    let Some(keeper) = keeper.and_then(|keeper| plan.sources.get(usize::from(keeper.0))) else {
+        return Err(StartFault::NoSource(source.0));
+    };
+    match &keeper.broker {
+        Broker::Kafka(kafka) => kafka::start(&plan, keeper, kafka, emit),
+        Broker::Nats(nats) => nats::start(&plan, keeper, nats, emit),
+    }
 }

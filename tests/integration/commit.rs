@@ -5,7 +5,13 @@ use std::time::Duration;
 use crate::bridge::Bridge;
 use crate::receiver::{Answer, Receiver};
 use crate::scene::{Scene, event, events};
+use crate::stage::{Stage, on_every_broker};
 use crate::wait;
+
+on_every_broker! {
+    what_no_route_takes_is_committed_and_counted,
+    a_full_window_pauses_the_source_and_goes_on,
+}
 
 #[test]
 fn the_commit_never_passes_the_first_open_event() {
@@ -39,24 +45,22 @@ fn the_commit_never_passes_the_first_open_event() {
     assert_eq!(receiver.count(), 2200);
 }
 
-#[test]
-fn what_no_route_takes_is_committed_and_counted() {
-    let scene = Scene::new("unrouted", 1);
+fn what_no_route_takes_is_committed_and_counted<S: Stage>() {
+    let scene = S::new("unrouted", 1);
     let receiver = Receiver::ok();
-    scene.cluster.produce(&scene.topic, events(0..10, 1));
+    scene.publish(events(0..10, 1));
     let config = scene.one_target(&receiver.url("/"), "", "").replace("types: ['*']", "types: [other.*]");
     let bridge = Bridge::ready(&config);
-    scene.cluster.wait_committed_to_end(&scene.group, &scene.topic);
+    scene.wait_settled();
     bridge.wait_metric("hookferry_events_total", &[("result", "unrouted")], 10.0);
     assert_eq!(receiver.count(), 0);
     bridge.stop();
 }
 
-#[test]
-fn a_full_window_pauses_the_source_and_goes_on() {
-    let scene = Scene::new("window", 1);
+fn a_full_window_pauses_the_source_and_goes_on<S: Stage>() {
+    let scene = S::new("window", 1);
     let receiver = Receiver::start(|_| Answer::Hang);
-    scene.cluster.produce(&scene.topic, events(0..500, 1));
+    scene.publish(events(0..500, 1));
     let rest = "limits: { window: { events: 50 } }";
     let config = scene.one_target(&receiver.url("/"), "timeout: 120s, concurrency: 200", rest);
     let bridge = Bridge::ready(&config);
@@ -69,7 +73,7 @@ fn a_full_window_pauses_the_source_and_goes_on() {
     );
     receiver.release();
     receiver.wait_events(500);
-    scene.cluster.wait_committed_to_end(&scene.group, &scene.topic);
+    scene.wait_settled();
     bridge.stop();
 }
 

@@ -1,19 +1,25 @@
 //! What can't be delivered is kept, with the reason.
 
 use crate::bridge::Bridge;
-use crate::kafka::Record;
 use crate::receiver::{Answer, Receiver};
+use crate::record::Record;
 use crate::scene::{Scene, event};
+use crate::stage::{Stage, on_every_broker};
 
-#[test]
-fn a_dead_letter_is_the_original_message_with_the_reason() {
-    let scene = Scene::new("letter", 1);
+on_every_broker! {
+    a_dead_letter_is_the_original_message_with_the_reason,
+    exhausted_deliveries_are_kept_or_discarded_as_configured,
+}
+
+fn a_dead_letter_is_the_original_message_with_the_reason<S: Stage>() {
+    let scene = S::new("letter", 1);
     let receiver = Receiver::start(|_| Answer::Status(400));
     let original = event(7).key("the-key").with("x-own", "kept");
-    scene.cluster.produce(&scene.topic, [original.clone()]);
+    scene.publish([original.clone()]);
     let bridge = Bridge::ready(&scene.one_target(&receiver.url("/path?token=hidden"), "", ""));
-    let letter = &scene.cluster.wait_records(&scene.dead_letters(), 1)[0];
-    assert_eq!((&letter.key, &letter.value), (&original.key, &original.value));
+    let letter = &scene.wait_letters(1)[0];
+    assert_eq!(letter.value, original.value);
+    assert_eq!(letter.key, original.key.filter(|_| S::KEYS));
     let wanted = [
         ("x-own", "kept"),
         ("hookferry-event-id", "e-7"),
@@ -30,20 +36,19 @@ fn a_dead_letter_is_the_original_message_with_the_reason() {
     for name in ["hookferry-first-failure", "hookferry-last-failure", "hookferry-origin"] {
         assert!(letter.header(name).is_some_and(|value| !value.is_empty()), "{name} in {letter:#?}");
     }
-    assert!(letter.header("hookferry-origin").unwrap().contains(&scene.topic));
+    assert!(letter.header("hookferry-origin").unwrap().contains(scene.place()));
     let all: String = letter.headers.iter().map(|(_, value)| String::from_utf8_lossy(value)).collect();
     assert!(!all.contains("hidden") && !all.contains("http://"), "no address in {letter:#?}");
     let labels = [("source", "events"), ("target", "sink"), ("reason", "rejected")];
     bridge.wait_metric("hookferry_dead_letters_total", &labels, 1.0);
-    scene.cluster.wait_committed_to_end(&scene.group, &scene.topic);
+    scene.wait_settled();
     bridge.stop();
 }
 
-#[test]
-fn exhausted_deliveries_are_kept_or_discarded_as_configured() {
-    let scene = Scene::new("exhausted", 1);
+fn exhausted_deliveries_are_kept_or_discarded_as_configured<S: Stage>() {
+    let scene = S::new("exhausted", 1);
     let receiver = Receiver::start(|_| Answer::Status(503));
-    scene.cluster.produce(&scene.topic, [event(0)]);
+    scene.publish([event(0)]);
     let (url, retry) = (receiver.url(""), "retry: { schedule: [100ms, 100ms] }");
     let bridge = Bridge::ready(&scene.config(&format!(
         "targets:
@@ -52,8 +57,8 @@ fn exhausted_deliveries_are_kept_or_discarded_as_configured() {
 routes:
   - {{ types: ['*'], to: [kept, dropped] }}"
     )));
-    scene.cluster.wait_committed_to_end(&scene.group, &scene.topic);
-    let letters = scene.cluster.read_all(&scene.dead_letters());
+    scene.wait_settled();
+    let letters = scene.letters();
     let told: Vec<_> =
         letters.iter().map(|l| (l.header("hookferry-target"), l.header("hookferry-reason"))).collect();
     assert_eq!(told, [(Some("kept"), Some("exhausted"))]);

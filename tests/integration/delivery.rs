@@ -6,10 +6,19 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::bridge::Bridge;
-use crate::kafka::{Cluster, Record};
+use crate::kafka::Cluster;
 use crate::receiver::{Answer, Receiver, Request};
+use crate::record::Record;
 use crate::scene::{Scene, event, events, one_target};
+use crate::stage::{Stage, on_every_broker};
 use crate::wait;
+
+on_every_broker! {
+    twenty_thousand_events_reach_exactly_their_targets,
+    connections_are_reused_and_bounded_by_concurrency,
+    a_dead_and_a_hanging_target_delay_no_other,
+    a_new_group_starts_where_it_is_told_and_only_then,
+}
 
 const EVENTS: usize = 20_000;
 
@@ -23,12 +32,11 @@ fn refused(request: &Request) -> bool {
     request.path == "/all" && request.json()["cost"]["amount"] == 13
 }
 
-#[test]
-fn twenty_thousand_events_reach_exactly_their_targets() {
-    let scene = Scene::new("many", 12);
+fn twenty_thousand_events_reach_exactly_their_targets<S: Stage>() {
+    let scene = S::new("many", 12);
     let receiver = Receiver::start(|request| Answer::Status(if refused(request) { 400 } else { 200 }));
     let records = (0..EVENTS).map(|n| Record::json(&order(n)).in_partition((n % 12) as i32));
-    scene.cluster.produce(&scene.topic, records);
+    scene.publish(records);
     let url = receiver.url("");
     let bridge = Bridge::ready(&scene.config(&format!(
         "targets:
@@ -50,7 +58,7 @@ routes:
     ]
     .into();
     receiver.wait_count(wanted.values().map(BTreeSet::len).sum());
-    scene.cluster.wait_committed_to_end(&scene.group, &scene.topic);
+    scene.wait_settled();
     let mut came: HashMap<String, Vec<String>> = HashMap::new();
     for request in receiver.requests() {
         came.entry(request.path.clone()).or_default().push(request.event());
@@ -61,7 +69,7 @@ routes:
         assert_eq!(&got.iter().cloned().collect::<BTreeSet<_>>(), wanted, "the right ones at {path}");
     }
     let refused = chosen(|e| e["cost"]["amount"] == 13);
-    let letters = scene.cluster.read_all(&scene.dead_letters());
+    let letters = scene.letters();
     let found: BTreeSet<String> = letters.iter().map(original_id).collect();
     assert_eq!((letters.len(), found), (refused.len(), refused));
     bridge.stop();
@@ -77,26 +85,24 @@ fn original_id(letter: &Record) -> String {
     value["event_id"].as_str().unwrap().to_owned()
 }
 
-#[test]
-fn connections_are_reused_and_bounded_by_concurrency() {
-    let scene = Scene::new("reuse", 4);
+fn connections_are_reused_and_bounded_by_concurrency<S: Stage>() {
+    let scene = S::new("reuse", 4);
     let receiver = Receiver::ok();
-    scene.cluster.produce(&scene.topic, events(0..2000, 4));
+    scene.publish(events(0..2000, 4));
     let bridge = Bridge::ready(&scene.one_target(&receiver.url("/"), "concurrency: 4", ""));
     receiver.wait_events(2000);
     assert!(receiver.connections() <= 4, "{} connections", receiver.connections());
     bridge.stop();
 }
 
-#[test]
-fn a_dead_and_a_hanging_target_delay_no_other() {
-    let scene = Scene::new("alone", 2);
+fn a_dead_and_a_hanging_target_delay_no_other<S: Stage>() {
+    let scene = S::new("alone", 2);
     let receiver = Receiver::start(|request| match request.path.as_str() {
         "/hang" => Answer::Hang,
         _ => Answer::Status(200),
     });
     let nobody = crate::bridge::free_port();
-    scene.cluster.produce(&scene.topic, events(0..1000, 2));
+    scene.publish(events(0..1000, 2));
     let (good, hang) = (receiver.url("/good"), receiver.url("/hang"));
     let _bridge = Bridge::ready(&scene.config(&format!(
         "targets:
@@ -129,7 +135,7 @@ fn topics_are_taken_by_pattern_and_own_topics_never() {
     scene.cluster.produce(&scene.topic, [event(0)]);
     let quick = "topic.metadata.refresh.interval.ms: 1000";
     let config = scene
-        .config_with("", quick, &one_target(&receiver.url("/"), "", ""))
+        .kafka_config("", quick, &one_target(&receiver.url("/"), "", ""))
         .replace(&format!("['{}']", scene.topic), &format!("['^{}\\..*']", scene.name));
     let bridge = Bridge::ready(&config);
     // Each is refused and goes to the dead letters.
@@ -145,20 +151,19 @@ fn topics_are_taken_by_pattern_and_own_topics_never() {
     bridge.stop();
 }
 
-#[test]
-fn a_new_group_starts_where_it_is_told_and_only_then() {
-    let scene = Scene::new("start", 1);
+fn a_new_group_starts_where_it_is_told_and_only_then<S: Stage>() {
+    let scene = S::new("start", 1);
     let receiver = Receiver::ok();
     let earliest = scene.one_target(&receiver.url("/"), "", "");
     let latest = earliest.replace("start: earliest", "start: latest");
-    scene.cluster.produce(&scene.topic, events(0..5, 1));
+    scene.publish(events(0..5, 1));
     let bridge = Bridge::ready(&latest);
-    scene.cluster.produce(&scene.topic, [event(5)]);
+    scene.publish([event(5)]);
     receiver.wait_events(1);
     assert!(receiver.events().contains_key("e-5"), "latest skips what was there before");
     bridge.stop();
-    scene.cluster.wait_committed_to_end(&scene.group, &scene.topic);
-    scene.cluster.produce(&scene.topic, [event(6)]);
+    scene.wait_settled();
+    scene.publish([event(6)]);
     let bridge = Bridge::ready(&earliest);
     receiver.wait_events(2);
     bridge.stop();
@@ -217,6 +222,7 @@ fn two_sources_share_one_bridge() {
     let bridge = Bridge::ready(&config);
     receiver.wait_events(2);
     bridge.wait_metric("hookferry_events_total", &[("source", "more"), ("result", "routed")], 1.0);
+    assert!(bridge.metric("hookferry_rebalances_total", &[("source", "more")]) >= Some(1.0));
     bridge.stop();
     second.cluster.wait_committed_to_end(&second.group, &second.topic);
 }

@@ -7,9 +7,10 @@ use serde_json::json;
 use sha2::Sha256;
 
 use crate::bridge::Bridge;
-use crate::kafka::Record;
 use crate::receiver::{Receiver, Request};
+use crate::record::Record;
 use crate::scene::{SECRET, Scene};
+use crate::stage::Stage;
 
 const PLAIN: &str = "a-plain-secret";
 const NEAR_MS: i64 = 60_000;

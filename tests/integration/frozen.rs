@@ -6,7 +6,12 @@ use std::time::{Duration, Instant};
 use crate::bridge::Bridge;
 use crate::receiver::{Answer, Receiver};
 use crate::scene::{Scene, events, one_target};
+use crate::stage::{Stage, on_every_broker};
 use crate::wait;
+
+on_every_broker! {
+    a_thawed_replica_makes_no_attempt_that_fell_due_meanwhile,
+}
 
 const PARTITIONS: usize = 4;
 
@@ -18,7 +23,7 @@ fn a_thawed_replica_starts_no_old_request_and_commits_nothing_old() {
     let concurrency = 4;
     let config = |path: &str| {
         let target = one_target(&receiver.url(path), &format!("concurrency: {concurrency}"), "");
-        scene.config_with("", "session.timeout.ms: 6000, heartbeat.interval.ms: 1000", &target)
+        scene.kafka_config("", "session.timeout.ms: 6000, heartbeat.interval.ms: 1000", &target)
     };
     scene.cluster.produce(&scene.topic, events(0..3000, PARTITIONS));
     let first = Bridge::ready(&config("/first"));
@@ -82,12 +87,11 @@ fn partitions(receiver: &Receiver, path: &str) -> HashSet<usize> {
     receiver.requests_to(path).iter().map(|request| number(&request.json()["n"])).collect()
 }
 
-#[test]
-fn a_thawed_replica_makes_no_attempt_that_fell_due_meanwhile() {
+fn a_thawed_replica_makes_no_attempt_that_fell_due_meanwhile<S: Stage>() {
     const EVENTS: usize = 400;
     // Long enough to freeze the first replica before any of its retries is due.
     const RETRY: Duration = Duration::from_secs(20);
-    let scene = Scene::new("thawed", PARTITIONS as i32);
+    let scene = S::new("thawed", PARTITIONS as i32);
     let receiver = Receiver::start(|request| match request.path.as_str() {
         "/first" => Answer::Status(503),
         _ => Answer::Status(200),
@@ -95,9 +99,9 @@ fn a_thawed_replica_makes_no_attempt_that_fell_due_meanwhile() {
     let config = |path: &str| {
         let keys = format!("concurrency: 200, retry: {{ schedule: [{}s] }}", RETRY.as_secs());
         let target = one_target(&receiver.url(path), &keys, "");
-        scene.config_with("", "session.timeout.ms: 6000, heartbeat.interval.ms: 1000", &target)
+        scene.hasty_config(&target)
     };
-    scene.cluster.produce(&scene.topic, events(0..EVENTS, PARTITIONS));
+    scene.publish(events(0..EVENTS, PARTITIONS));
     let first = Bridge::start(&config("/first"));
     receiver.wait_count(EVENTS);
     first.signal(libc::SIGSTOP);
@@ -110,7 +114,7 @@ fn a_thawed_replica_makes_no_attempt_that_fell_due_meanwhile() {
         || format!("{} by the second", receiver.requests_to("/second").len()),
         || (receiver.requests_to("/second").len() == EVENTS).then_some(()),
     );
-    scene.cluster.wait_committed_to_end(&scene.group, &scene.topic);
+    scene.wait_settled();
 
     wait::until(
         "all retries of the first are due",
@@ -121,14 +125,14 @@ fn a_thawed_replica_makes_no_attempt_that_fell_due_meanwhile() {
     // And all of them are somebody else's by now.
     first.signal(libc::SIGCONT);
     first.wait_log(&["WARN", "stood still"]);
-    scene.cluster.wait_members(&scene.group, 2);
+    scene.wait_replicas(2);
     wait::throughout(
         "the first replica starts no request",
         Duration::from_secs(2),
         || format!("{} requests by the first", receiver.requests_to("/first").len()),
         || receiver.requests_to("/first").len() == refused,
     );
-    scene.cluster.wait_committed_to_end(&scene.group, &scene.topic);
+    scene.wait_settled();
     assert_eq!(receiver.requests_to("/second").len(), EVENTS, "and the second repeats nothing");
     second.stop();
     first.stop();

@@ -1,10 +1,12 @@
-//! The tests on the real thing: the hookferry binary, Apache Kafka, and receivers over HTTP.
+//! The tests on the real thing: the hookferry binary, Apache Kafka, NATS, and receivers over HTTP.
 //!
-//! Rooms: `kafka` (brokers, topics, offsets), `receiver` (an HTTP server that answers by script),
-//! `process` and `bridge` (the binary as a command, and running: its probes, its log, its signals),
-//! `wait` (bounded waits), `scene` (what most tests begin with). All other modules are tests, by
-//! theme. What needs a broker stands behind the feature `real-brokers`, which `scripts/test` sets;
-//! there a missing broker is a failure.
+//! Rooms: `kafka` (brokers, topics, offsets), `nats` (servers, streams, durables), `record` (a message
+//! of either), `receiver` (an HTTP server that answers by script), `process` and `bridge` (the binary
+//! as a command, and running: its probes, its log, its signals), `wait` (bounded waits), `scene` and
+//! `nats_scene` (what most tests begin with), `stage` (what both of these are, for tests that mean the
+//! same on every broker), `nats_credentials` (an operator's accounts). All other modules are tests, by
+//! theme. What needs a broker stands behind the feature `real-brokers`, which `scripts/test` sets; there
+//! a missing broker is a failure.
 
 mod cli;
 mod docs;
@@ -16,9 +18,19 @@ mod bridge;
 #[cfg(feature = "real-brokers")]
 mod kafka;
 #[cfg(feature = "real-brokers")]
+mod nats;
+#[cfg(feature = "real-brokers")]
+mod nats_credentials;
+#[cfg(feature = "real-brokers")]
+mod nats_scene;
+#[cfg(feature = "real-brokers")]
 mod receiver;
 #[cfg(feature = "real-brokers")]
+mod record;
+#[cfg(feature = "real-brokers")]
 mod scene;
+#[cfg(feature = "real-brokers")]
+mod stage;
 #[cfg(feature = "real-brokers")]
 mod wait;
 
@@ -26,6 +38,8 @@ mod wait;
 mod bad_input;
 #[cfg(feature = "real-brokers")]
 mod commit;
+#[cfg(feature = "real-brokers")]
+mod core_nats;
 #[cfg(feature = "real-brokers")]
 mod crash;
 #[cfg(feature = "real-brokers")]
@@ -37,7 +51,21 @@ mod dialects;
 #[cfg(feature = "real-brokers")]
 mod frozen;
 #[cfg(feature = "real-brokers")]
+mod jetstream;
+#[cfg(feature = "real-brokers")]
+mod jetstream_acks;
+#[cfg(feature = "real-brokers")]
+mod jetstream_frozen;
+#[cfg(feature = "real-brokers")]
+mod jetstream_kinds;
+#[cfg(feature = "real-brokers")]
+mod jetstream_letters;
+#[cfg(feature = "real-brokers")]
 mod metrics;
+#[cfg(feature = "real-brokers")]
+mod mixed;
+#[cfg(feature = "real-brokers")]
+mod nats_login;
 #[cfg(feature = "real-brokers")]
 mod outage;
 #[cfg(feature = "real-brokers")]

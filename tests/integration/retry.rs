@@ -6,6 +6,11 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::bridge::Bridge;
 use crate::receiver::{Answer, Receiver};
 use crate::scene::{SECRET, Scene, event};
+use crate::stage::{Stage, on_every_broker};
+
+on_every_broker! {
+    a_schedule_is_kept_and_every_attempt_is_signed_anew,
+}
 
 /// By so much a busy machine may be late; still far from the waits that would be wrong.
 const BUSY: Duration = Duration::from_secs(60);
@@ -24,11 +29,10 @@ fn failing_first(times: usize, failure: Answer) -> Receiver {
     })
 }
 
-#[test]
-fn a_schedule_is_kept_and_every_attempt_is_signed_anew() {
-    let scene = Scene::new("schedule", 1);
+fn a_schedule_is_kept_and_every_attempt_is_signed_anew<S: Stage>() {
+    let scene = S::new("schedule", 1);
     let receiver = failing_first(2, Answer::Status(503));
-    scene.cluster.produce(&scene.topic, [event(0)]);
+    scene.publish([event(0)]);
     let keys = format!("retry: {{ schedule: [200ms, 1500ms] }}, secrets: ['{SECRET}']");
     let bridge = Bridge::ready(&scene.one_target(&receiver.url("/"), &keys, ""));
     receiver.wait_count(3);
@@ -41,7 +45,7 @@ fn a_schedule_is_kept_and_every_attempt_is_signed_anew() {
     assert_ne!(of("webhook-timestamp")[0], of("webhook-timestamp")[2]);
     assert_ne!(of("webhook-signature")[0], of("webhook-signature")[2]);
     assert!(requests.iter().all(|request| request.body == requests[0].body));
-    scene.cluster.wait_committed_to_end(&scene.group, &scene.topic);
+    scene.wait_settled();
     bridge.stop();
 }
 

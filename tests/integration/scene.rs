@@ -3,8 +3,10 @@
 
 use serde_json::json;
 
-use crate::kafka::{Cluster, Record};
+use crate::kafka::{Cluster, PrivateBroker};
 use crate::process::fresh;
+use crate::record::Record;
+use crate::stage::{Private, Stage};
 
 /// Names that no other test uses, on one broker.
 pub struct Scene {
@@ -18,18 +20,6 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// On the shared broker, with a topic of so many partitions.
-    pub fn new(stem: &str, partitions: i32) -> Scene {
-        Scene::on(Cluster::shared(), stem, partitions)
-    }
-
-    /// On a given broker.
-    pub fn on(cluster: Cluster, stem: &str, partitions: i32) -> Scene {
-        let scene = Scene::without_topic(cluster, stem);
-        scene.cluster.create_topic(&scene.topic, partitions);
-        scene
-    }
-
     /// With names only.
     pub fn without_topic(cluster: Cluster, stem: &str) -> Scene {
         let name = fresh(stem);
@@ -42,13 +32,8 @@ impl Scene {
         format!("{}.dlq", self.name)
     }
 
-    /// Name and source, which starts at the beginning, then `rest`.
-    pub fn config(&self, rest: &str) -> String {
-        self.config_with("", "", rest)
-    }
-
-    /// Also with more keys of the source and more librdkafka properties.
-    pub fn config_with(&self, source: &str, properties: &str, rest: &str) -> String {
+    /// Name and source, with more keys of the source and more librdkafka properties, then `rest`.
+    pub fn kafka_config(&self, source: &str, properties: &str, rest: &str) -> String {
         let (name, topic, group, brokers) = (&self.name, &self.topic, &self.group, self.cluster.brokers());
         format!(
             "name: {name}
@@ -66,10 +51,92 @@ sources:
 "
         )
     }
+}
 
-    /// [`Scene::config`] with one target, `sink`, that takes everything; `keys` are more of its keys.
-    pub fn one_target(&self, url: &str, keys: &str, rest: &str) -> String {
-        self.config(&one_target(url, keys, rest))
+impl Stage for Scene {
+    type Private = PrivateBroker;
+
+    const KEYS: bool = true;
+
+    fn new(stem: &str, partitions: i32) -> Scene {
+        let scene = Scene::without_topic(Cluster::shared(), stem);
+        scene.create(partitions);
+        scene
+    }
+
+    fn names_on(private: &PrivateBroker, stem: &str) -> Scene {
+        Scene::without_topic(private.access(), stem)
+    }
+
+    fn create(&self, partitions: i32) {
+        self.cluster.create_topic(&self.topic, partitions);
+    }
+
+    fn place(&self) -> &str {
+        &self.topic
+    }
+
+    fn publish(&self, records: impl IntoIterator<Item = Record>) {
+        self.cluster.produce(&self.topic, records);
+    }
+
+    fn config_with(&self, source: &str, rest: &str) -> String {
+        self.kafka_config(source, "", rest)
+    }
+
+    fn hasty_config(&self, rest: &str) -> String {
+        let properties = "session.timeout.ms: 6000, heartbeat.interval.ms: 1000, \
+                          reconnect.backoff.max.ms: 500, topic.metadata.refresh.interval.ms: 1000";
+        self.kafka_config("", properties, rest)
+    }
+
+    #[track_caller]
+    fn wait_settled(&self) {
+        self.cluster.wait_committed_to_end(&self.group, &self.topic);
+    }
+
+    fn is_untouched(&self) -> bool {
+        self.cluster.committed(&self.group, &self.topic).values().all(|offset| *offset == 0)
+    }
+
+    #[track_caller]
+    fn wait_replicas(&self, count: usize) {
+        self.cluster.wait_members(&self.group, count);
+    }
+
+    fn letters(&self) -> Vec<Record> {
+        self.cluster.read_all(&self.dead_letters())
+    }
+
+    #[track_caller]
+    fn wait_letters(&self, count: usize) -> Vec<Record> {
+        self.cluster.wait_records(&self.dead_letters(), count)
+    }
+}
+
+impl Private for PrivateBroker {
+    fn reserve() -> PrivateBroker {
+        PrivateBroker::new()
+    }
+
+    fn address(&self) -> String {
+        PrivateBroker::address(self)
+    }
+
+    fn start(&mut self) {
+        PrivateBroker::start(self);
+    }
+
+    fn stop(&mut self) {
+        PrivateBroker::stop(self);
+    }
+
+    fn freeze(&self) {
+        PrivateBroker::freeze(self);
+    }
+
+    fn kill(&mut self) {
+        PrivateBroker::kill(self);
     }
 }
 

@@ -7,14 +7,20 @@ use crate::bridge::Bridge;
 use crate::process::{Folder, hookferry, text};
 use crate::receiver::{Answer, Receiver};
 use crate::scene::{Scene, event, events};
+use crate::stage::{Stage, on_every_broker};
 
-#[test]
-fn a_stop_drains_what_is_in_flight_and_repeats_nothing() {
+on_every_broker! {
+    a_stop_drains_what_is_in_flight_and_repeats_nothing,
+    a_held_retry_does_not_delay_a_stop_and_comes_again,
+    a_stop_past_its_deadline_ends_with_4_and_commits_nothing_open,
+}
+
+fn a_stop_drains_what_is_in_flight_and_repeats_nothing<S: Stage>() {
     for signal in [libc::SIGTERM, libc::SIGINT] {
-        let scene = Scene::new("drain", 2);
+        let scene = S::new("drain", 2);
         let slow = || Answer::After(Duration::from_millis(300), Box::new(Answer::Status(200)));
         let receiver = Receiver::start(move |_| slow());
-        scene.cluster.produce(&scene.topic, events(0..200, 2));
+        scene.publish(events(0..200, 2));
         let config = scene.one_target(&receiver.url("/"), "concurrency: 8", "");
         let mut bridge = Bridge::ready(&config);
         receiver.wait_count(20);
@@ -23,20 +29,19 @@ fn a_stop_drains_what_is_in_flight_and_repeats_nothing() {
         assert!(receiver.count() < 200, "stopped in the middle");
         let bridge = Bridge::ready(&config);
         receiver.wait_events(200);
-        scene.cluster.wait_committed_to_end(&scene.group, &scene.topic);
+        scene.wait_settled();
         bridge.stop();
         assert_eq!(receiver.count(), 200, "each exactly once");
     }
 }
 
-#[test]
-fn a_held_retry_does_not_delay_a_stop_and_comes_again() {
-    let scene = Scene::new("held", 1);
+fn a_held_retry_does_not_delay_a_stop_and_comes_again<S: Stage>() {
+    let scene = S::new("held", 1);
     let receiver = Receiver::start(|request| match request.path.as_str() {
         "/failing" => Answer::Status(503),
         _ => Answer::Status(200),
     });
-    scene.cluster.produce(&scene.topic, [event(0)]);
+    scene.publish([event(0)]);
     let keys = "retry: { attempts: 3, initial: 5m, max_delay: 5m, jitter: none }";
     let bridge = Bridge::ready(&scene.one_target(&receiver.url("/failing"), keys, ""));
     receiver.wait_count(1);
@@ -44,18 +49,17 @@ fn a_held_retry_does_not_delay_a_stop_and_comes_again() {
     let started = Instant::now();
     bridge.stop();
     assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
-    assert!(scene.cluster.committed(&scene.group, &scene.topic).get(&0).is_none_or(|offset| *offset == 0));
+    assert!(scene.is_untouched());
     let bridge = Bridge::ready(&scene.one_target(&receiver.url("/fine"), keys, ""));
     receiver.wait_count(2);
-    scene.cluster.wait_committed_to_end(&scene.group, &scene.topic);
+    scene.wait_settled();
     bridge.stop();
 }
 
-#[test]
-fn a_stop_past_its_deadline_ends_with_4_and_commits_nothing_open() {
-    let scene = Scene::new("deadline", 1);
+fn a_stop_past_its_deadline_ends_with_4_and_commits_nothing_open<S: Stage>() {
+    let scene = S::new("deadline", 1);
     let receiver = Receiver::start(|_| Answer::Hang);
-    scene.cluster.produce(&scene.topic, [event(0)]);
+    scene.publish([event(0)]);
     let rest = "shutdown: { deadline: 10s }";
     let mut bridge = Bridge::ready(&scene.one_target(&receiver.url("/"), "timeout: 5m", rest));
     receiver.wait_count(1);
@@ -65,7 +69,7 @@ fn a_stop_past_its_deadline_ends_with_4_and_commits_nothing_open() {
     assert_eq!(bridge.wait_exit(Duration::from_secs(60)).code(), Some(4), "{}", bridge.log());
     // A part of the deadline is kept for the last writes.
     assert!(started.elapsed() >= Duration::from_secs(5), "{:?}", started.elapsed());
-    assert!(scene.cluster.committed(&scene.group, &scene.topic).get(&0).is_none_or(|offset| *offset == 0));
+    assert!(scene.is_untouched());
 }
 
 #[test]

@@ -5,7 +5,7 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
 use secrecy::ExposeSecret;
 
-use crate::plan::{Plan, Source};
+use crate::plan::{Kafka, Plan, Source};
 
 /// A group member that is not heard of for so long is given up by its broker, in milliseconds.
 const SESSION_TIMEOUT_MS: u64 = 10_000;
@@ -21,12 +21,13 @@ const RECORD_ROOM: usize = 256 * 1024;
 pub struct Connection<'a> {
     plan: &'a Plan,
     source: &'a Source,
+    kafka: &'a Kafka,
 }
 
 impl<'a> Connection<'a> {
-    /// The connection of one of the plan's sources.
-    pub fn new(plan: &'a Plan, source: &'a Source) -> Connection<'a> {
-        Connection { plan, source }
+    /// The connection of one of the plan's sources, which has these settings.
+    pub fn new(plan: &'a Plan, source: &'a Source, kafka: &'a Kafka) -> Connection<'a> {
+        Connection { plan, source, kafka }
     }
 
     /// For a client that only looks: metadata, offsets. It is in the group's name, so that it can
@@ -41,11 +42,11 @@ impl<'a> Connection<'a> {
     pub fn member(&self) -> ClientConfig {
         let mut config = self.with_defaults(&[
             // A small queue with the default back-off of 1 s stalls every partition a second at a time.
-            ("queued.max.messages.kbytes", "8192"),
+            ("queued.max.messages.kbytes", "4096"),
             ("fetch.queue.backoff.ms", "20"),
             // What is fetched ahead is memory. A larger message still comes: alone (KIP-74).
-            ("fetch.max.bytes", "8388608"),
-            (PARTITION_FETCH, "524288"),
+            ("fetch.max.bytes", "2097152"),
+            (PARTITION_FETCH, "262144"),
             ("topic.metadata.refresh.interval.ms", "30000"),
         ]);
         if config.get(PARTITION_FETCH_ALIAS).is_some() {
@@ -86,18 +87,18 @@ impl<'a> Connection<'a> {
         for (name, value) in defaults {
             config.set(*name, *value);
         }
-        for (name, value) in &self.source.kafka.properties {
+        for (name, value) in &self.kafka.properties {
             config.set(name, value.expose_secret());
         }
         config
-            .set("bootstrap.servers", &self.source.kafka.brokers)
+            .set("bootstrap.servers", &self.kafka.brokers)
             .set("client.id", format!("{}-{}", self.plan.name, self.source.name));
         config
     }
 
     fn own_group(&self, config: &mut ClientConfig) {
         config
-            .set("group.id", &self.source.kafka.group)
+            .set("group.id", &self.kafka.group)
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
             .set("auto.offset.reset", "earliest")
@@ -152,8 +153,8 @@ mod tests {
     fn member(properties: &[(&str, &str)]) -> ClientConfig {
         let mut plan = test_plan::offline(Vec::new());
         let set = properties.iter().map(|(name, value)| (name.to_string(), value.to_string().into()));
-        plan.sources[0].kafka.properties.extend(set);
-        Connection::new(&plan, &plan.sources[0]).member()
+        test_plan::kafka(&mut plan).properties.extend(set);
+        test_plan::connection(&plan).member()
     }
 
     #[test]
@@ -170,6 +171,6 @@ mod tests {
         let raised = member(&[("fetch.max.bytes", "50000000"), (PARTITION_FETCH_ALIAS, "2000000")]);
         assert_eq!(raised.get("fetch.max.bytes"), Some("50000000"));
         assert_eq!((raised.get(PARTITION_FETCH), raised.get(PARTITION_FETCH_ALIAS)), (None, Some("2000000")));
-        assert_eq!(member(&[]).get(PARTITION_FETCH), Some("524288"));
+        assert_eq!(member(&[]).get(PARTITION_FETCH), Some("262144"));
     }
 }

@@ -4,9 +4,7 @@
 mod connection;
 mod log;
 mod reachability;
-mod start_fault;
 
 pub use connection::{Connection, refusal, sure_tenure};
 pub(crate) use log::pass_on;
 pub(crate) use reachability::Reachability;
-pub use start_fault::StartFault;

@@ -37,7 +37,8 @@ fn explained(body: &str) -> (String, serde_json::Value) {
 }
 
 fn explained_by(examined: &Examined, body: &str) -> (String, serde_json::Value) {
-    let question = Question { event: "-".into(), source: None, headers: Vec::new(), key: None };
+    let question =
+        Question { event: "-".into(), source: None, headers: Vec::new(), key: None, subject: None };
     let answer = |format| explained_as(examined, &question, body.as_bytes(), format).expect("one source");
     (answer(Format::Text), serde_json::from_str(&answer(Format::Json)).expect("JSON"))
 }

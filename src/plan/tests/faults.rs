@@ -189,29 +189,16 @@ fn keys_of_later_versions_are_refused() {
     }
     let base = with_target("url: https://x.example/");
     for (text, key) in [
-        ("replicas: 2", "replicas"),
         ("event_types: {}", "event_types"),
         ("store: s", "store"),
         ("admin: { token: x }", "admin.token"),
         ("admin: { tokens: [] }", "admin.tokens"),
         ("limits: { memory: 1MiB }", "limits.memory"),
-        ("dead_letters: { on: s }", "dead_letters.on"),
-        ("dead_letters: { stream: s }", "dead_letters.stream"),
     ] {
         let column = if key.contains('.') { text.find('{').unwrap_or(0) + 3 } else { 1 };
         let line = format!("h.yaml:6:{column}: {key}: not supported yet; remove it");
         assert_eq!(faults(&format!("{base}{text}\n")), [line]);
     }
-    for key in ["nats", "store"] {
-        let text = base.replacen("[t] } }", &format!("[t] }}, {key}: {{}} }}"), 1);
-        assert_eq!(faults(&text), [format!("h.yaml:1:60: sources.s.{key}: not supported yet; remove it")]);
-    }
-    let nats = base.replacen(
-        "kafka: { brokers: 'b:9092', topics: [t] }",
-        "nats: { servers: x }, event: { type: ['subject:2..'] }",
-        1,
-    );
-    assert_eq!(faults(&nats), ["h.yaml:1:17: sources.s.nats: not supported yet; remove it"]);
     for part in ["tenant", "priority"] {
         let text = base.replacen("[t] } }", &format!("[t] }}, event: {{ {part}: [body:x] }} }}"), 1);
         assert_eq!(
@@ -285,7 +272,7 @@ fn a_source_of_its_own_dead_letters_is_refused() {
     assert_eq!(
         faults(&text),
         [
-            "h.yaml:1:53: sources.s.kafka.topics: the dead letters are written to this topic; a source that reads them would never end"
+            "h.yaml:1:53: sources.s.kafka.topics: the dead letters are written here; a source that reads them would never end"
         ]
     );
 }
@@ -345,7 +332,7 @@ fn a_regular_expression_is_one_that_the_broker_client_reads_the_same() {
         assert_eq!(faults(&text), [format!("h.yaml:1:54: sources.s.kafka.topics.0: {remedy}")]);
     }
     let text = with_target("url: https://x.example/").replacen("[t]", r"['^(a|b)\.[0-9]+$', '^a\\']", 1);
-    assert_eq!(plan(&text).sources[0].kafka.topics.len(), 2);
+    assert_eq!(plan(&text).sources[0].kafka().unwrap().topics.len(), 2);
 }
 
 #[test]

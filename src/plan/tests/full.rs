@@ -91,18 +91,26 @@ fn sources_are_read() {
     let plan = plan(FULL);
     let [audit, orders] = &plan.sources[..] else { panic!("two sources") };
 
-    assert_eq!(orders.kafka.brokers, "one:9092,two:9092");
-    assert_eq!(orders.kafka.topics, [Topic::Name("events".into()), Topic::Regex(r"^billing\..*".into())]);
-    assert_eq!(orders.kafka.start, Start::Ago(Duration::from_secs(7200)));
-    assert_eq!(orders.kafka.group, "shop-all");
-    let properties: Vec<_> =
-        orders.kafka.properties.iter().map(|(name, value)| (name.as_str(), value.expose_secret())).collect();
+    assert_eq!(orders.kafka().unwrap().brokers, "one:9092,two:9092");
+    assert_eq!(
+        orders.kafka().unwrap().topics,
+        [Topic::Name("events".into()), Topic::Regex(r"^billing\..*".into())]
+    );
+    assert_eq!(orders.kafka().unwrap().start, Start::Ago(Duration::from_secs(7200)));
+    assert_eq!(orders.kafka().unwrap().group, "shop-all");
+    let properties: Vec<_> = orders
+        .kafka()
+        .unwrap()
+        .properties
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.expose_secret()))
+        .collect();
     assert_eq!(properties, [("security.protocol", "PLAINTEXT"), ("fetch.wait.max.ms", "100")]);
     assert_eq!(orders.tombstones, Tombstones::DeadLetter);
     assert_eq!(orders.event.key, Some(vec![Place::Key]));
     assert_eq!(orders.event.id, None, "what is not set is left to the intake");
-    assert_eq!(audit.kafka.start, Start::At(1_769_860_800_000));
-    assert_eq!((audit.kafka.group.as_str(), audit.tombstones), ("shop-audit", Tombstones::Ignore));
+    assert_eq!(audit.kafka().unwrap().start, Start::At(1_769_860_800_000));
+    assert_eq!((audit.kafka().unwrap().group.as_str(), audit.tombstones), ("shop-audit", Tombstones::Ignore));
 }
 
 #[test]
@@ -295,7 +303,7 @@ fn program_defaults_are_those_of_the_contract() {
     assert_eq!((plan.limits.window.bytes, plan.limits.window.events), (64 << 20, 50_000));
     assert_eq!(plan.shutdown.deadline, Duration::from_secs(25));
     assert_eq!(plan.dead_letters.topic, "hookferry.dlq");
-    assert_eq!(plan.sources[0].kafka.group, "hookferry-s");
+    assert_eq!(plan.sources[0].kafka().unwrap().group, "hookferry-s");
     assert_eq!((target.timeout, target.concurrency), (Duration::from_secs(10), 64));
     assert_eq!(
         target.retry.backoff,

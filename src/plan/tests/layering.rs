@@ -160,7 +160,7 @@ fn the_environment_is_laid_over_all_files() {
     assert_eq!(plan.admin.listen.to_string(), "0.0.0.0:1");
     assert_eq!(plan.targets[0].timeout.as_secs(), 4);
     assert!(plan.targets[0].success.contains(201) && !plan.targets[0].success.contains(204));
-    assert_eq!(plan.sources[0].kafka.brokers, "one:1,two:2");
+    assert_eq!(plan.sources[0].kafka().unwrap().brokers, "one:1,two:2");
     assert_eq!(plan.sources[0].event.event_type.as_ref().map(Vec::len), Some(2));
     let egress = &plan.targets[0].egress;
     assert!(matches!(egress, crate::plan::Egress::Listed { allow, .. } if allow.len() == 2), "{egress:?}");

@@ -134,7 +134,7 @@ fn what_a_file_brought_in_is_never_shown() {
     let _ = std::fs::remove_file(&path);
 
     assert_eq!(
-        (plan.sources[0].kafka.brokers.as_str(), shown.as_str()),
+        (plan.sources[0].kafka().unwrap().brokers.as_str(), shown.as_str()),
         ("b:9092", "***"),
         "one newline is dropped"
     );

@@ -3,6 +3,7 @@ mod faults;
 mod full;
 mod layering;
 mod masking;
+mod nats;
 
 use std::collections::BTreeMap;
 

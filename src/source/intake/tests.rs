@@ -2,13 +2,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Intake, Message};
+use super::{Intake, Message, Namespace};
 use crate::domain::{Content, Data, Event, Field, Generation, Kind, Lease, Path, Place, SourceId};
 use crate::plan::{EventParts, Plan};
 use crate::source::test_plan;
 
 fn intake_of(plan: &Plan) -> Intake {
-    Intake::new(plan, &plan.sources[0], SourceId(0), "cluster-1")
+    Intake::new(plan, &plan.sources[0], SourceId(0), Namespace::Kafka { cluster: "cluster-1".into() })
 }
 
 fn intake(parts: EventParts, fields: Vec<Place>) -> Intake {
@@ -26,7 +26,8 @@ fn message<'a>(value: Option<&'a str>, headers: &[(&str, &str)]) -> Message<'a> 
     Message {
         topic: "events".into(),
         partition: 3,
-        offset: 42,
+        position: 42,
+        subject: None,
         timestamp_ms: Some(1_777_898_400_123),
         key: Some(b"customer-1"),
         value: value.map(str::as_bytes),
@@ -122,12 +123,13 @@ fn an_id_follows_the_origin_and_nothing_else() {
 
     assert_eq!(same, id(&plain(), &|message| message.key = None));
     assert_eq!(same, id(&plain(), &|message| message.value = Some(b"not json")));
-    assert_ne!(same, id(&plain(), &|message| message.offset = 43));
+    assert_ne!(same, id(&plain(), &|message| message.position = 43));
     assert_ne!(same, id(&plain(), &|message| message.partition = 4));
     assert_ne!(same, id(&plain(), &|message| message.topic = "event".into()));
     assert_ne!(same, id(&plain(), &|message| message.timestamp_ms = Some(0)));
     let plan = test_plan::offline(Vec::new());
-    let elsewhere = Intake::new(&plan, &plan.sources[0], SourceId(0), "cluster-2");
+    let elsewhere =
+        Intake::new(&plan, &plan.sources[0], SourceId(0), Namespace::Kafka { cluster: "cluster-2".into() });
     assert_ne!(same, id(&elsewhere, &|_| {}));
 }
 

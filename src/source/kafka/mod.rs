@@ -8,14 +8,13 @@ mod first_start;
 mod frontier;
 mod membership;
 mod native;
-mod outbox;
 mod partition;
 mod probe;
 mod rebalance;
 mod record;
 mod worker;
 
-pub use consumer::{Consumer, Handle};
+pub(in crate::source) use consumer::start;
 pub use frontier::Frontier;
 
 #[cfg(test)]

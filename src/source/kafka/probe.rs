@@ -14,7 +14,7 @@ use super::partition::{PartitionName, list};
 use super::rebalance::STANDING_GRACE;
 use crate::broker::kafka::Reachability;
 use crate::domain::SourceId;
-use crate::plan::{Kafka, Plan, Topic};
+use crate::plan::{Kafka, Plan, Source, Topic};
 
 /// Blocking calls may take so long.
 pub(super) const PATIENCE: Duration = Duration::from_secs(8);
@@ -189,7 +189,7 @@ impl Probe {
     }
 
     pub(super) fn kafka(&self) -> Option<&Kafka> {
-        self.plan.sources.get(usize::from(self.source.0)).map(|source| &source.kafka)
+        self.plan.sources.get(usize::from(self.source.0)).and_then(Source::kafka)
     }
 
     fn topics(&self) -> KafkaResult<Topics> {

@@ -15,7 +15,8 @@ pub(super) fn message<'a>(record: &'a BorrowedMessage<'_>, topic: Arc<str>) -> M
     Message {
         topic,
         partition: record.partition(),
-        offset: record.offset(),
+        position: record.offset(),
+        subject: None,
         timestamp_ms: timestamp_ms(record),
         key: record.key(),
         value: record.payload(),

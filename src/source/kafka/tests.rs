@@ -8,17 +8,17 @@ use std::time::{Duration, Instant};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer};
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use rdkafka::{ClientConfig, Offset};
 
 use super::partition::{PartitionName, list};
-use super::{Consumer, Handle};
-use crate::broker::kafka::Connection;
-use crate::domain::{Event, Generation, Moment, Receipt, SourceId};
+use crate::domain::{Ending, Event, Generation, Moment, Receipt, Settled, SourceId};
 use crate::engine::{Grant, Input};
 use crate::plan::{Plan, Start};
-use crate::source::{FromSource, Report, SharedGrant, ToSource, test_plan};
+use crate::source::{self, FromSource, Handle, Report, SharedGrant, ToSource, test_plan};
 
 mod assignment;
+mod membership;
 
 type Cluster = MockCluster<'static, DefaultProducerContext>;
 
@@ -48,8 +48,7 @@ fn publish(cluster: &Cluster, topic: &str, partitions: i32, numbers: std::ops::R
 
 /// The group's committed offsets, summed.
 fn committed(plan: &Plan, topic: &str, partitions: i32) -> i64 {
-    let observer: BaseConsumer =
-        Connection::new(plan, &plan.sources[0]).observer().create().expect("an observer");
+    let observer: BaseConsumer = test_plan::connection(plan).observer().create().expect("an observer");
     let names: Vec<_> = (0..partitions).map(|number| PartitionName { topic: topic.into(), number }).collect();
     let asked = list(names.iter().map(|name| (name, Offset::Invalid)));
     let answered = observer.committed_offsets(asked, PATIENCE).expect("committed offsets");
@@ -85,7 +84,7 @@ impl Running {
             drop(say.send(message));
             drop(gate.lock());
         };
-        let handle = Consumer::start(plan.clone(), SourceId(0), shared.clone(), emit).expect("it starts");
+        let handle = source::start(plan.clone(), SourceId(0), shared.clone(), emit).expect("it starts");
         Running {
             handle,
             grant: shared,
@@ -144,7 +143,8 @@ impl Running {
     }
 
     fn settle(&mut self) {
-        self.handle.send(ToSource::Settled(std::mem::take(&mut self.receipts)));
+        let settled = self.receipts.drain(..).map(|receipt| Settled { receipt, ending: Ending::Done });
+        self.handle.send(ToSource::Settled(settled.collect()));
     }
 
     fn ids(&self) -> BTreeSet<String> {
@@ -321,7 +321,7 @@ fn after_a_freeze_everything_of_before_is_void() {
     let cluster = cluster("events", 1);
     publish(&cluster, "events", 1, 0..4);
     let mut plan = test_plan::plan(&cluster.bootstrap_servers(), &["events"], Start::Earliest);
-    plan.sources[0].kafka.properties.push(("session.timeout.ms".to_owned(), "5000".to_owned().into()));
+    test_plan::kafka(&mut plan).properties.push(("session.timeout.ms".to_owned(), "5000".to_owned().into()));
     let plan = Arc::new(plan);
     let gate = Arc::new(Mutex::new(()));
     let mut running = Running::start_behind(&plan, PLENTY, gate.clone());
@@ -367,7 +367,7 @@ fn a_missing_topic_is_named_and_joined_when_it_appears() {
     let cluster = cluster("other", 1);
     let mut plan = test_plan::plan(&cluster.bootstrap_servers(), &["events", "other"], Start::Earliest);
     let refresh = ("topic.metadata.refresh.interval.ms".to_owned(), "500".to_owned().into());
-    plan.sources[0].kafka.properties.push(refresh);
+    test_plan::kafka(&mut plan).properties.push(refresh);
     let plan = Arc::new(plan);
     let mut running = Running::start(&plan, PLENTY);
 
@@ -382,12 +382,33 @@ fn a_missing_topic_is_named_and_joined_when_it_appears() {
 }
 
 #[test]
+fn a_refusal_that_passes_ends_readiness_only_until_something_is_read() {
+    let cluster = cluster("events", 1);
+    publish(&cluster, "events", 1, 0..1);
+    let plan = Arc::new(test_plan::plan(&cluster.bootstrap_servers(), &["events"], Start::Earliest));
+    let mut running = Running::start(&plan, PLENTY);
+    running.until("ready", |running| running.ready == Some(Ok(())) && running.events.len() == 1);
+
+    // It is sent to join again, and refused once.
+    let refused = RDKafkaRespErr::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED;
+    cluster.request_errors(RDKafkaApiKey::JoinGroup, &[refused]);
+    let rejoin = RDKafkaRespErr::RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS;
+    cluster.request_errors(RDKafkaApiKey::Heartbeat, &[rejoin]);
+    let reason = "READ on the group";
+    running.until("refused", |running| matches!(&running.ready, Some(Err(fault)) if fault.contains(reason)));
+    publish(&cluster, "events", 1, 1..2);
+    running.until("read again", |running| running.events.len() == 2);
+    running.until("ready again", |running| running.ready == Some(Ok(())));
+    running.stop();
+}
+
+#[test]
 fn a_pattern_never_takes_our_own_topics_and_may_match_nothing() {
     let cluster = cluster("hookferry.dlq", 1);
     publish(&cluster, "hookferry.dlq", 1, 0..3);
     let mut plan = test_plan::plan(&cluster.bootstrap_servers(), &["^.*"], Start::Earliest);
     let refresh = ("topic.metadata.refresh.interval.ms".to_owned(), "500".to_owned().into());
-    plan.sources[0].kafka.properties.push(refresh);
+    test_plan::kafka(&mut plan).properties.push(refresh);
     let plan = Arc::new(plan);
     let mut running = Running::start(&plan, PLENTY);
 
@@ -403,11 +424,11 @@ fn a_pattern_never_takes_our_own_topics_and_may_match_nothing() {
 fn settings_that_librdkafka_refuses_are_a_fault_without_their_value() {
     let mut plan = test_plan::offline(Vec::new());
     let bad = ("session.timeout.ms".to_owned(), "s3cret".to_owned().into());
-    plan.sources[0].kafka.properties.push(bad);
+    test_plan::kafka(&mut plan).properties.push(bad);
     let bad = ("sasl.mechanism.no".to_owned(), "s3cret".to_owned().into());
-    plan.sources[0].kafka.properties.push(bad);
+    test_plan::kafka(&mut plan).properties.push(bad);
 
-    let fault = Consumer::start(Arc::new(plan), SourceId(0), Arc::default(), |_| {})
+    let fault = source::start(Arc::new(plan), SourceId(0), Arc::default(), |_| {})
         .expect_err("it is refused")
         .to_string();
     assert!(fault.contains("source orders") && fault.contains("sasl.mechanism.no"), "{fault}");

@@ -10,14 +10,15 @@ use rdkafka::message::BorrowedMessage;
 
 use super::consumer::{Mail, Member};
 use super::membership::{Flow, Membership, Place};
-use super::outbox::Outbox;
 use super::probe::{Ask, News, Topics};
 use super::record;
 use crate::broker::kafka::refusal;
 use crate::domain::{Event, Moment, Receipt, SourceId};
-use crate::engine::{Grant, Input};
+use crate::engine::Input;
 use crate::plan::{Plan, Topic, Window};
-use crate::source::{Intake, Report, SharedGrant, ToSource};
+use crate::source::allowance::Allowance;
+use crate::source::outbox::Outbox;
+use crate::source::{Intake, Namespace, SharedGrant, ToSource};
 
 /// At most so many events are handed over together.
 const BATCH: usize = 256;
@@ -43,18 +44,18 @@ const CLOSE: Duration = Duration::from_secs(4);
 pub(super) struct Worker {
     plan: Arc<Plan>,
     source: SourceId,
-    grant: Arc<SharedGrant>,
+    allowance: Allowance,
     outbox: Outbox,
     member: Member,
     asks: Sender<Ask>,
     /// `None` between librdkafka's giving up of one client and the next.
     membership: Option<Membership>,
     rejoin_at: Instant,
+    /// The last membership was abandoned although something was settled and not committed.
+    left_uncommitted: bool,
     /// Known once the group may be joined.
     intake: Option<Intake>,
     draining: bool,
-    /// All that was handed over since the start.
-    handed: Grant,
     /// Received and not committed, as of this turn. All of it takes its place in the window, so that
     /// a crash repeats no more than the window.
     uncommitted: u64,
@@ -65,7 +66,6 @@ pub(super) struct Worker {
     /// librdkafka can't use the client any more.
     gave_up: bool,
     topics: Topics,
-    told_ready: Option<Result<(), String>>,
     questions: u64,
     awaits_ends: bool,
     due: Due,
@@ -97,23 +97,22 @@ impl Worker {
     ) -> Worker {
         let now = Instant::now();
         Worker {
+            allowance: Allowance::new(grant, plan.limits.window),
             plan,
             source,
-            grant,
             outbox,
             member,
             asks,
             membership: Some(membership),
             rejoin_at: now,
+            left_uncommitted: false,
             intake: None,
             draining: false,
-            handed: Grant::default(),
             uncommitted: 0,
             hands: VecDeque::new(),
             gave_up: false,
             blocked_since: None,
             topics: Topics::default(),
-            told_ready: None,
             questions: 0,
             awaits_ends: false,
             due: Due { commit: now, lag: now, oldest: now, ready: now },
@@ -156,7 +155,7 @@ impl Worker {
 
     fn obey(&mut self, message: ToSource) {
         match (message, &mut self.membership) {
-            (ToSource::Settled(receipts), Some(membership)) => membership.settled(receipts),
+            (ToSource::Settled(settled), Some(membership)) => membership.settled(settled),
             (ToSource::Released(generation), Some(membership)) => membership.released(generation),
             (ToSource::Drain, membership) => {
                 self.draining = true;
@@ -174,7 +173,8 @@ impl Worker {
         match news {
             News::Open { cluster } => {
                 if let Some(source) = self.plan.sources.get(usize::from(self.source.0)) {
-                    self.intake = Some(Intake::new(&self.plan, source, self.source, &cluster));
+                    let namespace = Namespace::Kafka { cluster: cluster.into() };
+                    self.intake = Some(Intake::new(&self.plan, source, self.source, namespace));
                 }
                 self.join();
             }
@@ -201,7 +201,8 @@ impl Worker {
 
     // ---- Membership ----
 
-    /// Notices a freeze: then everything belongs to others by now, and the group is joined anew.
+    /// Notices a freeze: then everything belongs to others by now, and the group is joined anew,
+    /// unless that would only be to leave it.
     fn keep_membership(&mut self) {
         if std::mem::take(&mut self.gave_up) {
             self.abandon(REJOIN_AFTER);
@@ -219,9 +220,10 @@ impl Worker {
             Some(membership) => membership.renew(now),
             None => {}
         }
-        if self.membership.is_none() && Instant::now() >= self.rejoin_at {
+        if self.membership.is_none() && !self.draining && Instant::now() >= self.rejoin_at {
             match self.member.create() {
                 Ok(membership) => {
+                    self.left_uncommitted = false;
                     self.membership = Some(membership);
                     self.join();
                 }
@@ -237,6 +239,7 @@ impl Worker {
         self.hands.clear();
         self.rejoin_at = Instant::now() + wait;
         if let Some(membership) = self.membership.take() {
+            self.left_uncommitted = membership.has_to_commit() || membership.went_uncommitted;
             membership.abandon(&self.outbox);
         }
     }
@@ -245,8 +248,8 @@ impl Worker {
     fn join(&mut self) {
         let (Some(membership), true) = (&mut self.membership, self.intake.is_some()) else { return };
         let Some(source) = self.plan.sources.get(usize::from(self.source.0)) else { return };
-        let topics: Vec<&str> = source
-            .kafka
+        let Some(kafka) = source.kafka() else { return };
+        let topics: Vec<&str> = kafka
             .topics
             .iter()
             .map(|topic| match topic {
@@ -281,7 +284,7 @@ impl Worker {
         let now = Instant::now();
         if now >= self.due.ready {
             self.due.ready = now + READY_EVERY;
-            self.tell_ready();
+            self.outbox.ready(self.ready());
         }
         self.uncommitted = self.membership.as_ref().map_or(0, Membership::uncommitted);
         let window = self.window();
@@ -303,14 +306,6 @@ impl Worker {
                 self.awaits_ends = true;
                 self.ask(Ask::Ends(partitions));
             }
-        }
-    }
-
-    fn tell_ready(&mut self) {
-        let ready = self.ready();
-        if self.told_ready.as_ref() != Some(&ready) {
-            self.outbox.report(Report::Ready(ready.clone()));
-            self.told_ready = Some(ready);
         }
     }
 
@@ -414,6 +409,7 @@ impl Worker {
         }
         if !batch.is_empty() {
             self.member.reachability.contact();
+            self.member.reachability.admitted();
         }
         self.outbox.inputs(batch);
     }
@@ -440,19 +436,12 @@ impl Worker {
 
     /// Whether this event, the next one, may be handed over now.
     fn fits(&self, hand: &Hand) -> bool {
-        let grant = self.grant.read();
-        let weight = hand.event.weight();
-        // Key and headers can make an event larger than the whole window: it goes alone.
-        let alone = grant.bytes.saturating_sub(self.handed.bytes) >= self.window().bytes;
-        self.handed.events < grant.events
-            && self.uncommitted.saturating_sub(self.hands.len() as u64) <= self.window().events
-            && (self.handed.bytes.saturating_add(weight) <= grant.bytes || alone)
+        self.uncommitted.saturating_sub(self.hands.len() as u64) <= self.window().events
+            && self.allowance.fits(&hand.event)
     }
 
     fn hand_over(&mut self, hand: Hand) -> Input {
-        self.handed.events += 1;
-        self.handed.bytes = self.handed.bytes.saturating_add(hand.event.weight());
-        Input::Arrived { event: Arc::new(hand.event), receipt: hand.receipt }
+        self.allowance.hand_over(hand.event, hand.receipt)
     }
 
     /// Hands over events that had no room, as far as they have it now. `false`: one still has none.
@@ -475,14 +464,13 @@ impl Worker {
     /// Whether at least a quarter of the window is free, so that a resumed partition does not
     /// pause again at once.
     fn is_roomy(&self) -> bool {
-        let (grant, window) = (self.grant.read(), self.window());
-        let room = grant.events.saturating_sub(self.handed.events);
-        room.min(window.events.saturating_sub(self.uncommitted)) >= window.events.div_ceil(4)
-            && grant.bytes.saturating_sub(self.handed.bytes) >= window.bytes / 4
+        let (left, window) = (self.allowance.left(), self.window());
+        left.events.min(window.events.saturating_sub(self.uncommitted)) >= window.events.div_ceil(4)
+            && left.bytes >= window.bytes / 4
     }
 
     fn window(&self) -> Window {
-        self.plan.limits.window
+        self.allowance.window()
     }
 
     fn name(&self) -> &str {
@@ -493,7 +481,9 @@ impl Worker {
 
     /// Commits what is settled, closes and says so; all in bounded time.
     fn stop(mut self) {
-        let Some(mut membership) = self.membership.take() else { return self.outbox.stopped(Ok(())) };
+        let Some(mut membership) = self.membership.take() else {
+            return self.outbox.stopped(ended(self.left_uncommitted, Closed::InTime));
+        };
         // Others may have the partitions as soon as the group is left.
         membership.end_leases(&membership.generations());
         membership.went_uncommitted = false;
@@ -512,11 +502,22 @@ impl Worker {
             }
         }
         let uncommitted = membership.has_to_commit() || membership.went_uncommitted;
-        let closed = membership.close().recv_timeout(CLOSE).is_ok();
-        self.outbox.stopped(match (uncommitted, closed) {
-            (false, true) => Ok(()),
-            (true, _) => Err("the last offsets could not be committed; their events come again".to_owned()),
-            (false, false) => Err("the Kafka consumer could not be closed in time".to_owned()),
-        });
+        let closed = membership.close().recv_timeout(CLOSE).map_or(Closed::Late, |()| Closed::InTime);
+        self.outbox.stopped(ended(uncommitted, closed));
+    }
+}
+
+/// Whether a consumer closed within its time.
+#[derive(Clone, Copy)]
+enum Closed {
+    InTime,
+    Late,
+}
+
+fn ended(uncommitted: bool, closed: Closed) -> Result<(), String> {
+    match (uncommitted, closed) {
+        (false, Closed::InTime) => Ok(()),
+        (true, _) => Err("the last offsets could not be committed; their events come again".to_owned()),
+        (false, Closed::Late) => Err("the Kafka consumer could not be closed in time".to_owned()),
     }
 }

@@ -1,11 +1,10 @@
-//! Dead letters on Apache Kafka (PRODUCT.md §5), in a topic of the source's own brokers.
+//! Dead letters on Apache Kafka (PRODUCT.md §5), in a topic of their own.
 
 mod dead_letters;
-mod record;
 mod topic;
 mod writer;
 
-pub use dead_letters::DeadLetters;
+pub(super) use dead_letters::start;
 
 #[cfg(test)]
 mod tests;

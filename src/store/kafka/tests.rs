@@ -11,12 +11,11 @@ use rdkafka::producer::DefaultProducerContext;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
 
-use super::DeadLetters;
 use crate::domain::{DeadLetter, DeadLetterReason, Event, Generation, Lease, SourceId};
 use crate::engine::{StoreFault, WriteId};
 use crate::plan::{Plan, Start};
-use crate::source::{Intake, Message, test_plan};
-use crate::store::FromStore;
+use crate::source::{Intake, Message, Namespace, test_plan};
+use crate::store::{self, FromStore, Handle};
 
 const PATIENCE: Duration = Duration::from_secs(40);
 
@@ -30,7 +29,7 @@ fn plan(brokers: &str) -> Arc<Plan> {
     let mut plan = test_plan::plan(brokers, &["events"], Start::Earliest);
     // Faults of a broker that is gone shall show soon.
     let soon = ("message.timeout.ms".to_owned(), "2000".to_owned().into());
-    plan.sources[0].kafka.properties.push(soon);
+    test_plan::kafka(&mut plan).properties.push(soon);
     Arc::new(plan)
 }
 
@@ -38,13 +37,14 @@ fn letter(plan: &Plan, body: &[u8]) -> DeadLetter {
     let message = Message {
         topic: "events".into(),
         partition: 0,
-        offset: 7,
+        position: 7,
+        subject: None,
         timestamp_ms: Some(1),
         key: Some(b"k"),
         value: Some(body),
         headers: Box::default(),
     };
-    let intake = Intake::new(plan, &plan.sources[0], SourceId(0), "c");
+    let intake = Intake::new(plan, &plan.sources[0], SourceId(0), Namespace::Kafka { cluster: "c".into() });
     let event: Event = intake.read(message, Generation(1), Arc::new(Lease::unlimited()));
     DeadLetter {
         event: Arc::new(event),
@@ -60,7 +60,7 @@ fn letter(plan: &Plan, body: &[u8]) -> DeadLetter {
 }
 
 struct Running {
-    store: DeadLetters,
+    store: Handle,
     said: Receiver<Vec<FromStore>>,
     stored: Vec<(WriteId, Result<(), StoreFault>)>,
     up: Option<Result<(), String>>,
@@ -69,7 +69,7 @@ struct Running {
 impl Running {
     fn start(plan: &Arc<Plan>) -> Running {
         let (say, said) = mpsc::channel();
-        let store = DeadLetters::start(plan.clone(), SourceId(0), move |told| drop(say.send(told)));
+        let store = store::start(plan.clone(), SourceId(0), move |told| drop(say.send(told)));
         Running { store: store.expect("it starts"), said, stored: Vec::new(), up: None }
     }
 
@@ -125,6 +125,25 @@ fn a_dead_letter_is_confirmed_and_can_be_read_back() {
     assert!(values.contains(&("hookferry-value", "omitted".into())), "{values:?}");
     assert!(values.contains(&("hookferry-reason", "poisoned".into())), "{values:?}");
     assert!(values.contains(&("hookferry-origin", "kafka:events/0/7".into())), "{values:?}");
+}
+
+/// Somebody else has the event by then, and writes what is to be written of it.
+#[test]
+fn nothing_is_written_for_what_is_not_held_any_more() {
+    let cluster = cluster();
+    let plan = plan(&cluster.bootstrap_servers());
+    let mut running = Running::start(&plan);
+    running.until("up", |running| running.up == Some(Ok(())));
+    let late = letter(&plan, b"late");
+    late.event.lease.end();
+
+    running.store.write(WriteId(1), late);
+    running.until("refused", |running| running.stored.len() == 1);
+
+    let (write, result) = &running.stored[0];
+    assert_eq!(*write, WriteId(1));
+    assert!(matches!(result, Err(StoreFault::Unavailable(_))), "{result:?}");
+    assert_eq!(running.up, Some(Ok(())), "the store itself is well");
 }
 
 #[test]

@@ -8,16 +8,18 @@ use std::time::{Duration, Instant};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 use rdkafka::{ClientConfig, ClientContext};
 
-use super::record::Record;
 use super::topic;
 use crate::broker::kafka::pass_on;
-use crate::domain::DeadLetter;
+use crate::domain::{DeadLetter, Moment};
 use crate::engine::{StoreFault, WriteId};
 use crate::plan::Plan;
 use crate::store::FromStore;
+use crate::store::record::Record;
+use crate::store::standing::Standing;
 
 /// What a dead letter's headers may take beside the event.
 const HEADER_ROOM: usize = 64 * 1024;
@@ -47,7 +49,7 @@ pub(super) struct Writer {
     look_at: Instant,
     /// When a write failed, as long as none was confirmed since.
     failed: Option<Instant>,
-    told_up: Option<Result<(), String>>,
+    standing: Standing,
 }
 
 /// What the call-backs bring.
@@ -111,6 +113,7 @@ impl Writer {
         observer_config.remove("group.id");
         Ok(Writer {
             plan,
+            standing: Standing::new(source.clone()),
             source,
             producer_config,
             producer,
@@ -121,7 +124,6 @@ impl Writer {
             ensured: false,
             look_at: Instant::now(),
             failed: None,
-            told_up: None,
         })
     }
 
@@ -155,17 +157,20 @@ impl Writer {
     }
 
     fn write(&mut self, write: WriteId, letter: &DeadLetter) {
+        // Somebody else has the event by now, after a freeze for example (DESIGN.md §4.7): the
+        // engine is told so soon, and asks again only if not.
+        if !letter.event.lease.holds(Moment::now()) {
+            let reason = "the partition is not held any more";
+            return self.answer(write, Err(StoreFault::Unavailable(reason.into())));
+        }
         if !self.ensured {
-            let reason = match &self.told_up {
-                Some(Err(reason)) => reason.clone(),
-                _ => "the topic is not known yet".to_owned(),
-            };
+            let reason = self.standing.fault().unwrap_or("the topic is not known yet");
             return self.answer(write, Err(StoreFault::Unavailable(reason.into())));
         }
         let record = Record::new(&self.plan, letter);
         let mut native =
             BaseRecord::<[u8], [u8], Box<WriteId>>::with_opaque_to(self.topic(), Box::new(write))
-                .headers(record.native_headers());
+                .headers(native_headers(&record));
         native.key = record.key.as_deref();
         native.payload = record.value.as_deref();
         match self.producer.send(native) {
@@ -268,23 +273,9 @@ impl Writer {
     }
 
     fn tell_up(&mut self, up: Result<(), String>) {
-        if self.told_up.as_ref() == Some(&up) {
-            return;
+        if let Some(news) = self.standing.tell(up) {
+            (self.emit)(vec![news]);
         }
-        match (&self.told_up, &up) {
-            (Some(Err(_)), Ok(())) => {
-                tracing::info!(source = self.source, "dead letters can be written again")
-            }
-            (Some(Err(_)), Err(reason)) => tracing::debug!(source = self.source, "dead letters: {reason}"),
-            (_, Err(reason)) => tracing::error!(
-                source = self.source,
-                "dead letters can't be written: {reason}. Events that need it wait, and nothing is committed past \
-                 them",
-            ),
-            (_, Ok(())) => {}
-        }
-        self.told_up = Some(up.clone());
-        (self.emit)(vec![FromStore::Up(up)]);
     }
 
     /// An idempotent producer that lost its place can't go on (librdkafka's fatal errors).
@@ -306,4 +297,10 @@ impl Writer {
             Err(error) => tracing::error!(source = self.source, "no new producer: {error}"),
         }
     }
+}
+
+fn native_headers(record: &Record) -> OwnedHeaders {
+    let empty = OwnedHeaders::new_with_capacity(record.headers.len());
+    (record.headers.iter())
+        .fold(empty, |headers, (key, value)| headers.insert(Header { key, value: Some(&value[..]) }))
 }

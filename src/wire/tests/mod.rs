@@ -46,7 +46,7 @@ fn with_body(body: &str, member: &str) -> Event {
         data: data.unwrap_or(Data::Absent),
         headers: Box::default(),
         fields: Box::default(),
-        origin: Origin { topic: "events".into(), partition: 0, position: 0, stored_ms: 0, key: None },
+        origin: Origin::kafka("events", 0),
         generation: Generation(1),
         lease: Arc::new(Lease::unlimited()),
     }

@@ -1,16 +1,16 @@
 /// Why a source or its store can't start. An unreachable broker is not among the reasons: it is tried for ever.
 #[derive(Debug, thiserror::Error)]
 pub enum StartFault {
-    /// librdkafka refuses the settings. Holds no property's value.
-    #[error("source {source_name}: the Kafka client can't be created: {reason}; correct `kafka.properties`")]
+    /// The client can't be made of its settings. Holds no secret.
+    #[error("source {source_name}: the client can't be created: {reason}")]
     Client {
         /// The source's name.
         source_name: String,
-        /// What librdkafka says.
+        /// What is wrong, with the remedy.
         reason: String,
     },
     /// The system gives no thread.
-    #[error("source {source_name}: no thread to read on: {reason}")]
+    #[error("source {source_name}: no thread to run on: {reason}")]
     Thread {
         /// The source's name.
         source_name: String,

@@ -1,6 +1,5 @@
 use bytes::Bytes;
 use jiff::Timestamp;
-use rdkafka::message::{Header, OwnedHeaders};
 
 use crate::domain::{DeadLetter, Kind};
 use crate::plan::Plan;
@@ -14,8 +13,11 @@ const LONGEST: usize = 1024;
 /// A dead letter as it is written: the original message, and headers that say why it is there.
 #[derive(Debug, PartialEq)]
 pub(super) struct Record {
+    /// The message's key.
     pub(super) key: Option<Bytes>,
+    /// Its value; `None` if there was none or it is left out.
     pub(super) value: Option<Bytes>,
+    /// Its headers, and ours behind them.
     pub(super) headers: Vec<(String, Bytes)>,
 }
 
@@ -34,13 +36,6 @@ impl Record {
         headers.extend(said);
         let key = event.origin.key.clone().filter(|_| !letter.omit_headers);
         Record { key, value, headers }
-    }
-
-    pub(super) fn native_headers(&self) -> OwnedHeaders {
-        let empty = OwnedHeaders::new_with_capacity(self.headers.len());
-        self.headers
-            .iter()
-            .fold(empty, |headers, (key, value)| headers.insert(Header { key, value: Some(&value[..]) }))
     }
 }
 
@@ -81,7 +76,8 @@ fn our_headers(plan: &Plan, letter: &DeadLetter, has_value: bool) -> Vec<(&'stat
             failure.as_ref().and_then(|failure| failure.last_status).map(|status| status.to_string()),
         ),
         ("last-error", last_error.map(str::to_owned)),
-        ("origin", Some(format!("kafka:{}/{}/{}", origin.topic, origin.partition, origin.position))),
+        ("origin", Some(origin.to_string())),
+        ("subject", origin.subject.as_deref().map(str::to_owned)),
         ("value", (had_value && !has_value).then(|| "omitted".to_owned())),
         ("headers", letter.omit_headers.then(|| "omitted".to_owned())),
     ];
@@ -99,7 +95,7 @@ mod tests {
     use super::*;
     use crate::domain::{DeadLetterReason, Event, Failure, Generation, Lease, RouteId, SourceId, TypeSet};
     use crate::plan::Route;
-    use crate::source::{Intake, Message, test_plan};
+    use crate::source::{Intake, Message, Namespace, test_plan};
 
     fn plan() -> Plan {
         let route = |name: &str| Route {
@@ -117,13 +113,15 @@ mod tests {
         let message = Message {
             topic: "events".into(),
             partition: 1,
-            offset: 7,
+            position: 7,
+            subject: None,
             timestamp_ms: Some(0),
             key: Some(b"k"),
             value,
             headers: [header("trace", "t"), header("Hookferry-Target", "forged"), header("x", "")].into(),
         };
-        let intake = Intake::new(plan, &plan.sources[0], SourceId(0), "c");
+        let intake =
+            Intake::new(plan, &plan.sources[0], SourceId(0), Namespace::Kafka { cluster: "c".into() });
         Arc::new(intake.read(message, Generation(1), Arc::new(Lease::unlimited())))
     }
 

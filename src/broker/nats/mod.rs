@@ -1,0 +1,70 @@
+//! Reaching NATS servers: the options of every client of ours, and whether the servers answer.
+
+mod options;
+mod reachability;
+
+pub(crate) use options::options;
+pub(crate) use reachability::Reachability;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::{Client, ConnectError, ConnectErrorKind};
+
+use crate::plan::Nats;
+
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Connects, for as long as it takes. From then on the client reconnects by itself, until the
+/// servers do not let it in any more: then [`Reachability::is_closed`] says so.
+pub(crate) async fn connect(client_name: &str, nats: &Nats, reachability: &Arc<Reachability>) -> Client {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        match try_connect(client_name, nats, reachability).await {
+            Ok(client) => return client,
+            Err(reason) => reachability.no_answer(&reason),
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Connects once.
+///
+/// # Errors
+/// Why not, with the remedy, and without any secret.
+pub(crate) async fn try_connect(
+    client_name: &str,
+    nats: &Nats,
+    reachability: &Arc<Reachability>,
+) -> Result<Client, String> {
+    let (options, servers) = options(client_name, nats)?;
+    reachability.opened();
+    let told = reachability.clone();
+    let options = options.event_callback(move |event| {
+        told.event(&event);
+        std::future::ready(())
+    });
+    options.connect(servers).await.map_err(|error| match error.kind() {
+        ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => {
+            format!("{error}; check `creds`, `nkey`, `user` and `password`, or `token`")
+        }
+        _ if is_tls(&error) => format!("{error}; check `tls` and that the server speaks TLS"),
+        _ => error.to_string(),
+    })
+}
+
+/// Whether TLS is in the way: a certificate that is not trusted comes as a fault of the connection.
+fn is_tls(error: &ConnectError) -> bool {
+    use std::error::Error as _;
+    let source = error.source().and_then(|source| source.downcast_ref::<std::io::Error>());
+    let is_rustls =
+        source.and_then(|source| source.get_ref()).is_some_and(|fault| fault.is::<rustls::Error>());
+    error.kind() == ConnectErrorKind::Tls || is_rustls
+}
+
+/// `NAME-SOURCE`: how our clients call themselves.
+pub(crate) fn client_name(plan_name: &str, source_name: &str) -> String {
+    format!("{plan_name}-{source_name}")
+}

@@ -1,0 +1,184 @@
+//! `sources.NAME.nats`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+use super::sources::start;
+use super::types::{JetStream, Nats, NatsLogin, NatsMode, NatsTls, Start};
+use super::walk::{Item, Keys};
+use crate::domain::SubjectPattern;
+
+/// Keys that only mean something with a stream.
+const OF_JETSTREAM: [&str; 4] = ["durable", "start", "ack_wait", "max_ack_pending"];
+/// What the text of a credentials file begins with.
+pub(super) const CREDENTIALS: &str = "-----BEGIN NATS USER JWT-----";
+
+/// Reads `nats`.
+pub(super) fn nats(item: &Item<'_>) -> Nats {
+    let mut keys = item.keys();
+    let nats = Nats {
+        servers: servers(&mut keys),
+        subjects: subjects(&mut keys),
+        mode: mode(&mut keys),
+        tls: keys.get("tls").map(|item| tls(&item)),
+        login: login(item, &mut keys),
+    };
+    keys.done();
+    nats
+}
+
+/// `servers`: a text with commas or a list of URLs.
+fn servers(keys: &mut Keys<'_>) -> Vec<String> {
+    let Some(item) = keys.require("servers", "write for example `servers: nats://localhost:4222`") else {
+        return Vec::new();
+    };
+    let elements = item.elements();
+    if elements.is_empty() {
+        item.fault("at least one server is needed; write for example `nats://localhost:4222`");
+    }
+    elements.iter().flat_map(|item| item.parse(Vec::new(), addresses)).collect()
+}
+
+fn addresses(text: &str) -> Result<Vec<String>, String> {
+    text.split(',').map(|part| address(part.trim())).collect()
+}
+
+fn address(text: &str) -> Result<String, String> {
+    // Neither is repeated: a password may stand in it.
+    if text.contains('@') {
+        return Err(
+            "a server's address holds no user and no password; write `user` and `password`, or `token`"
+                .to_owned(),
+        );
+    }
+    let parsed = text.parse::<async_nats::ServerAddr>();
+    let known = matches!(text.split_once("://"), None | Some(("nats" | "tls", _)));
+    match parsed {
+        Ok(_) if known && !text.contains(char::is_whitespace) => Ok(text.to_owned()),
+        _ => Err(
+            "a server is written `nats://host:port` or `tls://host:port`, several with commas or as a list"
+                .to_owned(),
+        ),
+    }
+}
+
+fn subjects(keys: &mut Keys<'_>) -> Vec<SubjectPattern> {
+    let Some(item) = keys.require("subjects", "write for example `subjects: ['orders.>']`") else {
+        return Vec::new();
+    };
+    let elements = item.elements();
+    if elements.is_empty() {
+        item.fault("at least one subject is needed; write for example `subjects: ['orders.>']`");
+    }
+    let mut subjects: Vec<SubjectPattern> = Vec::new();
+    for item in elements {
+        let read = item.parse(None, |text| {
+            text.parse().map(Some).map_err(|fault| format!("{} is no subject: {fault}", item.quoted()))
+        });
+        let Some(subject): Option<SubjectPattern> = read else { continue };
+        if let Some(other) = subjects.iter().find(|other| other.overlaps(&subject)) {
+            item.fault(format!(
+                "{} overlaps `{other}`: a message would come twice; remove one of them",
+                item.quoted()
+            ));
+        }
+        subjects.push(subject);
+    }
+    subjects
+}
+
+fn mode(keys: &mut Keys<'_>) -> NatsMode {
+    let name = |item: Item<'_>| item.parse(String::new(), object_name);
+    let Some(stream) = keys.get("stream") else {
+        for key in OF_JETSTREAM {
+            if let Some(item) = keys.get(key) {
+                item.fault("only with `stream`; core NATS keeps nothing, so remove this or name a stream");
+            }
+        }
+        let queue = keys.get("queue").map_or_else(String::new, |item| {
+            item.parse(String::new(), |text| match text.parse::<SubjectPattern>() {
+                Ok(queue) if queue.is_literal() => Ok(text.to_owned()),
+                _ => Err("a queue group's name has no white space and no `*` or `>`".to_owned()),
+            })
+        });
+        return NatsMode::Core { queue };
+    };
+    if let Some(item) = keys.get("queue") {
+        item.fault("only without `stream`; replicas share a `durable` there");
+    }
+    NatsMode::JetStream(JetStream {
+        stream: name(stream),
+        durable: keys.get("durable").map_or_else(String::new, name),
+        start: keys.get("start").map_or(Start::Latest, |item| start(&item)),
+        ack_wait: keys
+            .get("ack_wait")
+            .map_or(Duration::from_secs(60), |item| item.duration(Duration::from_secs(1))),
+        max_ack_pending: keys.get("max_ack_pending").map_or(20_000, |item| item.number(1..=1_000_000)),
+    })
+}
+
+/// The name of a stream or durable.
+pub(super) fn object_name(text: &str) -> Result<String, String> {
+    let wrong = |c: char| c.is_whitespace() || c.is_control() || ".*>/\\".contains(c);
+    match text.is_empty() || text.contains(wrong) {
+        true => Err("the name of a stream or durable has no white space and none of `. * > / \\`".to_owned()),
+        false => Ok(text.to_owned()),
+    }
+}
+
+fn tls(item: &Item<'_>) -> NatsTls {
+    let mut keys = item.keys();
+    let path = |item: Item<'_>| PathBuf::from(item.nonempty());
+    let (ca, first) = (keys.get("ca").map(path), keys.get("first").is_some_and(|item| item.flag()));
+    let (certificate, key) = (keys.get("cert").map(path), keys.get("key").map(path));
+    match (&certificate, &key) {
+        (Some(_), None) => keys.missing("key", "`cert` needs the key that belongs to it"),
+        (None, Some(_)) => keys.missing("cert", "`key` needs the certificate that belongs to it"),
+        _ => {}
+    }
+    keys.done();
+    NatsTls { ca, client: certificate.zip(key), first }
+}
+
+fn login(item: &Item<'_>, keys: &mut Keys<'_>) -> NatsLogin {
+    let (creds, nkey, token) = (keys.get("creds"), keys.get("nkey"), keys.get("token"));
+    let (user, password) = (keys.get("user"), keys.get("password"));
+    let ways = [creds.is_some(), nkey.is_some(), token.is_some(), user.is_some() || password.is_some()];
+    if ways.iter().filter(|way| **way).count() > 1 {
+        item.fault("there is more than one way to log in; keep one of `creds`, `nkey`, `user` and `password`, `token`");
+    }
+    let secret = |item: Item<'_>| item.secret();
+    match (&user, &password) {
+        (Some(_), None) => keys.missing("password", "`user` needs it"),
+        (None, Some(_)) => keys.missing("user", "`password` needs it"),
+        _ => {}
+    }
+    if let Some(item) = creds {
+        let text = item.nonempty();
+        return match text.contains(CREDENTIALS) {
+            true => NatsLogin::Credentials(SecretString::from(text)),
+            false => NatsLogin::CredentialsFile(PathBuf::from(text)),
+        };
+    }
+    if let Some(item) = nkey {
+        return NatsLogin::Nkey(
+            item.parse(SecretString::default(), |text| seed(text).map(SecretString::from)),
+        );
+    }
+    match (user.map(secret), password.map(secret), token.map(secret)) {
+        (Some(user), Some(password), _) => NatsLogin::User { user, password },
+        (_, _, Some(token)) => NatsLogin::Token(token),
+        _ => NatsLogin::Anonymous,
+    }
+}
+
+/// The form of an nkey's seed: base32, and of a user.
+fn seed(text: &str) -> Result<String, String> {
+    let base32 = |byte: u8| byte.is_ascii_uppercase() || (b'2'..=b'7').contains(&byte);
+    match text.starts_with("SU") && text.len() == 58 && text.bytes().all(base32) {
+        true => Ok(text.to_owned()),
+        false => Err("no seed of a user's nkey; it begins with `SU` and has 58 of `A-Z 2-7`".to_owned()),
+    }
+}

@@ -1,0 +1,421 @@
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::{self, AckPolicy, Consumer, DeliverPolicy, pull};
+use async_nats::jetstream::context::{GetStreamErrorKind, RequestErrorKind};
+use async_nats::jetstream::stream::{
+    self, ConsumerCreateStrictErrorKind as ConsumerErrorKind, RetentionPolicy, Stream,
+};
+use async_nats::jetstream::{Context, ErrorCode};
+
+use crate::domain::{Moment, SubjectPattern};
+use crate::plan::{JetStream, Start};
+
+/// The durable consumer of a source: what it has to be, and whether it is.
+#[derive(Debug, Clone)]
+pub(crate) struct Durable {
+    settings: JetStream,
+    subjects: Vec<SubjectPattern>,
+}
+
+/// A durable that can be pulled from.
+#[derive(Debug)]
+pub(crate) struct Attachment {
+    pub(crate) consumer: Consumer<pull::Config>,
+    /// The stream that it is on, as it was when it was looked at.
+    pub(crate) stream: Stream,
+    /// Nanoseconds since 1970 at which the stream was made, as text: another stream of that name has
+    /// another one.
+    pub(crate) created: Box<str>,
+}
+
+/// Where a durable that has to be made begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Begin {
+    /// As `start` says.
+    Configured,
+    /// With the first message: the stream was not there before.
+    Beginning,
+    /// It was deleted under us, and goes on.
+    Resumed {
+        /// The stream that it was on; another one is read from its beginning.
+        created: Box<str>,
+        /// The first sequence that is not settled.
+        sequence: u64,
+    },
+}
+
+/// Why a durable can't be pulled from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// The server did not answer; it is asked again.
+    NoAnswer(String),
+    /// Something that people have to mend; the text says how.
+    Refused(String),
+    /// The stream is not there; the text says how to make it.
+    NoStream(String),
+}
+
+impl Trouble {
+    pub(crate) fn text(&self) -> &str {
+        match self {
+            Trouble::NoAnswer(text) | Trouble::Refused(text) | Trouble::NoStream(text) => text,
+        }
+    }
+}
+
+impl Durable {
+    pub(crate) fn new(settings: &JetStream, subjects: &[SubjectPattern]) -> Durable {
+        Durable { settings: settings.clone(), subjects: subjects.to_vec() }
+    }
+
+    /// Finds the stream, and the durable on it; makes the durable if there is none. Neither is ever
+    /// altered.
+    ///
+    /// # Errors
+    /// What is in the way.
+    pub(crate) async fn attach(&self, context: &Context, begin: &Begin) -> Result<Attachment, Trouble> {
+        let stream = self.stream(context).await?;
+        if let Some(info) = self.found(&stream).await? {
+            self.judge(&info.config)?;
+            return self.attachment(stream, &info).await;
+        }
+        let created = created(stream.cached_info());
+        let begin = match begin {
+            Begin::Resumed { created: known, .. } if *known != created => &Begin::Beginning,
+            begin => begin,
+        };
+        let config = self.config(begin);
+        // Strictly: one that another replica made meanwhile is looked at, and not altered.
+        match stream.create_consumer_strict(config).await {
+            Ok(consumer) => {
+                self.tell_made(&stream, consumer.cached_info(), begin);
+                Ok(Attachment { consumer, stream, created })
+            }
+            Err(error) => match error.kind() {
+                ConsumerErrorKind::AlreadyExists => {
+                    Err(Trouble::NoAnswer("another replica makes the durable".to_owned()))
+                }
+                ConsumerErrorKind::JetStream(refusal) => Err(self.refused(&stream, &refusal)),
+                kind => Err(Trouble::NoAnswer(format!("the durable can't be made: {kind}"))),
+            },
+        }
+    }
+
+    /// The stream.
+    ///
+    /// # Errors
+    /// It is not there, or the server does not answer.
+    pub(crate) async fn stream(&self, context: &Context) -> Result<Stream, Trouble> {
+        let name = &self.settings.stream;
+        context.get_stream(name).await.map_err(|error| match error.kind() {
+            GetStreamErrorKind::JetStream(error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND => {
+                let subjects = self.subjects_text(",");
+                Trouble::NoStream(format!(
+                    "the stream {name} does not exist; it is read from its beginning once it does. Make it, for \
+                     example with: nats stream add {name} --subjects '{subjects}' --defaults"
+                ))
+            }
+            GetStreamErrorKind::JetStream(error) => Trouble::Refused(format!("the stream {name}: {error}")),
+            _ if is_no_jetstream(&error) => Trouble::Refused(
+                "the server has no JetStream for this account; switch it on, or leave `stream` out to read core \
+                 NATS"
+                    .to_owned(),
+            ),
+            kind => Trouble::NoAnswer(format!("the stream {name}: {kind}")),
+        })
+    }
+
+    /// What the server knows of the durable, if it is there.
+    ///
+    /// # Errors
+    /// The server does not answer.
+    pub(crate) async fn found(&self, stream: &Stream) -> Result<Option<consumer::Info>, Trouble> {
+        use async_nats::jetstream::context::ConsumerInfoErrorKind as Kind;
+        match stream.consumer_info(&self.settings.durable).await {
+            Ok(info) => Ok(Some(info)),
+            Err(error) => match error.kind() {
+                Kind::NotFound => Ok(None),
+                Kind::JetStream(refusal) if refusal.error_code() == ErrorCode::CONSUMER_NOT_FOUND => Ok(None),
+                kind => Err(Trouble::NoAnswer(format!("the durable {}: {kind}", self.settings.durable))),
+            },
+        }
+    }
+
+    async fn attachment(&self, stream: Stream, info: &consumer::Info) -> Result<Attachment, Trouble> {
+        let consumer = stream
+            .get_consumer(&info.name)
+            .await
+            .map_err(|error| Trouble::NoAnswer(format!("the durable {}: {error}", info.name)))?;
+        let created = created(stream.cached_info());
+        Ok(Attachment { consumer, stream, created })
+    }
+
+    /// Whether an existing durable is what we need.
+    ///
+    /// # Errors
+    /// What differs, and the command that mends it.
+    pub(crate) fn judge(&self, found: &consumer::Config) -> Result<(), Trouble> {
+        let (final_ones, editable) = self.differences(found);
+        let (stream, durable) = (&self.settings.stream, &self.settings.durable);
+        let all: Vec<&str> = final_ones.iter().chain(&editable).map(String::as_str).collect();
+        if all.is_empty() {
+            return Ok(());
+        }
+        let remedy = match final_ones.is_empty() {
+            true => format!("mend it with: {}", self.edit_command()),
+            false => format!(
+                "that can't be changed in place; remove it with `nats consumer rm {stream} {durable}` (it is made \
+                 anew from `start` on), or name another `durable`"
+            ),
+        };
+        Err(Trouble::Refused(format!(
+            "the durable {durable} on the stream {stream} exists with other settings: {}; {remedy}",
+            all.join(", ")
+        )))
+    }
+
+    /// What is different: what can't be changed of an existing durable, and what can.
+    fn differences(&self, found: &consumer::Config) -> (Vec<String>, Vec<String>) {
+        let JetStream { ack_wait, max_ack_pending, .. } = &self.settings;
+        let (mut final_ones, mut editable) = (Vec::new(), Vec::new());
+        if found.deliver_subject.is_some() {
+            final_ones.push("it is push-based, and a pull consumer is needed".to_owned());
+        }
+        if found.ack_policy != AckPolicy::Explicit {
+            let policy = format!("{:?}", found.ack_policy).to_lowercase();
+            final_ones.push(format!("its acknowledgements are `{policy}`, and `explicit` is needed"));
+        }
+        if found.max_deliver != -1 && found.max_deliver != 0 {
+            editable.push(format!(
+                "max_deliver is {} (the server would give a message up after so many deliveries), and -1 is needed",
+                found.max_deliver
+            ));
+        }
+        if !found.backoff.is_empty() {
+            editable.push("it has a backoff, which replaces `ack_wait`".to_owned());
+        } else if found.ack_wait != *ack_wait {
+            let (theirs, ours) = (seconds(found.ack_wait), seconds(*ack_wait));
+            editable.push(format!("ack_wait is {theirs} there and {ours} here"));
+        }
+        if found.max_ack_pending != i64::from(*max_ack_pending) {
+            let theirs = found.max_ack_pending;
+            editable.push(format!("max_ack_pending is {theirs} there and {max_ack_pending} here"));
+        }
+        if found.headers_only {
+            editable.push("it delivers headers only, and bodies are needed".to_owned());
+        }
+        let ours: BTreeSet<&str> = self.subjects.iter().map(SubjectPattern::as_str).collect();
+        let theirs = filters(found);
+        // A filter that takes all there is may be left out.
+        if theirs != ours && !(theirs.is_empty() && ours == BTreeSet::from([">"])) {
+            let shown = |subjects: &BTreeSet<&str>| match subjects.is_empty() {
+                true => "all".to_owned(),
+                false => subjects.iter().copied().collect::<Vec<_>>().join(" "),
+            };
+            editable.push(format!("its subjects are {} there and {} here", shown(&theirs), shown(&ours)));
+        }
+        (final_ones, editable)
+    }
+
+    fn edit_command(&self) -> String {
+        let JetStream { stream, durable, ack_wait, max_ack_pending, .. } = &self.settings;
+        let filters: String = self.subjects.iter().map(|subject| format!(" --filter '{subject}'")).collect();
+        format!(
+            "nats consumer edit {stream} {durable} --wait {} --max-pending {max_ack_pending} --max-deliver=-1{filters} \
+             --force",
+            seconds(*ack_wait),
+        )
+    }
+
+    fn subjects_text(&self, separator: &str) -> String {
+        self.subjects.iter().map(SubjectPattern::as_str).collect::<Vec<_>>().join(separator)
+    }
+
+    /// The durable as we make it.
+    fn config(&self, begin: &Begin) -> pull::Config {
+        let JetStream { durable, ack_wait, max_ack_pending, .. } = &self.settings;
+        let mut config = pull::Config {
+            durable_name: Some(durable.clone()),
+            description: Some("made by hookferry".to_owned()),
+            deliver_policy: self.deliver_policy(begin),
+            ack_policy: AckPolicy::Explicit,
+            ack_wait: *ack_wait,
+            max_deliver: -1,
+            max_ack_pending: i64::from(*max_ack_pending),
+            ..pull::Config::default()
+        };
+        match &*self.subjects {
+            [only] => config.filter_subject = only.to_string(),
+            several => config.filter_subjects = several.iter().map(ToString::to_string).collect(),
+        }
+        config
+    }
+
+    fn deliver_policy(&self, begin: &Begin) -> DeliverPolicy {
+        match begin {
+            Begin::Configured => {}
+            Begin::Beginning => return DeliverPolicy::All,
+            Begin::Resumed { sequence, .. } => {
+                return DeliverPolicy::ByStartSequence { start_sequence: *sequence };
+            }
+        }
+        let start_ms = match self.settings.start {
+            Start::Latest => return DeliverPolicy::New,
+            Start::Earliest => return DeliverPolicy::All,
+            Start::Ago(age) => {
+                let age_ms = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
+                Moment::now().wall_ms.saturating_sub(age_ms).max(0)
+            }
+            Start::At(unix_ms) => unix_ms.max(0),
+        };
+        match async_nats::datetime::from_nanos(i128::from(start_ms) * 1_000_000) {
+            Ok(start_time) => DeliverPolicy::ByStartTime { start_time },
+            // A time that the server can't be told lies after all messages.
+            Err(_) => DeliverPolicy::New,
+        }
+    }
+
+    fn tell_made(&self, stream: &Stream, info: &consumer::Info, begin: &Begin) {
+        let JetStream { stream: name, durable, .. } = &self.settings;
+        if let Begin::Resumed { sequence, .. } = begin {
+            tracing::warn!(
+                "made the durable {durable} on the stream {name} anew, from message {} on",
+                sequence
+            );
+            return;
+        }
+        let last = stream.cached_info().state.last_sequence;
+        let waiting = info.num_pending;
+        tracing::info!(
+            "made the durable {durable} on the stream {name}, whose last message is {last}: {waiting} messages are \
+             sent, and those before them are not (`start: earliest` would send them)"
+        );
+    }
+
+    fn refused(&self, stream: &Stream, refusal: &async_nats::jetstream::Error) -> Trouble {
+        let JetStream { stream: name, durable, .. } = &self.settings;
+        let work_queue = stream.cached_info().config.retention == RetentionPolicy::WorkQueue;
+        let remedy = match refusal.error_code() {
+            ErrorCode::CONSUMER_WQ_MULTIPLE_UNFILTERED | ErrorCode::CONSUMER_WQ_CONSUMER_NOT_UNIQUE => {
+                "a work-queue stream gives each message to one consumer only: remove the other one, or choose subjects \
+                 that it does not take"
+            }
+            ErrorCode::CONSUMER_WQ_CONSUMER_NOT_DELIVER_ALL => {
+                "a work-queue stream has no messages to skip; write `start: earliest`"
+            }
+            ErrorCode::CONSUMER_OVERLAPPING_SUBJECT_FILTERS => "choose subjects that do not overlap",
+            ErrorCode::MAXIMUM_CONSUMERS_LIMIT => "raise the stream's or account's limit of consumers",
+            _ if work_queue => "see what a work-queue stream allows",
+            _ => "see the reason",
+        };
+        Trouble::Refused(format!(
+            "the durable {durable} on the stream {name} can't be made: {refusal}; {remedy}"
+        ))
+    }
+}
+
+/// Whether nobody answers for JetStream.
+fn is_no_jetstream(error: &async_nats::jetstream::context::GetStreamError) -> bool {
+    use std::error::Error as _;
+    let source = error
+        .source()
+        .and_then(|source| source.downcast_ref::<async_nats::jetstream::context::RequestError>());
+    source.is_some_and(|error| error.kind() == RequestErrorKind::NoResponders)
+}
+
+pub(super) fn created(info: &stream::Info) -> Box<str> {
+    info.created.unix_timestamp_nanos().to_string().into()
+}
+
+fn filters(config: &consumer::Config) -> BTreeSet<&str> {
+    let several = config.filter_subjects.iter().map(String::as_str);
+    several.chain([config.filter_subject.as_str()]).filter(|subject| !subject.is_empty()).collect()
+}
+
+fn seconds(duration: Duration) -> String {
+    match duration.subsec_millis() {
+        0 => format!("{}s", duration.as_secs()),
+        _ => format!("{}ms", duration.as_millis()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn durable() -> Durable {
+        let settings = JetStream {
+            stream: "AUDIT".to_owned(),
+            durable: "hookferry-audit".to_owned(),
+            start: Start::Latest,
+            ack_wait: Duration::from_secs(60),
+            max_ack_pending: 20_000,
+        };
+        Durable::new(&settings, &["audit.user.>".parse().unwrap(), "audit.system.*".parse().unwrap()])
+    }
+
+    fn good() -> consumer::Config {
+        consumer::Config {
+            ack_wait: Duration::from_secs(60),
+            max_deliver: -1,
+            max_ack_pending: 20_000,
+            filter_subjects: vec!["audit.system.*".to_owned(), "audit.user.>".to_owned()],
+            ..consumer::Config::default()
+        }
+    }
+
+    fn fault(change: impl FnOnce(&mut consumer::Config)) -> String {
+        let mut found = good();
+        change(&mut found);
+        durable().judge(&found).expect_err("a difference").text().to_owned()
+    }
+
+    #[test]
+    fn what_we_make_is_what_we_want() {
+        use consumer::IntoConsumerConfig as _;
+        let made = durable().config(&Begin::Configured).into_consumer_config();
+        assert_eq!(durable().judge(&made), Ok(()));
+        assert_eq!(durable().judge(&good()), Ok(()));
+        assert_eq!(made.deliver_policy, DeliverPolicy::New);
+    }
+
+    #[test]
+    fn a_durable_that_was_deleted_goes_on_where_it_was() {
+        let begin = Begin::Resumed { created: "1".into(), sequence: 42 };
+        let policy = durable().config(&begin).deliver_policy;
+        assert_eq!(policy, DeliverPolicy::ByStartSequence { start_sequence: 42 });
+    }
+
+    #[test]
+    fn every_difference_is_named_with_the_command_that_mends_it() {
+        let text = fault(|found| {
+            found.max_deliver = 5;
+            found.ack_wait = Duration::from_millis(1500);
+            found.max_ack_pending = 1000;
+            found.filter_subjects = vec!["audit.>".to_owned()];
+        });
+        for part in [
+            "max_deliver is 5 (the server would give a message up after so many deliveries), and -1 is needed",
+            "ack_wait is 1500ms there and 60s here",
+            "max_ack_pending is 1000 there and 20000 here",
+            "its subjects are audit.> there and audit.system.* audit.user.> here",
+            "nats consumer edit AUDIT hookferry-audit --wait 60s --max-pending 20000 --max-deliver=-1 --filter \
+             'audit.user.>' --filter 'audit.system.*' --force",
+        ] {
+            assert!(text.contains(part), "{part} is not in: {text}");
+        }
+        assert!(fault(|found| found.backoff = vec![Duration::from_secs(1)]).contains("backoff"));
+    }
+
+    #[test]
+    fn what_cannot_be_edited_has_to_be_removed() {
+        let push = fault(|found| found.deliver_subject = Some("x".to_owned()));
+        assert!(
+            push.contains("push-based") && push.contains("nats consumer rm AUDIT hookferry-audit"),
+            "{push}"
+        );
+        let none = fault(|found| found.ack_policy = AckPolicy::None);
+        assert!(none.contains("`none`") && !none.contains("consumer edit"), "{none}");
+    }
+}

@@ -1,0 +1,68 @@
+//! NATS as a source: a durable pull consumer on a JetStream stream, at least once; or, without a
+//! stream, a queue group on core NATS, at most once.
+//!
+//! JetStream has neither partitions nor assignments: a message is ours until its `ack_wait` passes
+//! without an acknowledgement or a sign of progress. `book` keeps which messages are ours and since
+//! when the server has not heard of them; from that follows the lease of them all.
+
+mod acks;
+mod book;
+mod core;
+mod durable;
+mod gap;
+mod jetstream;
+mod message;
+mod patience;
+mod pull;
+mod tenure;
+
+use std::sync::Arc;
+use std::thread;
+
+use tokio::sync::mpsc;
+
+use super::outbox::Outbox;
+use super::{FromSource, Handle, SharedGrant};
+use crate::broker::StartFault;
+use crate::broker::nats::Reachability;
+use crate::domain::SourceId;
+use crate::plan::{NatsMode, Plan};
+
+pub(crate) use durable::{Durable, Trouble};
+
+/// Reads one source on a thread of its own, which has a connection of its own.
+///
+/// # Errors
+/// There is no thread for it.
+pub(in crate::source) fn start(
+    plan: Arc<Plan>,
+    source: SourceId,
+    grant: Arc<SharedGrant>,
+    emit: impl Fn(FromSource) + Send + 'static,
+) -> Result<Handle, StartFault> {
+    let settings = plan.sources.get(usize::from(source.0));
+    let Some((settings, nats)) = settings.and_then(|settings| Some((settings, settings.nats()?))) else {
+        return Err(StartFault::NoSource(source.0));
+    };
+    let source_name = settings.name.clone();
+    let thread_fault = |reason| StartFault::Thread { source_name: source_name.clone(), reason };
+    let reachability = Arc::new(Reachability::new(&settings.name, &nats.servers));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(thread_fault)?;
+    let (mail, inbox) = mpsc::unbounded_channel();
+    let (nats, outbox) = (nats.clone(), Outbox::new(source, emit));
+    thread::Builder::new()
+        .name(format!("nats-{source_name}"))
+        .spawn(move || match nats.mode.clone() {
+            NatsMode::JetStream(settings) => {
+                let worker =
+                    jetstream::Worker::new(plan, source, nats, settings, grant, outbox, inbox, reachability);
+                runtime.block_on(worker.run());
+            }
+            NatsMode::Core { queue } => {
+                let worker = core::Worker::new(plan, source, nats, queue, grant, outbox, inbox, reachability);
+                runtime.block_on(worker.run());
+            }
+        })
+        .map_err(thread_fault)?;
+    Ok(Handle::new(move |message| drop(mail.send(message))))
+}

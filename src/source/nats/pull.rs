@@ -1,0 +1,152 @@
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::pull::BatchConfig;
+
+use super::patience::Patience;
+use crate::engine::Grant;
+
+/// What an event takes of the window beside its bytes, about.
+const EVENT_COST: u64 = 512;
+/// More messages are never asked for at once.
+const LARGEST: u64 = 5_000;
+
+/// A pull that the server is answering.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Pull {
+    /// So many messages may still come of it.
+    left: usize,
+    asked: usize,
+}
+
+impl Pull {
+    fn of(asked: usize) -> Pull {
+        Pull { left: asked, asked }
+    }
+
+    /// After one message of it; `None` if that was the last.
+    pub(super) fn next(self) -> Option<Pull> {
+        Some(Pull { left: self.left - 1, ..self }).filter(|pull| pull.left > 0)
+    }
+
+    /// Whether nothing has come of it yet.
+    pub(super) fn is_untouched(self) -> bool {
+        self.left == self.asked
+    }
+}
+
+/// How much a source may have open.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Room {
+    /// What the engine grants beyond what it was handed, in events and bytes.
+    pub(super) granted: Grant,
+    /// The window of the source.
+    pub(super) window: Grant,
+    /// How many messages are open at this process.
+    pub(super) open: u64,
+    /// How many may be: this process's part of `max_ack_pending`.
+    pub(super) most_open: u64,
+    /// The next message does not fit into the bytes that were asked for.
+    pub(super) next_is_large: bool,
+}
+
+/// What a durable lets a pull ask for; 0 is without a limit.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Allowed {
+    pub(super) batch: u64,
+    pub(super) bytes: u64,
+    pub(super) expires: Duration,
+}
+
+impl Room {
+    /// What to pull next, with how many messages at most; nothing while there is too little room, so
+    /// that pulls do not become small.
+    pub(super) fn pull(&self, allowed: Allowed, patience: Patience) -> Option<(Pull, BatchConfig)> {
+        let pending = self.most_open.saturating_sub(self.open);
+        let quarter = (self.window.events.min(self.most_open) / 4).clamp(1, LARGEST);
+        let mut events = self.granted.events.min(pending).min(LARGEST);
+        let mut bytes = self.granted.bytes;
+        if events < quarter || bytes < self.window.bytes / 4 {
+            return None;
+        }
+        if self.next_is_large {
+            // It goes alone, and only when it has all the room there is.
+            if self.open > 0 || bytes < self.window.bytes {
+                return None;
+            }
+            (events, bytes) = (1, 0);
+        } else {
+            events = events.min((bytes / EVENT_COST).max(1));
+            bytes = least_of(bytes, allowed.bytes);
+        }
+        let events = least_of(events, allowed.batch) as usize;
+        let expires = match allowed.expires {
+            Duration::ZERO => patience.expires,
+            most => patience.expires.min(most),
+        };
+        let config = BatchConfig {
+            batch: events,
+            max_bytes: usize::try_from(bytes).unwrap_or(usize::MAX),
+            expires: Some(expires),
+            idle_heartbeat: patience.heartbeat.min(expires / 2),
+            ..BatchConfig::default()
+        };
+        Some((Pull::of(events), config))
+    }
+}
+
+/// The smaller of the two, where 0 is no limit.
+fn least_of(wanted: u64, limit: u64) -> u64 {
+    if limit == 0 { wanted } else { wanted.min(limit) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WINDOW: Grant = Grant { events: 1000, bytes: 1 << 20 };
+
+    fn room() -> Room {
+        Room { granted: WINDOW, window: WINDOW, open: 0, most_open: 20_000, next_is_large: false }
+    }
+
+    fn asked(room: Room) -> Option<(usize, usize)> {
+        let (pull, config) = room.pull(Allowed::default(), Patience::new(Duration::from_secs(60)))?;
+        assert_eq!(pull.left, config.batch);
+        Some((config.batch, config.max_bytes))
+    }
+
+    #[test]
+    fn a_pull_asks_for_no_more_than_there_is_room() {
+        assert_eq!(asked(room()), Some((1000, 1 << 20)));
+        assert_eq!(asked(Room { most_open: 300, open: 100, ..room() }), Some((200, 1 << 20)));
+        let few_bytes = Grant { events: 1000, bytes: 300_000 };
+        assert_eq!(asked(Room { granted: few_bytes, ..room() }), Some((585, 300_000)));
+    }
+
+    #[test]
+    fn pulls_do_not_become_small() {
+        let granted = Grant { events: 249, ..WINDOW };
+        assert_eq!(asked(Room { granted, ..room() }), None, "less than a quarter");
+        assert_eq!(asked(Room { open: 19_900, ..room() }), None);
+        let tiny = Grant { events: 2, bytes: 1 << 20 };
+        assert_eq!(asked(Room { granted: tiny, window: tiny, ..room() }), Some((2, 1 << 20)));
+    }
+
+    #[test]
+    fn a_message_that_is_larger_than_the_window_goes_alone() {
+        let large = Room { next_is_large: true, ..room() };
+        assert_eq!(asked(Room { open: 1, ..large }), None);
+        assert_eq!(asked(large), Some((1, 0)), "without a limit of bytes");
+    }
+
+    #[test]
+    fn a_durable_with_limits_is_asked_within_them() {
+        let allowed = Allowed { batch: 10, bytes: 1000, expires: Duration::from_secs(2) };
+        let (_, config) = room().pull(allowed, Patience::new(Duration::from_secs(60))).expect("room");
+        assert_eq!((config.batch, config.max_bytes), (10, 1000));
+        assert_eq!(
+            (config.expires, config.idle_heartbeat),
+            (Some(Duration::from_secs(2)), Duration::from_secs(1))
+        );
+    }
+}
