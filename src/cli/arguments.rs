@@ -116,7 +116,7 @@ pub struct Order {
     #[arg(long, value_name = "SOURCE")]
     pub source: Option<String>,
     /// The topic or subject; not needed if the source has one that is no pattern
-    #[arg(long, alias = "subject", value_name = "TOPIC")]
+    #[arg(long, visible_alias = "subject", value_name = "TOPIC")]
     pub topic: Option<String>,
     /// The key of every event (Kafka)
     #[arg(long)]
@@ -178,6 +178,9 @@ mod tests {
         let Command::Publish(order) = arguments.command else { panic!("not publish") };
         assert_eq!(order.key.as_deref(), Some("k"));
         assert_eq!(order.headers, [("a".into(), "b".into()), ("a".into(), String::new())]);
+        let arguments = parsed("hookferry publish e.json --subject orders.new").expect("valid");
+        let Command::Publish(order) = arguments.command else { panic!("not publish") };
+        assert_eq!(order.topic.as_deref(), Some("orders.new"), "what NATS calls a topic");
         assert!(parsed("hookferry publish").is_err(), "a file is needed");
         assert!(parsed("hookferry listen").is_err(), "what does not exist yet is not accepted");
     }

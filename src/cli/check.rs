@@ -16,16 +16,21 @@ use connect::Finding;
 pub(super) fn check(layers: &Layers, look: Look, format: Format, out: &mut impl Write) -> Exit {
     let examined = plan::examine(layers);
     let found = match (&examined, look) {
-        (Ok(examined), Look::Brokers) => Some(connect::look(&examined.plan)),
+        (Ok(examined), Look::Brokers) => Some(connect::look(examined)),
         (Ok(_), Look::Files) | (Err(_), _) => None,
     };
     let written = write(&examined, found.as_deref(), format, out);
     match (examined, written) {
         (_, Err(cause)) if cause.kind() != io::ErrorKind::BrokenPipe => Exit::Failed,
-        (Ok(_), _) if found.iter().flatten().any(|finding| finding.fault) => Exit::Failed,
+        (Ok(_), _) if faulty(found.as_deref()) > 0 => Exit::BadInput,
         (Ok(_), _) => Exit::Done,
         (Err(_), _) => Exit::BadInput,
     }
+}
+
+/// How many things have to be mended.
+fn faulty(found: Option<&[Finding]>) -> usize {
+    found.unwrap_or_default().iter().filter(|finding| finding.fault).count()
 }
 
 /// What `check` looks at.
@@ -141,7 +146,14 @@ fn text(
             writeln!(out, "  {finding}")?;
         }
     }
-    writeln!(out, "The configuration is valid (plan {}).", examined.plan.hash)
+    let hash = &examined.plan.hash;
+    match faulty(found) {
+        0 => writeln!(out, "The configuration is valid (plan {hash})."),
+        1 => writeln!(out, "The configuration is valid (plan {hash}); its brokers have 1 fault."),
+        faults => {
+            writeln!(out, "The configuration is valid (plan {hash}); its brokers have {faults} faults.")
+        }
+    }
 }
 
 fn sources(examined: &Examined) -> Vec<Line> {

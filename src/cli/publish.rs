@@ -91,18 +91,18 @@ pub(super) fn chosen_source<'a>(plan: &'a Plan, name: Option<&str>) -> Result<&'
 /// The topic or subject that is meant: the named one, else the only one that is no pattern.
 fn chosen_topic<'a>(source: &'a Source, name: Option<&'a str>) -> Result<&'a str, InputFault> {
     let (what, literal) = match &source.broker {
-        Broker::Kafka(kafka) => ("topics", kafka::literal_topics(kafka)),
-        Broker::Nats(nats) => ("subjects", nats::literal_subjects(nats)),
+        Broker::Kafka(kafka) => ("topic", kafka::literal_topics(kafka)),
+        Broker::Nats(nats) => ("subject", nats::literal_subjects(nats)),
     };
     match (name, &*literal) {
         (Some(name), _) => Ok(name),
         (None, [topic]) => Ok(topic),
         (None, []) => Err(InputFault::Choice(format!(
-            "source {} reads {what} by a pattern only; say with --topic which one is meant",
+            "source {} reads {what}s by a pattern only; say with --{what} which one is meant",
             source.name
         ))),
         (None, several) => Err(InputFault::Choice(format!(
-            "source {} reads several {what}; say with --topic which one is meant: {}",
+            "source {} reads several {what}s; say with --{what} which one is meant: {}",
             source.name,
             several.join(", ")
         ))),

@@ -26,8 +26,8 @@ pub(super) fn dead_letters(keys: &mut Keys<'_>, sources: &[String]) -> (DeadLett
     (letters, on)
 }
 
-/// Refuses a source that reads the dead letters: it would never end.
-pub(super) fn refuse_reading(source: &Source, item: &Item<'_>, letters: &DeadLetters) {
+/// Refuses a source that reads the dead letters of any of all sources: it would never end.
+pub(super) fn refuse_reading(source: &Source, item: &Item<'_>, letters: &DeadLetters, all: &[Source]) {
     let fault = |keys: [&str; 2]| {
         let path = format!("{}.{}.{}", item.path, keys[0], keys[1]);
         Item::new(item.node.nearest(keys), path, item.findings())
@@ -45,7 +45,7 @@ pub(super) fn refuse_reading(source: &Source, item: &Item<'_>, letters: &DeadLet
             let overlaps = ours.is_ok_and(|ours| nats.subjects.iter().any(|subject| subject.overlaps(&ours)));
             let there = match &nats.mode {
                 NatsMode::JetStream(js) => js.stream == letters.stream,
-                NatsMode::Core { .. } => true,
+                NatsMode::Core { .. } => any_on_nats(all),
             };
             if overlaps && there {
                 fault(["nats", "subjects"]);
@@ -53,4 +53,10 @@ pub(super) fn refuse_reading(source: &Source, item: &Item<'_>, letters: &DeadLet
         }
         Broker::Kafka(_) | Broker::Nats(_) => {}
     }
+}
+
+/// Whether the dead letters of any source are on NATS. On which servers, their addresses don't tell.
+fn any_on_nats(sources: &[Source]) -> bool {
+    let keeper = |source: &Source| sources.get(usize::from(source.store.0));
+    sources.iter().filter_map(keeper).any(|keeper| keeper.nats().is_some())
 }

@@ -72,21 +72,22 @@ fn subjects(keys: &mut Keys<'_>) -> Vec<SubjectPattern> {
     if elements.is_empty() {
         item.fault("at least one subject is needed; write for example `subjects: ['orders.>']`");
     }
-    let mut subjects: Vec<SubjectPattern> = Vec::new();
+    let mut subjects: Vec<(SubjectPattern, Item<'_>)> = Vec::new();
     for item in elements {
         let read = item.parse(None, |text| {
             text.parse().map(Some).map_err(|fault| format!("{} is no subject: {fault}", item.quoted()))
         });
         let Some(subject): Option<SubjectPattern> = read else { continue };
-        if let Some(other) = subjects.iter().find(|other| other.overlaps(&subject)) {
+        if let Some((_, other)) = subjects.iter().find(|(other, _)| other.overlaps(&subject)) {
             item.fault(format!(
-                "{} overlaps `{other}`: a message would come twice; remove one of them",
-                item.quoted()
+                "{} overlaps {}: a message would come twice; remove one of them",
+                item.quoted(),
+                other.quoted()
             ));
         }
-        subjects.push(subject);
+        subjects.push((subject, item));
     }
-    subjects
+    subjects.into_iter().map(|(subject, _)| subject).collect()
 }
 
 fn mode(keys: &mut Keys<'_>) -> NatsMode {
@@ -156,11 +157,7 @@ fn login(item: &Item<'_>, keys: &mut Keys<'_>) -> NatsLogin {
         _ => {}
     }
     if let Some(item) = creds {
-        let text = item.nonempty();
-        return match text.contains(CREDENTIALS) {
-            true => NatsLogin::Credentials(SecretString::from(text)),
-            false => NatsLogin::CredentialsFile(PathBuf::from(text)),
-        };
+        return item.parse(NatsLogin::Anonymous, credentials);
     }
     if let Some(item) = nkey {
         return NatsLogin::Nkey(
@@ -171,6 +168,22 @@ fn login(item: &Item<'_>, keys: &mut Keys<'_>) -> NatsLogin {
         (Some(user), Some(password), _) => NatsLogin::User { user, password },
         (_, _, Some(token)) => NatsLogin::Token(token),
         _ => NatsLogin::Anonymous,
+    }
+}
+
+/// `creds`: a path, or what such a file holds.
+fn credentials(text: &str) -> Result<NatsLogin, String> {
+    if text.contains(CREDENTIALS) {
+        return Ok(NatsLogin::Credentials(SecretString::from(text)));
+    }
+    // A path is shown when its file can't be read, so a secret that was put here may not pass for one.
+    let looks_secret = text.contains(['\n', '\r']) || text.starts_with("eyJ") || seed(text).is_ok();
+    match text.trim().is_empty() || looks_secret {
+        true => Err(format!(
+            "neither the path of a credentials file nor the text of one, which holds `{CREDENTIALS}`; a seed alone \
+             is written as `nkey`"
+        )),
+        false => Ok(NatsLogin::CredentialsFile(PathBuf::from(text))),
     }
 }
 

@@ -34,7 +34,7 @@ pub(super) fn plan(document: Document, findings: Findings) -> Result<Examined, F
     let presets = Presets::read(&findings);
     let laid = laid(document.root, &presets, &findings);
     let mut plan = read(&laid, document.files, &presets, &findings);
-    name_idle(&plan, &laid.root, &findings);
+    remark_on(&plan, &laid.root, &findings);
     let settings = settings::settings(&laid.root);
     plan.hash = settings::hash(&settings);
     let (notices, concealed) = findings.conclude()?;
@@ -42,8 +42,8 @@ pub(super) fn plan(document: Document, findings: Findings) -> Result<Examined, F
     Ok(Examined { plan, settings, concealed })
 }
 
-/// Says which sources and targets no route names.
-fn name_idle(plan: &Plan, root: &Node, findings: &Findings) {
+/// Says which sources and targets no route names, and which sources may lose events.
+fn remark_on(plan: &Plan, root: &Node, findings: &Findings) {
     let notice = |section: &str, name: &str, what: &str| {
         let at = &root.nearest([section, name]).origin;
         findings.notice(format!("{at}: {section}.{name}: {what}"));
@@ -312,11 +312,12 @@ fn sources(
         item.names_nothing("at least one source is needed");
     }
     let mut sources = Vec::new();
-    for (named, id) in entries.into_iter().zip((0..).map(SourceId)) {
+    for (named, id) in entries.iter().zip((0..).map(SourceId)) {
         judge_name(&named.item, named.at, named.name);
-        let source = source(&named.item, id, names, on);
-        refuse_reading(&source, &named.item, letters);
-        sources.push(source);
+        sources.push(source(&named.item, id, names, on));
+    }
+    for (source, named) in sources.iter().zip(&entries) {
+        refuse_reading(source, &named.item, letters, &sources);
     }
     sources
 }

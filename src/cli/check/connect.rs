@@ -6,14 +6,18 @@ use std::time::Duration;
 
 use async_nats::jetstream::{self, stream};
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::types::RDKafkaRespErr;
 use serde::Serialize;
 
 use crate::broker::kafka::{Connection, refusal};
 use crate::broker::nats::{Reachability, try_connect};
-use crate::domain::SubjectPattern;
-use crate::plan::{Broker, JetStream, Kafka, Nats, NatsMode, Plan, Source, Start, Topic};
-use crate::source::nats::{Durable, Trouble};
+use crate::domain::{SourceId, SubjectPattern};
+use crate::plan::{
+    Broker, DeadLetters, Examined, JetStream, Kafka, Nats, NatsMode, Plan, Source, Start, Topic,
+};
+use crate::source::nats::Durable;
+use crate::store::nats::stream::{Found, find};
 
 /// A broker may take so long to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -56,20 +60,30 @@ impl Findings<'_> {
     }
 }
 
-/// Looks at the brokers of all sources, one after the other.
-pub(super) fn look(plan: &Plan) -> Vec<Finding> {
-    let look = |source: &Source| {
+/// Looks at the brokers of all sources, one after the other. What may not be shown is masked.
+pub(super) fn look(examined: &Examined) -> Vec<Finding> {
+    let Examined { plan, concealed, .. } = examined;
+    let look = |(source, id): (&Source, SourceId)| {
         let mut findings = Findings { source: &source.name, found: Vec::new() };
+        let keeps = plan.sources.iter().any(|other| other.store == id);
+        let letters = keeps.then_some(&plan.dead_letters);
         match &source.broker {
-            Broker::Kafka(kafka) => look_at_kafka(plan, source, kafka, &mut findings),
-            Broker::Nats(nats) => look_at_nats(nats, &mut findings),
+            Broker::Kafka(kafka) => look_at_kafka(plan, source, kafka, letters, &mut findings),
+            Broker::Nats(nats) => look_at_nats(nats, letters, &mut findings),
         }
+        findings.found.iter_mut().for_each(|finding| finding.says = concealed.mask(&finding.says));
         findings.found
     };
-    plan.sources.iter().flat_map(look).collect()
+    plan.sources.iter().zip((0..).map(SourceId)).flat_map(look).collect()
 }
 
-fn look_at_kafka(plan: &Plan, source: &Source, kafka: &Kafka, findings: &mut Findings<'_>) {
+fn look_at_kafka(
+    plan: &Plan,
+    source: &Source,
+    kafka: &Kafka,
+    letters: Option<&DeadLetters>,
+    findings: &mut Findings<'_>,
+) {
     let brokers = &kafka.brokers;
     let observer: BaseConsumer = match Connection::new(plan, source, kafka).observer().create() {
         Ok(observer) => observer,
@@ -84,18 +98,17 @@ fn look_at_kafka(plan: &Plan, source: &Source, kafka: &Kafka, findings: &mut Fin
             ));
         }
     };
-    let partitions = |name: &str| {
-        let found = metadata.topics().iter().find(|topic| topic.name() == name);
-        found.filter(|topic| topic.error() != Some(UNKNOWN)).map(|topic| topic.partitions().len())
-    };
     for topic in &kafka.topics {
         match topic {
-            Topic::Name(name) => match partitions(name) {
-                Some(count) => findings.fine(format!("the topic {name} is there, with {count} partitions")),
-                None => findings.fault(format!(
+            Topic::Name(name) => match partitions(&observer, name) {
+                Ok(Some(count)) => {
+                    findings.fine(format!("the topic {name} is there, with {count} partitions"));
+                }
+                Ok(None) => findings.fault(format!(
                     "the topic {name} does not exist; create it, for example with: kafka-topics.sh \
                      --bootstrap-server {brokers} --create --topic {name} --partitions 12"
                 )),
+                Err(reason) => findings.fault(reason),
             },
             Topic::Regex(pattern) => {
                 // The plan has compiled it before.
@@ -105,16 +118,35 @@ fn look_at_kafka(plan: &Plan, source: &Source, kafka: &Kafka, findings: &mut Fin
             }
         }
     }
-    let letters = &plan.dead_letters.topic;
-    findings.fine(match partitions(letters) {
-        Some(_) => format!("the topic {letters} for dead letters is there"),
-        None => format!("the topic {letters} for dead letters will be created"),
-    });
+    let Some(DeadLetters { topic, .. }) = letters else { return };
+    match partitions(&observer, topic) {
+        Ok(Some(_)) => findings.fine(format!("the topic {topic} for dead letters is there")),
+        Ok(None) => {
+            findings.fine(format!("the topic {topic} for dead letters will be created, if that is allowed"));
+        }
+        Err(reason) => findings.fault(reason),
+    }
 }
 
-const UNKNOWN: RDKafkaRespErr = RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+/// How many partitions a topic has. It is asked for by its name: a list of all topics leaves out those
+/// that we may not see.
+fn partitions(observer: &BaseConsumer, name: &str) -> Result<Option<usize>, String> {
+    use RDKafkaRespErr::{RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC, RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART};
+    let metadata = observer
+        .fetch_metadata(Some(name), PATIENCE)
+        .map_err(|error| format!("the brokers do not answer for the topic {name}: {error}"))?;
+    let Some(topic) = metadata.topics().iter().find(|topic| topic.name() == name) else { return Ok(None) };
+    match topic.error() {
+        None => Ok(Some(topic.partitions().len())),
+        Some(RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART | RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC) => Ok(None),
+        Some(error) => {
+            let reason = RDKafkaErrorCode::from(error);
+            Err(format!("the topic {name} can't be used: {reason}; check its name and what we are permitted"))
+        }
+    }
+}
 
-fn look_at_nats(nats: &Nats, findings: &mut Findings<'_>) {
+fn look_at_nats(nats: &Nats, letters: Option<&DeadLetters>, findings: &mut Findings<'_>) {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(fault) => return findings.fault(format!("no connection can be made: {fault}")),
@@ -132,6 +164,7 @@ fn look_at_nats(nats: &Nats, findings: &mut Findings<'_>) {
         };
         let version = client.server_info().version;
         findings.fine(format!("the NATS servers {servers} answer, version {version}"));
+        let jetstream = jetstream::new(client.clone());
         match &nats.mode {
             NatsMode::Core { .. } => {
                 findings.fine("core NATS: each message is delivered at most once".to_owned());
@@ -142,10 +175,30 @@ fn look_at_nats(nats: &Nats, findings: &mut Findings<'_>) {
                         "version {version} knows one subject for a durable only; use 2.10 or later, or one subject"
                     ));
                 }
-                look_at_stream(&jetstream::new(client), settings, &nats.subjects, findings).await;
+                look_at_stream(&jetstream, settings, &nats.subjects, findings).await;
             }
         }
+        if let Some(letters) = letters {
+            look_at_letters(&jetstream, letters, findings).await;
+        }
     });
+}
+
+async fn look_at_letters(context: &jetstream::Context, letters: &DeadLetters, findings: &mut Findings<'_>) {
+    let DeadLetters { stream, subject, .. } = letters;
+    match find(context, letters).await {
+        Err(reason) => findings.fault(reason),
+        Ok(Found::There) => findings.fine(format!("the stream {stream} for dead letters is there")),
+        // Two streams can't take the same subjects, so that ours could not be made.
+        Ok(Found::Missing) => match context.stream_by_subject(format!("{subject}.>")).await {
+            Ok(other) => findings.fault(format!(
+                "the stream {stream} for dead letters can't be made: the stream {other} takes {subject}.> or a part of \
+                 it; choose another `dead_letters.subject`"
+            )),
+            Err(_) => findings
+                .fine(format!("the stream {stream} for dead letters will be created, if that is allowed")),
+        },
+    }
 }
 
 async fn look_at_stream(
@@ -155,40 +208,56 @@ async fn look_at_stream(
     findings: &mut Findings<'_>,
 ) {
     let durable = Durable::new(settings, subjects);
-    let trouble = |trouble: Trouble| trouble.text().to_owned();
     let stream = match durable.stream(context).await {
         Ok(stream) => stream,
-        Err(refused) => return findings.fault(trouble(refused)),
+        Err(trouble) => return findings.fault(trouble.text().to_owned()),
     };
     let info = stream.cached_info();
     judge_stream(&info.config, settings, subjects, findings);
     match durable.found(&stream).await {
-        Err(refused) => findings.fault(trouble(refused)),
+        Err(trouble) => findings.fault(trouble.text().to_owned()),
         Ok(Some(found)) => match durable.judge(&found.config) {
-            Err(refused) => findings.fault(trouble(refused)),
+            Err(trouble) => findings.fault(trouble.text().to_owned()),
             Ok(()) => findings.fine(format!(
                 "the durable {} is there; {} messages wait, {} are open",
                 settings.durable, found.num_pending, found.num_ack_pending
             )),
         },
         Ok(None) => {
-            let all = info.state.messages;
-            findings.fine(match settings.start {
-                Start::Latest => {
-                    format!("the first start makes the durable {} and sends none of the {all} messages that are there \
-                             (`start: earliest` would)", settings.durable)
-                }
-                Start::Earliest => {
-                    format!("the first start makes the durable {} and sends up to {all} messages", settings.durable)
-                }
-                Start::Ago(_) | Start::At(_) => format!(
-                    "the first start makes the durable {} and sends those of the {all} messages that are not older than \
-                     `start`",
-                    settings.durable
-                ),
-            });
+            let sends = first_sent(&info.config, info.state.messages, settings.start, subjects);
+            findings
+                .fine(format!("the first start makes the durable {} and sends {sends}", settings.durable));
+            if info.config.retention == stream::RetentionPolicy::Interest {
+                findings.fine(format!(
+                    "the stream {} keeps messages only while a consumer wants them: what is published before the \
+                     durable exists is not kept for it",
+                    info.config.name
+                ));
+            }
         }
     }
+}
+
+/// Which of a stream's messages a durable gets that has to be made.
+fn first_sent(config: &stream::Config, messages: u64, start: Start, subjects: &[SubjectPattern]) -> String {
+    let ours = |subject: &String| subjects.iter().any(|own| own.as_str() == subject);
+    let takes_all = subjects.iter().any(|own| own.as_str() == ">")
+        || (lists_all(config) && config.subjects.iter().all(ours));
+    let up_to = if takes_all { "" } else { "up to " };
+    match start {
+        Start::Latest => {
+            format!("none of the {messages} messages that are there (`start: earliest` would)")
+        }
+        Start::Earliest => format!("{up_to}{messages} messages"),
+        Start::Ago(_) | Start::At(_) => {
+            format!("{up_to}{messages} messages, less those that are older than `start`")
+        }
+    }
+}
+
+/// Whether a stream takes only the subjects that it lists: a mirror, and one made of sources, do not.
+fn lists_all(config: &stream::Config) -> bool {
+    config.mirror.is_none() && config.sources.as_ref().is_none_or(Vec::is_empty)
 }
 
 /// What the kind of a stream means for its reader.
@@ -201,17 +270,18 @@ fn judge_stream(
     let name = &config.name;
     let theirs = || config.subjects.iter().filter_map(|subject| subject.parse::<SubjectPattern>().ok());
     for subject in subjects {
-        // A mirror, and a stream made of sources, has subjects that it does not list.
-        let listed = config.mirror.is_none() && config.sources.as_ref().is_none_or(Vec::is_empty);
-        if listed && !theirs().any(|own| own.overlaps(subject)) {
+        if lists_all(config) && !theirs().any(|own| own.overlaps(subject)) {
             findings.fault(format!(
                 "the stream {name} takes no {subject}; it takes {}",
                 config.subjects.join(" ")
             ));
         }
     }
-    if config.mirror.is_some() {
-        findings.fine(format!("the stream {name} is a mirror: messages come when it has them"));
+    if !lists_all(config) {
+        let what = if config.mirror.is_some() { "is a mirror" } else { "has sources" };
+        findings.fine(format!(
+            "the stream {name} {what}: messages come when it has them, later than to the origin"
+        ));
     }
     match config.retention {
         stream::RetentionPolicy::WorkQueue if settings.start != Start::Earliest => findings.fault(format!(
@@ -220,11 +290,7 @@ fn judge_stream(
         stream::RetentionPolicy::WorkQueue => findings.fine(format!(
             "the stream {name} is a work queue: a message is deleted when all of its deliveries have ended"
         )),
-        stream::RetentionPolicy::Interest => findings.fine(format!(
-            "the stream {name} keeps messages only while a consumer wants them: those from before the first start are \
-             gone"
-        )),
-        stream::RetentionPolicy::Limits => {}
+        stream::RetentionPolicy::Interest | stream::RetentionPolicy::Limits => {}
     }
 }
 
@@ -268,6 +334,40 @@ mod tests {
     }
 
     #[test]
+    fn a_stream_that_gets_its_messages_from_others_lists_no_subjects() {
+        let origin = || stream::Source { name: "O".to_owned(), ..stream::Source::default() };
+
+        let mirror = judged(|config, _| {
+            (config.subjects, config.mirror) = (Vec::new(), Some(origin()));
+        });
+        let sourced = judged(|config, _| {
+            (config.subjects, config.sources) = (vec!["b".to_owned()], Some(vec![origin()]));
+        });
+
+        assert!(
+            matches!(&mirror[..], [only] if only.starts_with("sources.s: the stream S is a mirror")),
+            "{mirror:?}"
+        );
+        assert!(
+            matches!(&sourced[..], [only] if only.starts_with("sources.s: the stream S has sources")),
+            "{sourced:?}"
+        );
+    }
+
+    #[test]
+    fn a_first_start_sends_at_most_what_the_stream_holds() {
+        let config = stream::Config { subjects: vec!["a.>".to_owned()], ..stream::Config::default() };
+        let sent =
+            |start, subject: &str| first_sent(&config, 7, start, &[subject.parse().expect("a subject")]);
+
+        assert_eq!(sent(Start::Earliest, "a.>"), "7 messages");
+        assert_eq!(sent(Start::Earliest, ">"), "7 messages");
+        assert_eq!(sent(Start::Earliest, "a.b"), "up to 7 messages");
+        assert!(sent(Start::Latest, "a.>").starts_with("none of the 7 messages"));
+        assert!(sent(Start::At(0), "a.>").starts_with("7 messages, less those that are older"));
+    }
+
+    #[test]
     fn a_broker_that_is_not_there_is_a_fault_with_its_address() {
         let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
         let address = free.expect("a free port").to_string();
@@ -280,7 +380,7 @@ mod tests {
         };
         let mut findings = Findings { source: "s", found: Vec::new() };
 
-        look_at_nats(&nats, &mut findings);
+        look_at_nats(&nats, None, &mut findings);
 
         let [found] = &findings.found[..] else { panic!("{:?}", findings.found) };
         assert!(found.fault && found.says.contains(&address), "{found}");

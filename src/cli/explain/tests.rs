@@ -149,3 +149,26 @@ fn a_url_is_masked_as_check_does() {
     assert_eq!(document["requests"][0]["url"], "***");
     assert!(!text.contains("hidden") && !document.to_string().contains("hidden"), "{text}");
 }
+
+#[test]
+fn tokens_of_a_nats_subject_make_the_type() {
+    const AUDIT: &str = "
+sources:
+  audit:
+    nats: { servers: 'nats://localhost:4222', stream: AUDIT, subjects: ['audit.>'] }
+    event: { type: ['subject:2..'] }
+targets: { siem: { url: https://siem.example.com/in } }
+routes: [{ name: users, types: ['user.*'], to: [siem] }]
+";
+    let explained = |subject: Option<&str>| {
+        let subject = subject.map(str::to_owned);
+        let question = Question { event: "-".into(), source: None, headers: Vec::new(), key: None, subject };
+        explained_as(&examined(AUDIT), &question, b"{}", Format::Text).expect("one source")
+    };
+
+    let taken = explained(Some("audit.user.created"));
+    let refused = explained(Some("audit.system.started"));
+
+    assert!(taken.contains("type user.created\n") && taken.contains("route users: takes it\n"), "{taken}");
+    assert!(refused.contains("the type system.started is not among its `types`"), "{refused}");
+}

@@ -81,6 +81,10 @@ fn there_is_one_way_to_log_in() {
     assert!(fault(&format!("{GOOD}, user: u")).starts_with("sources.s.nats.password: missing"));
     let wrong = fault(&format!("{GOOD}, nkey: hunter2hunter2"));
     assert!(wrong.contains("begins with `SU`") && !wrong.contains("hunter2"), "{wrong}");
+    for no_path in [seed, "eyJ0eXAi", "\"line\\nline\"", "''"] {
+        let wrong = fault(&format!("{GOOD}, creds: {no_path}"));
+        assert!(wrong.contains("neither the path") && !wrong.contains(no_path), "{wrong}");
+    }
 }
 
 #[test]
@@ -90,6 +94,7 @@ fn what_can_not_be_read_is_refused_with_its_remedy() {
         ("servers: 'http://h', subjects: [a]", "`nats://host:port` or `tls://host:port`"),
         ("servers: h, subjects: [a, 'a b']", "no subject: it holds white space"),
         ("servers: h, subjects: ['a.*', a.b]", "`a.b` overlaps `a.*`: a message would come twice"),
+        ("servers: h, subjects: ['a*']", "`a*` is no subject: `*` stands for a whole token"),
         ("servers: h, subjects: []", "at least one subject is needed"),
         ("servers: h, stream: 'a.b', subjects: [a]", "none of `. * > / \\`"),
         ("servers: h, stream: S, subjects: [a], ack_wait: 10ms", "at least 1s"),
@@ -155,6 +160,13 @@ fn a_source_of_its_own_dead_letters_is_refused() {
     assert!(own.contains("would never end"), "{own}");
     assert!(fault("servers: h, subjects: ['>']").contains("would never end"));
     assert_eq!(nats("servers: h, stream: OTHER, subjects: ['>']").subjects.len(), 1, "another stream");
+    let mixed = |letters: &str| {
+        let sources = "sources: { k: { kafka: { brokers: b, topics: [t] } }, s: { nats: { servers: h, subjects: ['>'] } } }";
+        let rest = "targets: { t: { url: 'https://x.example/' } }\nroutes: [{ to: [t] }]\n";
+        format!("{sources}\n{rest}dead_letters: {{ {letters} }}\n")
+    };
+    assert_eq!(plan(&mixed("on: k")).sources.len(), 2, "none of them is on NATS");
+    assert_eq!(faults(&mixed("")).len(), 1, "the source's own are");
 }
 
 #[test]
@@ -195,6 +207,36 @@ fn names_on_the_broker_are_shown_and_logins_are_not() {
         !format!("{:?}", examined.plan.sources).contains("hunter2"),
         "nor in what is printed for debugging"
     );
+}
+
+#[test]
+fn of_credentials_only_a_path_that_was_written_is_shown() {
+    let layers = environment(&[("CREDS", "/etc/hunter2.creds")]);
+    for (login, wanted) in [
+        ("creds: /etc/nats.creds", "/etc/nats.creds"),
+        ("creds: '${env:CREDS}'", "***"),
+        ("creds: '-----BEGIN NATS USER JWT-----hunter2'", "***"),
+        ("token: hunter2", "***"),
+        ("nkey: SUACSSL3UAHUDXKFSNVUZRF5UHPMWZ6BFDTJ7M6USDXIEDNPPQYYYCU3VY", "***"),
+    ] {
+        let text = with_nats(&format!("{GOOD}, {login}"), "");
+        let examined = examine_text("h.yaml", &text, &layers).unwrap_or_else(|faults| panic!("{faults}"));
+        let path = format!("sources.s.nats.{}", login.split(':').next().unwrap_or_default());
+        let shown = examined.settings.iter().find(|setting| setting.path == path);
+        assert_eq!(shown.map(|setting| &*setting.value), Some(wanted), "{login}");
+    }
+}
+
+#[test]
+fn a_subject_out_of_a_file_is_not_repeated_by_its_fault() {
+    let file = std::env::temp_dir().join(format!("hookferry-subject-{}", std::process::id()));
+    std::fs::write(&file, "hunter2*").expect("a temporary file");
+
+    let fault = fault(&format!("servers: h, subjects: ['${{file:{}}}']", file.display()));
+    // What is left in the temporary folder harms nobody.
+    let _ = std::fs::remove_file(&file);
+
+    assert!(fault.contains("is no subject") && !fault.contains("hunter2"), "{fault}");
 }
 
 #[test]

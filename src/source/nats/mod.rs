@@ -28,7 +28,7 @@ use crate::broker::nats::Reachability;
 use crate::domain::SourceId;
 use crate::plan::{NatsMode, Plan};
 
-pub(crate) use durable::{Durable, Trouble};
+pub(crate) use durable::Durable;
 
 /// Reads one source on a thread of its own, which has a connection of its own.
 ///

@@ -1,7 +1,7 @@
 //! Dead letters on JetStream (PRODUCT.md §5), in a stream of their own.
 
 mod letter;
-mod stream;
+pub(crate) mod stream;
 mod writer;
 
 use std::sync::Arc;

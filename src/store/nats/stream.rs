@@ -10,17 +10,37 @@ use crate::plan::DeadLetters;
 /// Dead letters are kept so long, unless the stream is the user's own.
 const RETENTION: Duration = Duration::from_secs(14 * 24 * 3600);
 
+/// Whether the stream for dead letters is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// It is, and it takes our subjects.
+    There,
+    /// It has to be made.
+    Missing,
+}
+
 /// Sees to it that the stream for dead letters exists; makes it where that is allowed.
 ///
 /// # Errors
 /// What is in the way, as a sentence with the remedy.
 pub(super) async fn ensure(context: &Context, letters: &DeadLetters, largest: usize) -> Result<(), String> {
+    match find(context, letters).await? {
+        Found::There => Ok(()),
+        Found::Missing => create(context, letters, largest).await,
+    }
+}
+
+/// Looks for the stream for dead letters; makes and alters nothing.
+///
+/// # Errors
+/// Why it can't be used, as a sentence with the remedy.
+pub(crate) async fn find(context: &Context, letters: &DeadLetters) -> Result<Found, String> {
     let DeadLetters { stream, subject, .. } = letters;
     match context.get_stream(stream).await {
-        Ok(found) => judge(&found.cached_info().config.subjects, letters),
+        Ok(found) => judge(&found.cached_info().config.subjects, letters).map(|()| Found::There),
         Err(error) => match error.kind() {
             GetStreamErrorKind::JetStream(error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND => {
-                create(context, letters, largest).await
+                Ok(Found::Missing)
             }
             GetStreamErrorKind::JetStream(error) => {
                 Err(format!("the stream {stream} can't be used: {error}"))
