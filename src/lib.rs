@@ -12,7 +12,7 @@
 //! | a message becomes an [`Event`](domain::Event), with the parts that routes and receivers need | [`source::Intake`] |
 //! | the consumer hands it over within its grant, with a [`Receipt`](domain::Receipt) | [`source::kafka`], [`source::nats`] |
 //! | the routes that take it name its deliveries | [`engine::routing`] |
-//! | each delivery waits in the lane of its target for a permit | `engine::lane` |
+//! | each delivery waits in the lane of its target for one of the process's permits | `engine::lane`, `engine::permits` |
 //! | the request is rendered and signed | [`wire::Blueprint`] |
 //! | the attempt is made, within one deadline, to an address that was judged | [`sender`] |
 //! | what came back decides: delivered, another attempt, or given up | `engine::retry` |
