@@ -7,6 +7,7 @@ pub(crate) use options::options;
 pub(crate) use reachability::Reachability;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_nats::{Client, ConnectError, ConnectErrorKind};
@@ -16,13 +17,28 @@ use crate::plan::Nats;
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// Connects, for as long as it takes. From then on the client reconnects by itself, until the
-/// servers do not let it in any more: then [`Reachability::is_closed`] says so.
-pub(crate) async fn connect(client_name: &str, nats: &Nats, reachability: &Arc<Reachability>) -> Client {
+/// A client, and whether it has given up.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) client: Client,
+    closed: Arc<AtomicBool>,
+}
+
+impl Link {
+    /// Whether the client does not reconnect any more, so that another one has to be made: with what the
+    /// credentials file holds by then.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+}
+
+/// Connects, for as long as it takes. From then on the client reconnects by itself, until the servers
+/// have not let it in for some time: then [`Link::is_closed`] says so.
+pub(crate) async fn connect(client_name: &str, nats: &Nats, reachability: &Arc<Reachability>) -> Link {
     let mut pause = FIRST_PAUSE;
     loop {
         match try_connect(client_name, nats, reachability).await {
-            Ok(client) => return client,
+            Ok(link) => return link,
             Err(reason) => reachability.no_answer(&reason),
         }
         tokio::time::sleep(pause).await;
@@ -38,15 +54,19 @@ pub(crate) async fn try_connect(
     client_name: &str,
     nats: &Nats,
     reachability: &Arc<Reachability>,
-) -> Result<Client, String> {
+) -> Result<Link, String> {
     let (options, servers) = options(client_name, nats)?;
-    reachability.opened();
-    let told = reachability.clone();
+    let closed = Arc::new(AtomicBool::new(false));
+    let (told, own) = (reachability.clone(), closed.clone());
     let options = options.event_callback(move |event| {
-        told.event(&event);
+        // What a client says that was given up concerns nobody: another one has its place.
+        if !own.load(Ordering::Acquire) && told.event(&event).is_break() {
+            own.store(true, Ordering::Release);
+        }
         std::future::ready(())
     });
-    options.connect(servers).await.map_err(|error| match error.kind() {
+    let connected = options.connect(servers).await;
+    connected.map(|client| Link { client, closed }).map_err(|error| match error.kind() {
         ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => {
             format!("{error}; check `creds`, `nkey`, `user` and `password`, or `token`")
         }

@@ -7,6 +7,9 @@ use crate::plan::{Nats, NatsLogin, NatsMode};
 
 /// A server that is silent for two of these counts as gone.
 const PING_EVERY: Duration = Duration::from_secs(10);
+/// After so many attempts to reconnect the client gives up, and one is made anew: with what the
+/// credentials file holds by then.
+const RECONNECTS: usize = 20;
 /// A pause between two attempts to reconnect is at most this long.
 const LONGEST_PAUSE_MS: u64 = 4000;
 /// At most so many messages wait between the connection and the source's thread.
@@ -27,6 +30,7 @@ pub(crate) fn options(client_name: &str, nats: &Nats) -> Result<(ConnectOptions,
         .ping_interval(PING_EVERY)
         // What is pulled is bounded by the window, so nothing of it may be dropped here.
         .subscription_capacity(WAITING)
+        .max_reconnects(RECONNECTS)
         .reconnect_delay_callback(pause);
     if let NatsMode::Core { .. } = nats.mode {
         options = options.subscription_capacity(CORE_WAITING);

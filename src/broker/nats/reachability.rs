@@ -1,4 +1,5 @@
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use async_nats::{ClientError, Event, ServerError};
@@ -10,10 +11,6 @@ pub(crate) struct Reachability {
     source: String,
     servers: String,
     down: AtomicBool,
-    /// The client gave up: it was not let in any more.
-    closed: AtomicBool,
-    /// Messages that were dropped because a subscription was read too slowly.
-    dropped: AtomicU64,
     /// Why the servers do not let us in, or do not answer.
     reason: Mutex<Option<String>>,
 }
@@ -24,20 +21,8 @@ impl Reachability {
             source: source.to_owned(),
             servers: servers.join(", "),
             down: AtomicBool::new(false),
-            closed: AtomicBool::new(false),
-            dropped: AtomicU64::new(0),
             reason: Mutex::default(),
         }
-    }
-
-    /// A client is made.
-    pub(crate) fn opened(&self) {
-        self.closed.store(false, Ordering::Release);
-    }
-
-    /// Whether the client has ended for good, and another one has to be made.
-    pub(crate) fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Acquire)
     }
 
     /// No connection could be made.
@@ -52,11 +37,6 @@ impl Reachability {
         }
     }
 
-    /// Messages that the client dropped since the last call.
-    pub(crate) fn take_dropped(&self) -> u64 {
-        self.dropped.swap(0, Ordering::AcqRel)
-    }
-
     /// Why nothing can be read or written now, if that is so.
     pub(crate) fn fault(&self) -> Option<String> {
         self.down.load(Ordering::Acquire).then(|| {
@@ -68,8 +48,8 @@ impl Reachability {
         })
     }
 
-    /// What the client says of its connection.
-    pub(crate) fn event(&self, event: &Event) {
+    /// What a client says of its connection. `Break`: it has to be given up.
+    pub(crate) fn event(&self, event: &Event) -> ControlFlow<()> {
         match event {
             Event::Connected => {
                 *self.reason.lock().unwrap_or_else(PoisonError::into_inner) = None;
@@ -86,23 +66,26 @@ impl Reachability {
                     );
                 }
             }
-            Event::Closed => self.closed.store(true, Ordering::Release),
-            Event::SlowConsumer(_) => drop(self.dropped.fetch_add(1, Ordering::AcqRel)),
+            Event::SlowConsumer(_) => {
+                tracing::debug!(source = self.source, "NATS: {event}");
+            }
             Event::ServerError(ServerError::AuthorizationViolation) => {
-                self.closed.store(true, Ordering::Release);
                 self.no_answer(
                     "authorization violation; check `creds`, `nkey`, `user` and `password`, or `token`",
                 );
+                return ControlFlow::Break(());
             }
             Event::ServerError(error) => self.server_error(&error.to_string()),
-            Event::ClientError(ClientError::MaxReconnects) => self.closed.store(true, Ordering::Release),
+            Event::ClientError(ClientError::MaxReconnects) => return ControlFlow::Break(()),
             Event::ClientError(error) => {
                 tracing::debug!(source = self.source, "NATS client: {error}");
             }
-            Event::LameDuckMode | Event::Draining => {
+            // Closed is what a client says that nobody holds any more.
+            Event::LameDuckMode | Event::Draining | Event::Closed => {
                 tracing::debug!(source = self.source, "NATS: {event}");
             }
         }
+        ControlFlow::Continue(())
     }
 
     /// For example that a subject is not permitted. Told once.
@@ -129,22 +112,23 @@ mod tests {
     fn a_broken_connection_is_a_fault_until_it_is_made_anew() {
         let reachability = Reachability::new("orders", &["nats://one:4222".to_owned()]);
         assert_eq!(reachability.fault(), None);
-        reachability.event(&Event::Disconnected);
+        assert!(reachability.event(&Event::Disconnected).is_continue());
         assert_eq!(
             reachability.fault(),
             Some("the NATS servers nats://one:4222 can't be reached".to_owned())
         );
         reachability.no_answer("refused");
         assert!(reachability.fault().is_some_and(|fault| fault.ends_with("refused")));
-        reachability.event(&Event::Connected);
+        assert!(reachability.event(&Event::Connected).is_continue());
         assert_eq!(reachability.fault(), None);
     }
 
     #[test]
-    fn dropped_messages_are_told_once() {
+    fn a_client_that_is_not_let_in_is_given_up_and_one_that_nobody_holds_says_nothing() {
         let reachability = Reachability::new("orders", &[]);
-        reachability.event(&Event::SlowConsumer(1));
-        reachability.event(&Event::SlowConsumer(1));
-        assert_eq!((reachability.take_dropped(), reachability.take_dropped()), (2, 0));
+        let event = |event: Event| reachability.event(&event).is_break();
+        assert!(event(Event::ServerError(ServerError::AuthorizationViolation)));
+        assert!(event(Event::ClientError(ClientError::MaxReconnects)));
+        assert!(!event(Event::Closed) && !event(Event::Disconnected) && !event(Event::SlowConsumer(1)));
     }
 }

@@ -156,7 +156,7 @@ fn look_at_nats(nats: &Nats, letters: Option<&DeadLetters>, findings: &mut Findi
         let connecting = try_connect("hookferry-check", nats, &reachability);
         let servers = nats.servers.join(", ");
         let client = match tokio::time::timeout(PATIENCE, connecting).await {
-            Ok(Ok(client)) => client,
+            Ok(Ok(link)) => link.client,
             Ok(Err(reason)) => {
                 return findings.fault(format!("the NATS servers {servers} can't be used: {reason}"));
             }

@@ -39,7 +39,7 @@ pub(super) fn produce(
         let unreachable =
             |cause: String| ProducerFault::Unreachable { brokers: nats.servers.join(", "), cause };
         let client = match tokio::time::timeout(CONTACT, connecting).await {
-            Ok(Ok(client)) => client,
+            Ok(Ok(link)) => link.client,
             Ok(Err(cause)) => return Err(unreachable(cause)),
             Err(_) => return Err(unreachable("it took too long".to_owned())),
         };

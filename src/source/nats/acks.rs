@@ -13,7 +13,7 @@ const FLUSH_EVERY: Duration = Duration::from_millis(100);
 /// So many wait at most for that.
 const FLUSH_AT: usize = 1000;
 /// So many answers to TERM are waited for at once.
-const TERMS: usize = 64;
+const TERMS: usize = 1024;
 /// The client takes a message in this time, unless its connection has just broken.
 const PATIENCE: Duration = Duration::from_secs(2);
 const ANSWER: Duration = Duration::from_secs(5);
@@ -65,16 +65,21 @@ impl Acks {
         waiting >= FLUSH_AT || (!self.is_empty() && self.flushed.elapsed() >= FLUSH_EVERY)
     }
 
+    /// Goes on with TERM, as far as answers have come.
+    pub(super) fn go_on(&mut self, client: &Client) {
+        while self.answers.try_join_next().is_some() {}
+        self.terminate(client);
+    }
+
     /// Sends what waits, if there is a connection. The answer is whether anything was sent.
     pub(super) async fn flush(&mut self, client: &Client) -> bool {
         self.flushed = Instant::now();
-        while self.answers.try_join_next().is_some() {}
         if client.connection_state() != State::Connected {
             return false;
         }
         let sent = send(client, &mut self.done, "+ACK").await;
         let refused = send(client, &mut self.refused, "-NAK").await;
-        self.terminate(client);
+        self.go_on(client);
         sent || refused
     }
 

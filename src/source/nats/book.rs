@@ -20,8 +20,6 @@ pub(super) struct Book {
     settled: HashMap<u64, Ending>,
     /// When each was settled, in order.
     settled_at: VecDeque<(u64, u64)>,
-    /// The highest sequence that was received.
-    highest: u64,
 }
 
 #[derive(Debug)]
@@ -55,7 +53,6 @@ impl Book {
         if let Some(ending) = self.settled.get(&sequence) {
             return Arrival::Settled(*ending);
         }
-        self.highest = self.highest.max(sequence);
         let open = Open { reply: reply.clone(), sign_us: now_us, stored_ms };
         self.signs.push_back((now_us, sequence));
         match self.open.insert(sequence, open) {
@@ -139,10 +136,10 @@ impl Book {
         self.open.values().map(|open| open.stored_ms).min()
     }
 
-    /// The first sequence that is not settled, as far as was received; `None` if nothing was.
-    pub(super) fn position(&self) -> Option<u64> {
-        let next = self.highest.checked_add(1).filter(|_| self.highest > 0)?;
-        Some(self.open.keys().min().copied().unwrap_or(next))
+    /// The first sequence after `floor` that is not known to be settled.
+    pub(super) fn position(&self, floor: u64) -> u64 {
+        let settled = |sequence: &u64| self.settled.contains_key(sequence);
+        (floor.saturating_add(1)..u64::MAX).find(|sequence| !settled(sequence)).unwrap_or(u64::MAX)
     }
 }
 
@@ -210,14 +207,14 @@ mod tests {
     }
 
     #[test]
-    fn a_new_durable_begins_at_the_first_that_is_not_settled() {
-        let mut book = book(&[5, 6, 9]);
-        assert_eq!(book.position(), Some(5));
+    fn a_new_durable_begins_at_the_first_that_is_not_known_to_be_settled() {
+        let mut book = book(&[5, 6, 7]);
+        assert_eq!(book.position(4), 5);
         book.settle(5, Ending::Done, 0);
-        assert_eq!(book.position(), Some(6));
-        book.settle(6, Ending::Done, 0);
-        book.settle(9, Ending::Done, 0);
-        assert_eq!(book.position(), Some(10));
-        assert_eq!(Book::default().position(), None);
+        book.settle(7, Ending::Done, 0);
+        assert_eq!(book.position(4), 6);
+        book.release();
+        assert_eq!(book.position(4), 6, "what was given up is not settled");
+        assert_eq!(book.position(0), 1, "nor is what was never seen");
     }
 }

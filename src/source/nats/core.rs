@@ -8,7 +8,7 @@ use futures_util::{FutureExt, StreamExt};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::message::message;
-use crate::broker::nats::{Reachability, client_name, connect};
+use crate::broker::nats::{Link, Reachability, client_name, connect};
 use crate::domain::{Generation, Lease, Moment, Receipt, SourceId};
 use crate::engine::Input;
 use crate::plan::{Nats, Plan};
@@ -36,6 +36,8 @@ pub(super) struct Worker {
     generation: Generation,
     lease: Arc<Lease>,
     number: i64,
+    /// Messages of the present client that were taken from its subscriptions, or counted as dropped.
+    accounted: u64,
     /// Dropped and not told yet.
     dropped: u64,
     told_at: tokio::time::Instant,
@@ -74,6 +76,7 @@ impl Worker {
             generation: next_generation(),
             lease: Arc::new(Lease::unlimited()),
             number: 0,
+            accounted: 0,
             dropped: 0,
             told_at: tokio::time::Instant::now(),
             subscribed: false,
@@ -87,21 +90,21 @@ impl Worker {
         let intake = Intake::new(&self.plan, &source, self.source, Namespace::Nats);
         let name = client_name(&self.plan.name, &source.name);
         loop {
-            let Some(client) = self.connected(&name).await else { return };
-            if self.serve(&client, &intake).await.is_break() {
+            let Some(link) = self.connected(&name).await else { return };
+            if self.serve(&link, &intake).await.is_break() {
                 return;
             }
         }
     }
 
-    async fn connected(&mut self, name: &str) -> Option<Client> {
+    async fn connected(&mut self, name: &str) -> Option<Link> {
         let (nats, reachability) = (self.nats.clone(), self.reachability.clone());
         let connecting = connect(name, &nats, &reachability);
         tokio::pin!(connecting);
         loop {
             tokio::select! {
                 biased;
-                client = &mut connecting => return Some(client),
+                link = &mut connecting => return Some(link),
                 mail = self.mail.recv() => if let None | Some(ToSource::Stop) = mail {
                     self.outbox.stopped(Ok(()));
                     return None;
@@ -112,7 +115,9 @@ impl Worker {
     }
 
     /// Listens until it is told to stop, or the client has ended.
-    async fn serve(&mut self, client: &Client, intake: &Intake) -> ControlFlow<()> {
+    async fn serve(&mut self, link: &Link, intake: &Intake) -> ControlFlow<()> {
+        let client = &link.client;
+        self.accounted = 0;
         let mut messages = match self.subscribe(client).await {
             Ok(messages) => messages,
             Err(_) => return ControlFlow::Continue(()),
@@ -134,14 +139,17 @@ impl Worker {
                 Woken::Mail(Some(ToSource::Drain)) => {
                     // The other members of the group get what comes from now on.
                     self.draining = true;
+                    while let Some(Some(_)) = messages.next().now_or_never() {
+                        self.dropped += 1;
+                    }
                     messages.clear();
                 }
                 // There is nobody to tell of it.
                 Woken::Mail(Some(ToSource::Settled(_) | ToSource::Released(_))) => {}
-                Woken::Message(Some(first)) => self.read(first, &mut messages, intake),
+                Woken::Message(Some(first)) => self.read(first, &mut messages, intake, client),
                 Woken::Message(None) | Woken::Nap => {}
             }
-            if self.reachability.is_closed() || (messages.is_empty() && !self.draining) {
+            if link.is_closed() || (messages.is_empty() && !self.draining) {
                 self.subscribed = false;
                 return ControlFlow::Continue(());
             }
@@ -157,18 +165,35 @@ impl Worker {
         Ok(select_all(subscribers))
     }
 
-    fn read(&mut self, first: Message, messages: &mut SelectAll<Subscriber>, intake: &Intake) {
+    fn read(
+        &mut self,
+        first: Message,
+        messages: &mut SelectAll<Subscriber>,
+        intake: &Intake,
+        client: &Client,
+    ) {
         let mut batch = Vec::new();
         self.take(&first, intake, &mut batch);
         for _ in 1..BATCH {
-            let Some(Some(message)) = messages.next().now_or_never() else { break };
+            let Some(Some(message)) = messages.next().now_or_never() else {
+                self.account(client);
+                break;
+            };
             self.take(&message, intake, &mut batch);
         }
         self.outbox.inputs(batch);
     }
 
+    /// Nothing waits in the subscriptions: what came and was not taken, the client has dropped.
+    fn account(&mut self, client: &Client) {
+        let came = client.statistics().in_messages.load(std::sync::atomic::Ordering::Relaxed);
+        self.dropped += came.saturating_sub(self.accounted);
+        self.accounted = self.accounted.max(came);
+    }
+
     fn take(&mut self, native: &Message, intake: &Intake, batch: &mut Vec<Input>) {
         self.number += 1;
+        self.accounted += 1;
         let subject: Arc<str> = native.subject.as_str().into();
         let mut message = message(native, subject, None, Moment::now().wall_ms);
         message.position = self.number;
@@ -188,7 +213,6 @@ impl Worker {
             None if self.subscribed => Ok(()),
             None => Err("the subjects are not subscribed to yet".to_owned()),
         });
-        self.dropped += self.reachability.take_dropped();
         if self.told_at.elapsed() >= TELL_EVERY {
             self.tell_dropped();
         }
@@ -196,7 +220,6 @@ impl Worker {
 
     fn tell_dropped(&mut self) {
         self.told_at = tokio::time::Instant::now();
-        self.dropped += self.reachability.take_dropped();
         if self.dropped > 0 {
             let dropped = std::mem::take(&mut self.dropped);
             tracing::error!(

@@ -83,6 +83,8 @@ impl Durable {
         let created = created(stream.cached_info());
         let begin = match begin {
             Begin::Resumed { created: known, .. } if *known != created => &Begin::Beginning,
+            // What is left in a work queue is what is not settled, and it can't be begun elsewhere.
+            Begin::Resumed { .. } if is_work_queue(&stream) => &Begin::Beginning,
             begin => begin,
         };
         let config = self.config(begin);
@@ -295,7 +297,7 @@ impl Durable {
 
     fn refused(&self, stream: &Stream, refusal: &async_nats::jetstream::Error) -> Trouble {
         let JetStream { stream: name, durable, .. } = &self.settings;
-        let work_queue = stream.cached_info().config.retention == RetentionPolicy::WorkQueue;
+        let work_queue = is_work_queue(stream);
         let remedy = match refusal.error_code() {
             ErrorCode::CONSUMER_WQ_MULTIPLE_UNFILTERED | ErrorCode::CONSUMER_WQ_CONSUMER_NOT_UNIQUE => {
                 "a work-queue stream gives each message to one consumer only: remove the other one, or choose subjects \
@@ -313,6 +315,10 @@ impl Durable {
             "the durable {durable} on the stream {name} can't be made: {refusal}; {remedy}"
         ))
     }
+}
+
+fn is_work_queue(stream: &Stream) -> bool {
+    stream.cached_info().config.retention == RetentionPolicy::WorkQueue
 }
 
 /// Whether nobody answers for JetStream.

@@ -19,7 +19,7 @@ use super::message::Delivered;
 use super::patience::Patience;
 use super::pull::{Allowed, Pull, Room};
 use super::tenure::Tenure;
-use crate::broker::nats::{Reachability, client_name, connect};
+use crate::broker::nats::{Link, Reachability, client_name, connect};
 use crate::domain::{Event, Moment, Receipt, Settled, SourceId};
 use crate::engine::{Grant, Input};
 use crate::plan::{self, Nats, Plan};
@@ -55,8 +55,8 @@ pub(super) struct Worker {
     outbox: Outbox,
     mail: UnboundedReceiver<ToSource>,
     reachability: Arc<Reachability>,
-    news: UnboundedReceiver<News>,
-    tell: UnboundedSender<News>,
+    news: UnboundedReceiver<(u64, News)>,
+    tell: UnboundedSender<(u64, News)>,
     tenure: Tenure,
     book: Book,
     acks: Acks,
@@ -72,7 +72,12 @@ pub(super) struct Worker {
     trouble: Option<Trouble>,
     /// Events that the grant had no room for.
     hands: VecDeque<Hand>,
-    next_is_large: bool,
+    /// The next message did not fit into so many bytes.
+    too_few_bytes: Option<u64>,
+    /// The stream was not there when it was looked for first.
+    was_missing: bool,
+    /// Counts the clients, so that what one of them answers late is not taken for another's.
+    clients: u64,
     redelivered: u64,
     gap: Gap,
     pause: Duration,
@@ -174,7 +179,9 @@ impl Worker {
             draining: false,
             trouble: None,
             hands: VecDeque::new(),
-            next_is_large: false,
+            too_few_bytes: None,
+            was_missing: false,
+            clients: 0,
             redelivered: 0,
             gap: Gap::default(),
             pause: FIRST_PAUSE,
@@ -185,8 +192,8 @@ impl Worker {
     /// Runs until it is told to stop.
     pub(super) async fn run(mut self) {
         loop {
-            let Some(client) = self.connected().await else { return };
-            if self.serve(&client).await.is_break() {
+            let Some(link) = self.connected().await else { return };
+            if self.serve(&link).await.is_break() {
                 return;
             }
         }
@@ -197,7 +204,7 @@ impl Worker {
     }
 
     /// Waits for the servers; `None` if it was told to stop meanwhile.
-    async fn connected(&mut self) -> Option<Client> {
+    async fn connected(&mut self) -> Option<Link> {
         let name = client_name(&self.plan.name, self.name());
         let (nats, reachability) = (self.nats.clone(), self.reachability.clone());
         let connecting = connect(&name, &nats, &reachability);
@@ -205,7 +212,7 @@ impl Worker {
         loop {
             let woken = tokio::select! {
                 biased;
-                client = &mut connecting => return Some(client),
+                link = &mut connecting => return Some(link),
                 mail = self.mail.recv() => Woken::Mail(mail),
                 () = tokio::time::sleep(NAP) => Woken::Nap,
             };
@@ -222,13 +229,19 @@ impl Worker {
     }
 
     /// Works with a connection until the source is told to stop, or the client has ended.
-    async fn serve(&mut self, client: &Client) -> ControlFlow<()> {
+    async fn serve(&mut self, link: &Link) -> ControlFlow<()> {
+        let client = &link.client;
+        self.clients += 1;
+        (self.stream, self.attaching, self.looking) = (None, false, false);
         let context = jetstream::new(client.clone());
         loop {
             let woken = tokio::select! {
                 biased;
                 mail = self.mail.recv() => Woken::Mail(mail),
-                Some(news) = self.news.recv() => Woken::News(news),
+                Some((of, news)) = self.news.recv() => match of == self.clients {
+                    true => Woken::News(news),
+                    false => Woken::Nap,
+                },
                 message = next(&mut self.attached) => Woken::Message(message),
                 () = tokio::time::sleep(NAP) => Woken::Nap,
             };
@@ -245,7 +258,7 @@ impl Worker {
                 Woken::Message(None) => self.detach(),
                 Woken::Nap => {}
             }
-            if self.reachability.is_closed() {
+            if link.is_closed() {
                 self.detach();
                 return ControlFlow::Continue(());
             }
@@ -304,7 +317,7 @@ impl Worker {
         // The server still counts them; they come again when it has waited long enough.
         self.book.release();
         let lost = self.tenure.renew();
-        self.outbox.inputs(lost.into_iter().map(Input::Lost).collect());
+        self.outbox.inputs(vec![Input::Lost(lost)]);
         self.detach();
     }
 
@@ -326,18 +339,18 @@ impl Worker {
         if client.connection_state() != State::Connected {
             return;
         }
-        let connection = connection(client);
+        self.acks.go_on(client);
         // Also while it drains, or between two subscriptions.
-        self.keep_progress(client, connection).await;
+        self.keep_progress(client, connection(client)).await;
         if self.attached.is_none() {
             if !self.draining && !self.attaching && now >= self.due.attach {
                 self.attach(context);
             }
             return;
         }
-        self.keep_pull(connection, now).await;
+        self.keep_pull(client, now).await;
         if now >= self.due.look && !self.looking {
-            self.look(Vec::new(), connection);
+            self.look(Vec::new(), connection(client));
         }
         if now >= self.due.oldest {
             self.due.oldest = now + OLDEST_EVERY;
@@ -350,18 +363,19 @@ impl Worker {
         let (context, durable, tell) = (context.clone(), self.durable.clone(), self.tell.clone());
         // What other replicas have open lies above the floor.
         let sequence = match self.plan.replicas {
-            1 => self.book.position().unwrap_or(self.floor + 1),
+            1 => self.book.position(self.floor),
             _ => self.floor + 1,
         };
-        let begin = match (&self.created, &self.trouble) {
-            (Some(created), _) => Begin::Resumed { created: created.clone(), sequence },
-            (None, Some(Trouble::NoStream(_))) => Begin::Beginning,
-            (None, _) => Begin::Configured,
+        let begin = match &self.created {
+            Some(created) => Begin::Resumed { created: created.clone(), sequence },
+            None if self.was_missing => Begin::Beginning,
+            None => Begin::Configured,
         };
+        let client = self.clients;
         tokio::spawn(async move {
             let result = durable.attach(&context, &begin).await;
             // The worker may have gone.
-            let _ = tell.send(News::Attached(Box::new(result)));
+            let _ = tell.send((client, News::Attached(Box::new(result))));
         });
     }
 
@@ -381,11 +395,7 @@ impl Worker {
                 source = self.name(),
                 "the stream was deleted and made anew; what is open of the old one is still delivered",
             );
-            // Sequences begin anew. What is open can't be acknowledged any more, and is nobody else's.
-            self.book.clear();
-            self.hands.clear();
-            self.tenure.retire();
-            (self.gap, self.floor) = (Gap::default(), 0);
+            self.leave_stream();
         }
         self.floor = self.floor.max(consumer.cached_info().ack_floor.stream_sequence);
         let namespace = Namespace::JetStream { created: created.clone() };
@@ -413,13 +423,29 @@ impl Worker {
             connection: connection(client),
         });
         self.created = Some(created);
+        self.was_missing = false;
         self.trouble = None;
         self.due.look = Instant::now();
         self.tell_ready();
     }
 
+    /// The stream is gone. What is open of it can't be acknowledged any more, and is nobody else's;
+    /// another stream's sequences begin anew.
+    fn leave_stream(&mut self) {
+        self.book.clear();
+        self.acks = Acks::new();
+        self.tenure.retire();
+        (self.gap, self.floor, self.created) = (Gap::default(), 0, None);
+    }
+
     /// One line for each new trouble.
-    fn troubled(&mut self, trouble: Trouble) {
+    pub(super) fn troubled(&mut self, trouble: Trouble) {
+        if let Trouble::NoStream(_) = trouble {
+            self.was_missing = true;
+            if self.created.is_some() {
+                self.leave_stream();
+            }
+        }
         if self.trouble.as_ref() != Some(&trouble) {
             match &trouble {
                 Trouble::NoAnswer(text) => tracing::debug!(source = self.name(), "NATS: {text}"),
@@ -431,7 +457,8 @@ impl Worker {
     }
 
     /// Keeps one pull at the server while there is room.
-    async fn keep_pull(&mut self, connection: u64, now: Instant) {
+    async fn keep_pull(&mut self, client: &Client, now: Instant) {
+        let connection = connection(client);
         let (granted, window) = (self.allowance.left(), self.allowance.window());
         let Some(attached) = &mut self.attached else { return };
         if attached.connection != connection {
@@ -454,9 +481,11 @@ impl Worker {
             window: Grant { events: window.events, bytes: window.bytes },
             open: self.book.open() as u64,
             most_open: self.most_open,
-            next_is_large: self.next_is_large,
+            too_few_bytes: self.too_few_bytes,
         };
-        let Some((pull, config)) = room.pull(attached.allowed, self.patience) else { return };
+        let Some((pull, config)) = room.pull(attached.allowed, self.patience, Moment::now().mono_us) else {
+            return;
+        };
         match attached.consumer.request_batch(config, attached.inbox.clone()).await {
             Ok(()) => {
                 attached.pull = Some(pull);

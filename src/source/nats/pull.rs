@@ -16,11 +16,15 @@ pub(super) struct Pull {
     /// So many messages may still come of it.
     left: usize,
     asked: usize,
+    /// So many bytes at most; 0 is without a limit.
+    bytes: u64,
+    /// When it was sent, in microseconds on the monotonic clock.
+    pub(super) sent_us: u64,
 }
 
 impl Pull {
-    fn of(asked: usize) -> Pull {
-        Pull { left: asked, asked }
+    fn of(asked: usize, bytes: u64, sent_us: u64) -> Pull {
+        Pull { left: asked, asked, bytes, sent_us }
     }
 
     /// After one message of it; `None` if that was the last.
@@ -28,9 +32,9 @@ impl Pull {
         Some(Pull { left: self.left - 1, ..self }).filter(|pull| pull.left > 0)
     }
 
-    /// Whether nothing has come of it yet.
-    pub(super) fn is_untouched(self) -> bool {
-        self.left == self.asked
+    /// If it ended because of a message that is too large: how many bytes were too few for it alone.
+    pub(super) fn too_few_bytes(self) -> Option<u64> {
+        (self.left == self.asked).then_some(self.bytes)
     }
 }
 
@@ -45,8 +49,8 @@ pub(super) struct Room {
     pub(super) open: u64,
     /// How many may be: this process's part of `max_ack_pending`.
     pub(super) most_open: u64,
-    /// The next message does not fit into the bytes that were asked for.
-    pub(super) next_is_large: bool,
+    /// The next message did not fit into so many bytes.
+    pub(super) too_few_bytes: Option<u64>,
 }
 
 /// What a durable lets a pull ask for; 0 is without a limit.
@@ -60,7 +64,12 @@ pub(super) struct Allowed {
 impl Room {
     /// What to pull next, with how many messages at most; nothing while there is too little room, so
     /// that pulls do not become small.
-    pub(super) fn pull(&self, allowed: Allowed, patience: Patience) -> Option<(Pull, BatchConfig)> {
+    pub(super) fn pull(
+        &self,
+        allowed: Allowed,
+        patience: Patience,
+        now_us: u64,
+    ) -> Option<(Pull, BatchConfig)> {
         let pending = self.most_open.saturating_sub(self.open);
         let quarter = (self.window.events.min(self.most_open) / 4).clamp(1, LARGEST);
         let mut events = self.granted.events.min(pending).min(LARGEST);
@@ -68,7 +77,10 @@ impl Room {
         if events < quarter || bytes < self.window.bytes / 4 {
             return None;
         }
-        if self.next_is_large {
+        if self.too_few_bytes.is_some_and(|few| few < self.window.bytes && bytes <= few) {
+            return None;
+        }
+        if self.too_few_bytes.is_some_and(|few| few >= self.window.bytes) {
             // It goes alone, and only when it has all the room there is.
             if self.open > 0 || bytes < self.window.bytes {
                 return None;
@@ -90,7 +102,7 @@ impl Room {
             idle_heartbeat: patience.heartbeat.min(expires / 2),
             ..BatchConfig::default()
         };
-        Some((Pull::of(events), config))
+        Some((Pull::of(events, bytes, now_us), config))
     }
 }
 
@@ -106,11 +118,11 @@ mod tests {
     const WINDOW: Grant = Grant { events: 1000, bytes: 1 << 20 };
 
     fn room() -> Room {
-        Room { granted: WINDOW, window: WINDOW, open: 0, most_open: 20_000, next_is_large: false }
+        Room { granted: WINDOW, window: WINDOW, open: 0, most_open: 20_000, too_few_bytes: None }
     }
 
     fn asked(room: Room) -> Option<(usize, usize)> {
-        let (pull, config) = room.pull(Allowed::default(), Patience::new(Duration::from_secs(60)))?;
+        let (pull, config) = room.pull(Allowed::default(), Patience::new(Duration::from_secs(60)), 0)?;
         assert_eq!(pull.left, config.batch);
         Some((config.batch, config.max_bytes))
     }
@@ -134,15 +146,27 @@ mod tests {
 
     #[test]
     fn a_message_that_is_larger_than_the_window_goes_alone() {
-        let large = Room { next_is_large: true, ..room() };
+        let large = Room { too_few_bytes: Some(WINDOW.bytes), ..room() };
         assert_eq!(asked(Room { open: 1, ..large }), None);
         assert_eq!(asked(large), Some((1, 0)), "without a limit of bytes");
     }
 
     #[test]
+    fn a_message_that_did_not_fit_is_asked_for_again_with_more_room() {
+        let some = |bytes: u64| Room {
+            granted: Grant { bytes, ..WINDOW },
+            too_few_bytes: Some(400_000),
+            open: 1,
+            ..room()
+        };
+        assert_eq!(asked(some(400_000)), None);
+        assert_eq!(asked(some(500_000)), Some((976, 500_000)), "also while others are open");
+    }
+
+    #[test]
     fn a_durable_with_limits_is_asked_within_them() {
         let allowed = Allowed { batch: 10, bytes: 1000, expires: Duration::from_secs(2) };
-        let (_, config) = room().pull(allowed, Patience::new(Duration::from_secs(60))).expect("room");
+        let (_, config) = room().pull(allowed, Patience::new(Duration::from_secs(60)), 0).expect("room");
         assert_eq!((config.batch, config.max_bytes), (10, 1000));
         assert_eq!(
             (config.expires, config.idle_heartbeat),

@@ -14,8 +14,8 @@ pub(super) struct Tenure {
     generation: Generation,
     lease: Arc<Lease>,
     renewed_us: Arc<AtomicU64>,
-    /// What is open of a stream that is gone: nobody else can have it.
-    retired: Vec<(Generation, Arc<Lease>)>,
+    /// What is open of streams that are gone: nobody else can have it.
+    retired: Vec<Arc<Lease>>,
     /// When the last turn was.
     turned_us: u64,
 }
@@ -56,28 +56,28 @@ impl Tenure {
     }
 
     /// Begins anew. The answer is what is lost.
-    pub(super) fn renew(&mut self) -> Vec<Generation> {
-        self.end();
-        let lost = self.retired.drain(..).map(|(generation, _)| generation);
-        let lost = lost.chain([self.generation]).collect();
-        *self = Tenure::new(self.patience);
-        lost
+    pub(super) fn renew(&mut self) -> Generation {
+        self.lease.end();
+        let next = Tenure::new(self.patience);
+        let Tenure { generation, retired, .. } = std::mem::replace(self, next);
+        self.retired = retired;
+        generation
     }
 
     /// What is open belongs to a stream that is gone: it stays ours.
     pub(super) fn retire(&mut self) {
         let next = Tenure::new(self.patience);
-        let Tenure { generation, lease, renewed_us, mut retired, .. } = std::mem::replace(self, next);
+        let Tenure { lease, renewed_us, mut retired, .. } = std::mem::replace(self, next);
         // It is renewed by nobody any more, and it need not be.
         renewed_us.store(u64::MAX, Ordering::Release);
-        retired.push((generation, lease));
+        retired.push(lease);
         self.retired = retired;
     }
 
     /// Nothing may be started any more.
     pub(super) fn end(&self) {
         self.lease.end();
-        self.retired.iter().for_each(|(_, lease)| lease.end());
+        self.retired.iter().for_each(|lease| lease.end());
     }
 }
 
@@ -112,7 +112,7 @@ mod tests {
         let (generation, lease) = (tenure.generation(), tenure.lease());
         assert!(tenure.keep(start + 9 * SECOND, start + 9 * SECOND));
         assert!(!tenure.keep(start + 19 * SECOND, start + 19 * SECOND));
-        assert_eq!(tenure.renew(), [generation]);
+        assert_eq!(tenure.renew(), generation);
         assert!(!lease.holds(at(start + 19 * SECOND)));
         assert!(tenure.lease().holds(Moment::now()) && tenure.generation() != generation);
     }
@@ -129,11 +129,12 @@ mod tests {
     #[test]
     fn what_is_open_of_a_stream_that_is_gone_stays_ours() {
         let (mut tenure, start) = tenure();
-        let (old, lease) = (tenure.generation(), tenure.lease());
+        let lease = tenure.lease();
         tenure.retire();
-        assert!(lease.holds(at(start + 3600 * SECOND)));
         let new = tenure.generation();
-        assert_eq!(tenure.renew(), [old, new]);
+        assert_eq!(tenure.renew(), new, "also after a standstill");
+        assert!(lease.holds(at(start + 3600 * SECOND)));
+        tenure.end();
         assert!(!lease.holds(at(start)));
     }
 }

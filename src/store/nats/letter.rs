@@ -70,7 +70,9 @@ fn message_id(target: &str, letter: &DeadLetter) -> String {
     let mut sha = Sha256::new();
     let attempts = letter.attempts.to_string();
     let shape = format!("{}{}", letter.omit_value, letter.omit_headers);
-    for part in [&*letter.event.id, target, letter.reason.as_str(), &attempts, &shape] {
+    // Two messages may have the same id of their own.
+    let origin = format!("{} {}", letter.event.origin, letter.event.origin.stored_ms);
+    for part in [&*letter.event.id, &origin, target, letter.reason.as_str(), &attempts, &shape] {
         sha.update((part.len() as u64).to_be_bytes());
         sha.update(part.as_bytes());
     }

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 
 use super::letter::Letter;
 use super::stream;
-use crate::broker::nats::{Reachability, client_name, connect};
+use crate::broker::nats::{Link, Reachability, client_name, connect};
 use crate::domain::{DeadLetter, Moment};
 use crate::engine::{StoreFault, WriteId};
 use crate::plan::{Nats, Plan};
@@ -80,14 +80,14 @@ impl Writer {
     /// Runs until nobody is left to tell it anything.
     pub(super) async fn run(mut self, mut mail: Mail) {
         loop {
-            let Some(client) = self.connected(&mut mail).await else { return };
-            if self.serve(&client, &mut mail).await.is_break() {
+            let Some(link) = self.connected(&mut mail).await else { return };
+            if self.serve(&link, &mut mail).await.is_break() {
                 return;
             }
         }
     }
 
-    async fn connected(&mut self, mail: &mut Mail) -> Option<Client> {
+    async fn connected(&mut self, mail: &mut Mail) -> Option<Link> {
         let name = client_name(&self.plan.name, &self.source);
         let (nats, reachability) = (self.nats.clone(), self.reachability.clone());
         let connecting = connect(&name, &nats, &reachability);
@@ -95,7 +95,7 @@ impl Writer {
         loop {
             tokio::select! {
                 biased;
-                client = &mut connecting => return Some(client),
+                link = &mut connecting => return Some(link),
                 letter = mail.recv() => match letter {
                     Some((write, _)) => self.answer(write, Err(self.unavailable())),
                     None => return None,
@@ -105,7 +105,8 @@ impl Writer {
         }
     }
 
-    async fn serve(&mut self, client: &Client, mail: &mut Mail) -> ControlFlow<()> {
+    async fn serve(&mut self, link: &Link, mail: &mut Mail) -> ControlFlow<()> {
+        let client = &link.client;
         let context =
             jetstream::ContextBuilder::new().timeout(ANSWER).ack_timeout(ANSWER).build(client.clone());
         self.look_at = Instant::now();
@@ -127,7 +128,7 @@ impl Writer {
                 Woken::Answer(answer) => self.answered(answer),
                 Woken::Nap => {}
             }
-            if self.reachability.is_closed() {
+            if link.is_closed() {
                 self.ensured = false;
                 return ControlFlow::Continue(());
             }

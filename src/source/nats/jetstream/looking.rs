@@ -18,7 +18,7 @@ impl Worker {
         let Some(stream) = self.stream.clone() else { return };
         self.looking = true;
         self.due.look = Instant::now() + LOOK_EVERY;
-        let (durable, tell) = (self.durable.clone(), self.tell.clone());
+        let (durable, tell, client) = (self.durable.clone(), self.tell.clone(), self.clients);
         tokio::spawn(async move {
             let answer = async {
                 let info = durable.found(&stream).await?;
@@ -28,7 +28,7 @@ impl Worker {
             };
             let answer = answer.await;
             // The worker may have gone.
-            let _ = tell.send(News::Looked(Look { sequences, at_us, connection, answer }));
+            let _ = tell.send((client, News::Looked(Look { sequences, at_us, connection, answer })));
         });
     }
 
@@ -49,12 +49,19 @@ impl Worker {
         }
         let memory_us = self.patience.memory.as_micros() as u64;
         self.book.forget_settled(Moment::now().mono_us.saturating_sub(memory_us));
+        if let Err(trouble) = self.durable.judge(&info.config) {
+            // Somebody edited it: with another `ack_wait` nothing of what is open may be ours.
+            self.troubled(trouble);
+            return self.detach();
+        }
         self.gap.look(&info, &state);
         self.floor = self.floor.max(info.ack_floor.stream_sequence);
         let open = self.book.open() as u64;
         let Some(attached) = &mut self.attached else { return };
         let moved = std::mem::take(&mut attached.moved);
-        attached.pull = attached.pull.filter(|_| !is_forgotten(info.num_pending, info.num_waiting, moved));
+        attached.pull = attached.pull.filter(|pull| {
+            pull.sent_us >= look.at_us || !is_forgotten(info.num_pending, info.num_waiting, moved)
+        });
         let topic = attached.name.clone();
         // All replicas see the same number; each tells its part, so that the sum is right.
         let messages = Some(info.num_pending / u64::from(self.plan.replicas.max(1)) + open);

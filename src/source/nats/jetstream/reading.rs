@@ -42,7 +42,7 @@ impl Worker {
         let delivered = native.reply.as_ref().and_then(|reply| Some((reply, Delivered::of(reply)?)));
         let Some((reply, delivered)) = delivered else { return };
         attached.moved = true;
-        self.next_is_large = false;
+        self.too_few_bytes = None;
         attached.pull = attached.pull.and_then(Pull::next);
         self.redelivered += u64::from(delivered.times > 1);
         let now = Moment::now();
@@ -66,23 +66,26 @@ impl Worker {
     /// What the server says of a pull instead of a message.
     fn status(&mut self, status: StatusCode, description: &str) {
         let Some(attached) = &mut self.attached else { return };
-        let ended = attached.pull;
         match status {
             StatusCode::IDLE_HEARTBEAT => {}
             // Its time is over, or the server moves.
             StatusCode::TIMEOUT | StatusCode::NOT_FOUND => attached.pull = None,
             StatusCode::REQUEST_TERMINATED => {
-                attached.pull = None;
                 let text = description.to_ascii_lowercase();
-                if text.contains("maxbytes") && text.contains("message size") {
-                    self.next_is_large = ended.is_some_and(|pull| pull.is_untouched());
+                // That it was filled is counted here, and another may be on its way by now.
+                if text.contains("batch completed") {
+                    return;
+                }
+                let ended = attached.pull.take();
+                if text.contains("message size") && text.contains("maxbytes") {
+                    self.too_few_bytes = ended.and_then(Pull::too_few_bytes);
                 } else if text.contains("consumer deleted") {
                     tracing::error!(
                         source = self.name(),
                         "the durable was deleted; it is made anew where it was"
                     );
                     self.detach();
-                } else if !text.contains("batch completed") {
+                } else {
                     tracing::debug!(source = self.name(), "the server ended a pull: {description}");
                     self.due.pull = Instant::now() + PULL_AGAIN;
                 }
