@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
 use crate::admin::{self, Admin};
 use crate::broker;
 use crate::domain::{Moment, SourceId};
@@ -147,34 +149,52 @@ fn tell(send: &SyncSender<Message>, message: Message) {
 
 /// Runs until SIGTERM or SIGINT, then drains.
 pub fn run(plan: Arc<Plan>) -> Exit {
+    // Before anything runs: from then on a signal drains, and never cuts off what has begun.
+    let signals = match Signals::listen() {
+        Ok(signals) => signals,
+        Err(fault) => return Exit::NotStarted(fault.into()),
+    };
     let running = match start(plan, Box::new(|_| ())) {
         Ok(running) => running,
         Err(fault) => return Exit::NotStarted(fault),
     };
     tracing::info!(admin = %running.admin_address(), "started");
-    if let Err(fault) = stop_on_signals(running.stopper()) {
+    if let Err(fault) = signals.stop(running.stopper()) {
         running.stopper().stop();
         return Exit::NotStarted(fault.into());
     }
     Exit::Drained(running.wait())
 }
 
-fn stop_on_signals(stopper: Stopper) -> std::io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
+/// SIGTERM and SIGINT, which end nothing by themselves any more. One that has come is kept.
+struct Signals {
+    runtime: tokio::runtime::Runtime,
+    terminate: Signal,
+    interrupt: Signal,
+}
 
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-    let (mut terminate, mut interrupt) = {
-        let _guard = runtime.enter();
-        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
-    };
-    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
-        runtime.block_on(async {
-            tokio::select! {
-                _ = terminate.recv() => tracing::info!(signal = "SIGTERM", "asked to stop"),
-                _ = interrupt.recv() => tracing::info!(signal = "SIGINT", "asked to stop"),
-            }
-        });
-        stopper.stop();
-    })?;
-    Ok(())
+impl Signals {
+    fn listen() -> std::io::Result<Signals> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+        let (terminate, interrupt) = {
+            let _guard = runtime.enter();
+            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
+        };
+        Ok(Signals { runtime, terminate, interrupt })
+    }
+
+    /// Asks to stop once one of them comes, or at once if it has come.
+    fn stop(self, stopper: Stopper) -> std::io::Result<()> {
+        let Signals { runtime, mut terminate, mut interrupt } = self;
+        std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    _ = terminate.recv() => tracing::info!(signal = "SIGTERM", "asked to stop"),
+                    _ = interrupt.recv() => tracing::info!(signal = "SIGINT", "asked to stop"),
+                }
+            });
+            stopper.stop();
+        })?;
+        Ok(())
+    }
 }

@@ -157,18 +157,20 @@ impl Pipeline {
             }
             Message::Source(FromSource::Report(source, report)) => self.reported(source, &report),
             Message::Source(FromSource::Stopped(source, result)) => self.source_stopped(source, result),
-            Message::Attempted(batch) => {
-                for attempted in batch {
-                    self.parts.metrics.attempted(&attempted);
-                    self.handle(Input::Attempted(attempted));
-                }
-            }
+            Message::Attempted(batch) => self.attempted(batch),
             Message::Store(source, batch) => {
                 for fact in batch {
                     self.store_said(source, fact);
                 }
             }
             Message::Stop => self.stop(),
+        }
+    }
+
+    fn attempted(&mut self, batch: Vec<Attempted>) {
+        for attempted in batch {
+            self.parts.metrics.attempted(&attempted);
+            self.handle(Input::Attempted(attempted));
         }
     }
 
@@ -222,8 +224,10 @@ impl Pipeline {
     }
 
     fn tell_neighbours(&mut self) {
-        if !self.attempts.is_empty() {
-            self.parts.senders.submit(std::mem::take(&mut self.attempts));
+        // What a sender refuses gives its permits back, and with them others may go out.
+        while !self.attempts.is_empty() {
+            let refused = self.parts.senders.submit(std::mem::take(&mut self.attempts));
+            self.attempted(refused);
         }
         for source in 0..self.settled.len() {
             self.tell_settled(source);

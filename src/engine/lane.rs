@@ -12,8 +12,10 @@ pub(super) struct Lane {
     held: usize,
     /// Bytes of the events of all its open deliveries; an event of several targets counts in each.
     bytes: u64,
-    /// It stands in the engine's round.
+    /// It stands in the round of [`Permits`](super::permits::Permits).
     pub(super) in_round: bool,
+    /// It stands among the lanes that were put aside there.
+    pub(super) is_aside: bool,
 }
 
 /// How many deliveries of a lane are in which state.
@@ -33,7 +35,15 @@ pub struct LaneState {
 
 impl Lane {
     pub(super) fn new(concurrency: usize) -> Lane {
-        Lane { concurrency, in_flight: 0, ready: VecDeque::new(), held: 0, bytes: 0, in_round: false }
+        Lane {
+            concurrency,
+            in_flight: 0,
+            ready: VecDeque::new(),
+            held: 0,
+            bytes: 0,
+            in_round: false,
+            is_aside: false,
+        }
     }
 
     pub(super) fn push(&mut self, delivery: DeliveryId) {
@@ -53,6 +63,11 @@ impl Lane {
     pub(super) fn give_back_permit(&mut self) {
         debug_assert!(self.in_flight > 0, "a permit came back that was not taken");
         self.in_flight = self.in_flight.saturating_sub(1);
+    }
+
+    /// Whether no attempt of it is in flight.
+    pub(super) fn is_resting(&self) -> bool {
+        self.in_flight == 0
     }
 
     pub(super) fn can_dispatch(&self) -> bool {

@@ -13,6 +13,7 @@
 mod departure;
 mod lane;
 mod ledger;
+mod permits;
 mod protocol;
 mod retry;
 /// Which routes take an event.
@@ -36,6 +37,7 @@ use crate::domain::{
 use crate::plan::{Plan, Tombstones};
 use lane::Lane;
 use ledger::{Closed, EventSlot, Ledger, State};
+use permits::Permits;
 use retry::Decision;
 use routing::{Matches, Routing};
 use timers::{Timer, Timers};
@@ -49,9 +51,7 @@ pub struct Engine {
     matches: Matches,
     ledger: Ledger,
     lanes: Vec<Lane>,
-    /// Lanes that can dispatch, in turn.
-    round: VecDeque<TargetId>,
-    in_flight: usize,
+    permits: Permits,
     writes: Writes,
     timers: Timers,
     commands: VecDeque<Command>,
@@ -80,6 +80,8 @@ pub(crate) enum Sabotage {
     IgnoreGeneration,
     /// A held delivery is never attempted again.
     LoseHeldRetry,
+    /// A delivery that is to be discarded at last is so after its first failure.
+    DiscardEarly,
 }
 
 impl Engine {
@@ -90,8 +92,11 @@ impl Engine {
             matches: Matches::default(),
             ledger: Ledger::new(plan.sources.len(), expected_open(&plan)),
             lanes: plan.targets.iter().map(|target| Lane::new(target.concurrency)).collect(),
-            round: VecDeque::new(),
-            in_flight: 0,
+            // One that is switched off never wants a permit, so none is kept for it.
+            permits: Permits::new(
+                plan.limits.in_flight,
+                plan.targets.iter().filter(|target| target.enabled).count(),
+            ),
             writes: Writes::default(),
             timers: Timers::default(),
             commands: VecDeque::new(),
@@ -139,7 +144,10 @@ impl Engine {
     pub fn credit(&self, source: SourceId) -> Grant {
         let closed = self.ledger.closed(source);
         let window = self.plan.limits.window;
-        Grant { events: closed.events + window.events, bytes: closed.bytes + window.bytes }
+        Grant {
+            events: closed.events.saturating_add(window.events),
+            bytes: closed.bytes.saturating_add(window.bytes),
+        }
     }
 
     /// Events and bytes of one source that are open.
@@ -149,7 +157,7 @@ impl Engine {
 
     /// Whether nothing is open and no attempt is being made.
     pub fn is_idle(&self) -> bool {
-        self.ledger.is_empty() && self.in_flight == 0
+        self.ledger.is_empty() && self.permits.are_free()
     }
 
     /// The state of every lane, by [`TargetId`].
@@ -214,27 +222,14 @@ impl Engine {
     }
 
     fn make_ready(&mut self, delivery: DeliveryId, target: TargetId) {
-        self.lane(target).push(delivery);
-        self.join_round(target);
-    }
-
-    fn join_round(&mut self, target: TargetId) {
-        let lane = self.lane(target);
-        if !lane.in_round && lane.can_dispatch() {
-            lane.in_round = true;
-            self.round.push_back(target);
-        }
+        let lane = &mut self.lanes[target.0 as usize];
+        lane.push(delivery);
+        self.permits.join(target, lane);
     }
 
     /// One attempt of the lane whose turn it is.
     fn dispatch(&mut self, now: Moment) -> Option<Command> {
-        while self.in_flight < self.plan.limits.in_flight {
-            let target = self.round.pop_front()?;
-            let lane = self.lane(target);
-            lane.in_round = false;
-            let Some(id) = lane.take() else { continue };
-            self.join_round(target);
-            self.in_flight += 1;
+        while let Some((target, id)) = self.permits.take(&mut self.lanes) {
             if let Some(delivery) = self.ledger.delivery(id) {
                 delivery.state = State::InFlight;
                 delivery.attempts += 1;
@@ -250,9 +245,7 @@ impl Engine {
     }
 
     fn give_back_permit(&mut self, target: TargetId) {
-        self.lane(target).give_back_permit();
-        self.in_flight = self.in_flight.saturating_sub(1);
-        self.join_round(target);
+        self.permits.give_back(target, &mut self.lanes[target.0 as usize]);
     }
 
     fn attempted(&mut self, attempted: Attempted, now: Moment) {
@@ -266,6 +259,13 @@ impl Engine {
         let first = delivery.first_attempt.unwrap_or(now);
         let decision =
             retry::decide(&policy.retry, &policy.success, &reply, number, first, now, &mut self.random);
+        #[cfg(test)]
+        let decision = match decision {
+            Decision::Retry(_) if self.sabotage == Some(Sabotage::DiscardEarly) => {
+                Decision::End(DeadLetterReason::Exhausted)
+            }
+            other => other,
+        };
         match decision {
             Decision::Delivered => self.end(id, Outcome::Delivered, status(&reply), None),
             Decision::Again(wait) => {

@@ -9,7 +9,9 @@ use super::*;
 use crate::domain::{
     Content, Data, EventTime, Fault, Field, Generation, Lease, Origin, ReleaseReason, RetryAfter,
 };
-use crate::plan::{self, Layers};
+use crate::plan::{self, Layers, Window};
+
+mod permits;
 
 const SOURCE: SourceId = SourceId(0);
 const FIRST: Generation = Generation(1);
@@ -226,22 +228,6 @@ fn no_target_gets_more_attempts_at_once_than_its_concurrency() {
 }
 
 #[test]
-fn targets_take_turns_when_the_whole_process_is_at_its_limit() {
-    let mut desk = desk(
-        "limits: { in_flight: 3 }
-targets: { a: { url: 'https://a.example.com/' }, b: { url: 'https://b.example.com/' } }
-routes: [{ types: [a], to: [a] }, { types: [b], to: [b] }]",
-    );
-    for position in 0..4 {
-        desk.arrive(event(position, Some("a")));
-    }
-    desk.arrive(event(4, Some("b")));
-
-    let targets: Vec<u32> = desk.attempts().iter().map(|attempt| attempt.target.0).collect();
-    assert_eq!(targets, [0, 1, 0]);
-}
-
-#[test]
 fn a_revoked_partition_lets_waiting_deliveries_go_and_finishes_what_is_in_flight() {
     let mut desk = one_target("concurrency: 1, retry: { schedule: [1h] }");
     desk.arrive(event(0, Some("a")));
@@ -374,6 +360,18 @@ fn the_credit_is_the_window_plus_what_has_closed() {
     let attempt = desk.only_attempt();
     desk.answer(&attempt, status(200));
     assert_eq!(desk.engine.credit(SOURCE), Grant { events: window.events + 1, bytes: window.bytes + weight });
+}
+
+#[test]
+fn a_window_without_a_bound_is_no_overflow() {
+    let mut desk = desk(
+        "targets: { a: { url: 'https://a.example.com/' } }
+routes: [{ types: [x], to: [a] }]",
+    );
+    let plan = Arc::get_mut(&mut desk.engine.plan).expect("nobody else has it");
+    plan.limits.window = Window { events: u64::MAX, bytes: u64::MAX };
+    desk.arrive(event(0, Some("y")));
+    assert_eq!(desk.engine.credit(SOURCE).events, u64::MAX);
 }
 
 #[test]

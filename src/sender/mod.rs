@@ -4,7 +4,8 @@
 //! An [`Attempt`] comes in through [`Senders::submit`], goes to one thread's `inbox`, from there
 //! to a resting connection of its target or a new one (`desk`), and is made there (`connection`,
 //! `dial`, `line`). What came of it goes back in batches. There is one task for each connection
-//! and none for a delivery, and every attempt is answered exactly once, whatever happens.
+//! and none for a delivery, and every attempt is answered exactly once, whatever happens: at once
+//! if no thread takes it, else through the call-back.
 
 mod connection;
 mod desk;
@@ -38,7 +39,6 @@ use thread::Thread;
 /// The threads that make attempts.
 pub struct Senders {
     threads: Vec<Handle>,
-    emit: Box<dyn Fn(Vec<Attempted>) + Send>,
 }
 
 /// One thread, seen from outside.
@@ -104,34 +104,38 @@ impl Senders {
         emit: impl Fn(Vec<Attempted>) + Send + Clone + 'static,
     ) -> Result<Senders, StartFault> {
         let tls = trust::client(roots).map_err(StartFault::Tls)?;
-        let mut senders = Senders { threads: Vec::new(), emit: Box::new(emit.clone()) };
+        let mut senders = Senders { threads: Vec::new() };
         for number in 0..threads.max(1) {
             senders.threads.push(launch(number, &plan, &tls, &resolver, emit.clone())?);
         }
         Ok(senders)
     }
 
-    /// Takes attempts over; each is answered exactly once through `emit`. An attempt goes to the
-    /// thread with the fewest attempts of its target in flight; among equals to the target's own
+    /// Takes attempts over; each is answered exactly once through `emit`. Those of a thread that has
+    /// ended come back at once, as [`Reply::Withheld`]: `emit` may wait for whoever calls this, so it
+    /// is not called from here. An attempt goes to the thread with the fewest attempts of its target in flight; among equals to the target's own
     /// one, so that quiet targets keep their connections and are spread all the same.
-    pub fn submit(&mut self, attempts: Vec<Attempt>) {
+    #[must_use = "these attempts are answered nowhere else"]
+    pub fn submit(&mut self, attempts: Vec<Attempt>) -> Vec<Attempted> {
         for attempt in attempts {
             let count = self.threads.len();
             let home = attempt.target.0 as usize % count.max(1);
             let order = (0..count).map(|step| (home + step) % count);
             let Some(best) = order.min_by_key(|index| self.threads[*index].load.of(attempt.target)) else {
-                return;
+                return Vec::new();
             };
             let thread = &mut self.threads[best];
             thread.load.add(attempt.target);
             thread.batch.push(attempt);
         }
+        let mut answers = Vec::new();
         for thread in self.threads.iter_mut().filter(|thread| !thread.batch.is_empty()) {
             if thread.inbox.put(&mut thread.batch).is_err() {
                 let refused = thread.batch.drain(..).inspect(|attempt| thread.load.remove(attempt.target));
-                (self.emit)(refused.map(withheld).collect());
+                answers.extend(refused.map(withheld));
             }
         }
+        answers
     }
 
     /// Starts nothing more, lets what is in flight finish until `deadline`, and ends the threads.

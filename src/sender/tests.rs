@@ -77,7 +77,8 @@ impl Rig {
     }
 
     pub(super) fn submit(&mut self, attempts: Vec<Attempt>) {
-        self.senders.submit(attempts);
+        let refused = self.senders.submit(attempts);
+        assert_eq!(refused, [], "every thread runs");
     }
 
     /// The next batch of answers, and the name of the thread that gave it.

@@ -5,10 +5,12 @@
 //! prints what happens; `HOOKFERRY_SEEDS=N` changes how many are run.
 
 mod broker;
+mod receivers;
 mod replica;
 mod truth;
 mod world;
 
+use std::panic::{UnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use world::{Fault, World};
@@ -17,7 +19,16 @@ const SEEDS: u64 = 10_000;
 
 /// Runs one seed; `Err` is the rule that was broken.
 fn run(seed: u64, fault: Option<Fault>, trace: bool) -> Result<(), String> {
-    World::new(seed, fault, trace).run()
+    caught(|| World::new(seed, fault, trace).run())
+}
+
+/// A panic breaks a rule too, so that the seed that it came from is named.
+fn caught(run: impl FnOnce() -> Result<(), String> + UnwindSafe) -> Result<(), String> {
+    catch_unwind(run).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+        Err(format!("it panicked: {}", text.unwrap_or("without a text")))
+    })
 }
 
 /// The first broken rule among the seeds, with its seed.
@@ -41,7 +52,7 @@ fn first_violation(seeds: u64, fault: Option<Fault>) -> Option<(u64, String)> {
         let workers: Vec<_> = (0..std::thread::available_parallelism().map_or(1, usize::from))
             .map(|_| scope.spawn(search))
             .collect();
-        workers.into_iter().filter_map(|worker| worker.join().expect("a seed panicked")).min()
+        workers.into_iter().filter_map(|worker| worker.join().expect("panics are caught")).min()
     })
 }
 
@@ -94,4 +105,24 @@ fn losing_a_held_retry_is_caught() {
 #[test]
 fn starting_requests_without_a_lease_is_caught() {
     assert_caught(Fault::IgnoreLease, "another replica owns it");
+}
+
+#[test]
+fn writing_dead_letters_without_a_lease_is_caught() {
+    assert_caught(Fault::WriteWithoutLease, "another replica owns it");
+}
+
+#[test]
+fn discarding_before_the_last_attempt_is_caught() {
+    assert_caught(Fault::DiscardEarly, "was discarded although");
+}
+
+#[test]
+fn a_panic_is_a_broken_rule() {
+    assert_eq!(
+        caught(|| panic!("on purpose, by {}", "a test")),
+        Err("it panicked: on purpose, by a test".into())
+    );
+    assert_eq!(caught(|| panic!("plain")), Err("it panicked: plain".into()));
+    assert_eq!(caught(|| Ok(())), Ok(()));
 }

@@ -54,7 +54,8 @@ impl Replica {
             Some(Fault::SkipDeadLetterConfirmation) => Some(Sabotage::SkipDeadLetterConfirmation),
             Some(Fault::IgnoreGeneration) => Some(Sabotage::IgnoreGeneration),
             Some(Fault::LoseHeldRetry) => Some(Sabotage::LoseHeldRetry),
-            Some(Fault::CommitHighest | Fault::IgnoreLease) | None => None,
+            Some(Fault::DiscardEarly) => Some(Sabotage::DiscardEarly),
+            Some(Fault::CommitHighest | Fault::IgnoreLease | Fault::WriteWithoutLease) | None => None,
         };
         Replica {
             engine,

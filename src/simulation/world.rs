@@ -4,11 +4,11 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use super::broker::{Broker, LARGEST_RECORD};
+use super::receivers::{Mood, Receivers, place};
 use super::replica::Replica;
 use super::truth::Truth;
 use crate::domain::{
-    Attempt, Attempted, DeadLetter, Fault as NetworkFault, Generation, Moment, Outcome, Reply, RetryAfter,
-    Settled, SourceId,
+    Attempt, Attempted, DeadLetter, Event, Generation, Moment, Outcome, Reply, Settled, SourceId, TargetId,
 };
 use crate::engine::{Command, Input, Note, StoreFault, WriteId};
 use crate::plan::{self, Layers, Plan};
@@ -26,6 +26,10 @@ pub(super) enum Fault {
     LoseHeldRetry,
     /// The sender does not look at the lease.
     IgnoreLease,
+    /// The store does not look at the lease.
+    WriteWithoutLease,
+    /// A delivery that is to be discarded at last is so after its first failure.
+    DiscardEarly,
 }
 
 /// Three targets: one that gives up, one that discards, one that never gives up.
@@ -52,6 +56,9 @@ routes:
   - { types: ['b.*', a.never], to: [second, third] }
 ";
 
+/// As often may `second`, the one that discards, have failed before it does.
+const ATTEMPTS_OF_SECOND: usize = 3;
+
 static PLAN: LazyLock<Arc<Plan>> = LazyLock::new(|| {
     let plan = plan::load_text("simulation.yaml", CONFIGURATION, &Layers::default());
     Arc::new(plan.unwrap_or_else(|faults| panic!("{faults}")))
@@ -77,6 +84,8 @@ enum Landing {
     Stored {
         write: WriteId,
         letter: Box<DeadLetter>,
+        /// The store saw that the lease had ended, and wrote nothing.
+        withheld: bool,
     },
 }
 
@@ -86,6 +95,7 @@ pub(super) struct World {
     now: Moment,
     broker: Broker,
     truth: Truth,
+    receivers: Receivers,
     replicas: Vec<Option<Replica>>,
     lives: u32,
     /// By time and number: replica, its life, and what lands.
@@ -114,6 +124,7 @@ impl World {
             now: Moment { mono_us: 1, wall_ms: 1_700_000_000_000 },
             broker,
             truth,
+            receivers: Receivers::default(),
             replicas: (0..REPLICAS).map(|_| None).collect(),
             lives: 0,
             flights: BTreeMap::new(),
@@ -276,8 +287,7 @@ impl World {
         self.obey(replica)
     }
 
-    /// What the receiver or the store does, and what it answers. The answer may be lost although
-    /// the thing was done.
+    /// What the receiver or the store does, and what it answers.
     fn happen(&mut self, landing: Landing) -> Input {
         match landing {
             Landing::Attempted { attempt, withheld } => {
@@ -286,30 +296,17 @@ impl World {
                 let took = Duration::from_millis(1);
                 Input::Attempted(Attempted { delivery, target, number, reply, took })
             }
-            Landing::Stored { write, letter } => Input::Stored { write, result: self.store(&letter) },
+            Landing::Stored { write, letter, withheld } => {
+                let gone = || Err(StoreFault::Unavailable("the lease has ended".into()));
+                let result = if withheld { gone() } else { self.store(&letter) };
+                Input::Stored { write, result }
+            }
         }
     }
 
     fn receive(&mut self, attempt: &Attempt) -> Reply {
-        let origin = &attempt.event.origin;
-        let place = (origin.partition as usize, origin.position);
-        let network = || Reply::Fault { fault: NetworkFault::Network, detail: "reset".into() };
-        let answer = |status| Reply::Status { status, retry_after: None };
-        match if self.healed { 9 } else { self.random.u8(0..13) } {
-            0 => answer(400),
-            1 | 2 => answer(503),
-            3 => Reply::Status { status: 429, retry_after: Some(RetryAfter::Seconds(30)) },
-            4 => network(),
-            5 => Reply::Fault { fault: NetworkFault::Timeout, detail: "deadline".into() },
-            6 => {
-                self.truth.ended(place, Some(attempt.target));
-                network()
-            }
-            _ => {
-                self.truth.ended(place, Some(attempt.target));
-                answer(200)
-            }
-        }
+        let mood = if self.healed { Mood::Healed } else { Mood::Troubled };
+        self.receivers.receive(attempt, mood, &mut self.random, &mut self.truth)
     }
 
     fn store(&mut self, letter: &DeadLetter) -> Result<(), StoreFault> {
@@ -318,8 +315,7 @@ impl World {
         }
         let confirmed = self.broker.store_up;
         if confirmed || self.random.bool() {
-            let origin = &letter.event.origin;
-            self.truth.ended((origin.partition as usize, origin.position), letter.target);
+            self.truth.ended(place(&letter.event), letter.target);
         }
         if confirmed { Ok(()) } else { Err(StoreFault::Unavailable("down".into())) }
     }
@@ -351,15 +347,18 @@ impl World {
                 known(running, generation, "an attempt was made")?;
                 running.attempt_started(attempt.target);
                 let withheld = fault != Some(Fault::IgnoreLease) && !attempt.event.lease.holds(now);
-                let partition = attempt.event.origin.partition as usize;
-                if !withheld && self.broker.owners[partition] != Some((replica, generation)) {
-                    return Err(format!("a request for {partition} started while another replica owns it"));
+                if !withheld {
+                    self.owned(replica, &attempt.event, "a request started")?;
                 }
                 self.fly(latency, replica, life, Landing::Attempted { attempt, withheld });
             }
             Command::DeadLetter { write, letter } => {
                 known(running, letter.event.generation, "a dead letter was written")?;
-                self.fly(latency, replica, life, Landing::Stored { write, letter });
+                let withheld = fault != Some(Fault::WriteWithoutLease) && !letter.event.lease.holds(now);
+                if !withheld {
+                    self.owned(replica, &letter.event, "a dead letter was written")?;
+                }
+                self.fly(latency, replica, life, Landing::Stored { write, letter, withheld });
             }
             Command::Settle(Settled { receipt, .. }) => {
                 known(running, receipt.generation, "a receipt was given back")?;
@@ -367,10 +366,27 @@ impl World {
             }
             Command::Released(_, generation) => self.leave(replica, generation)?,
             Command::Note(Note::Ended { target, outcome: Outcome::Discarded(_), event, .. }) => {
-                self.truth.ended((event.origin.partition as usize, event.origin.position), Some(target));
+                self.discarded(&event, target)?;
             }
             Command::Note(_) => {}
         }
+        Ok(())
+    }
+
+    fn owned(&self, replica: usize, event: &Event, what: &str) -> Check {
+        let (partition, _) = place(event);
+        match self.broker.owners[partition] == Some((replica, event.generation)) {
+            true => Ok(()),
+            false => Err(format!("{what} for {partition} while another replica owns it")),
+        }
+    }
+
+    fn discarded(&mut self, event: &Event, target: TargetId) -> Check {
+        let (partition, offset) = place(event);
+        if target != TargetId(1) || !self.receivers.have_refused(event, target, ATTEMPTS_OF_SECOND) {
+            return Err(format!("{partition}/{offset} was discarded although {target:?} has attempts left"));
+        }
+        self.truth.ended((partition, offset), Some(target));
         Ok(())
     }
 
@@ -385,8 +401,14 @@ impl World {
                 return Err(format!("replica {replica} has {counted:?} open, over its window"));
             }
         }
-        if running.in_flight.iter().sum::<usize>() > limits.in_flight {
+        let made: usize = running.in_flight.iter().sum();
+        if made > limits.in_flight {
             return Err(format!("replica {replica} makes more attempts than limits.in_flight"));
+        }
+        // One for each is kept, and there are enough for all.
+        let resting = running.in_flight.iter().filter(|made| **made == 0).count();
+        if made + resting > limits.in_flight {
+            return Err(format!("replica {replica} has no permit left for a target that makes no attempt"));
         }
         for (target, in_flight) in plan.targets.iter().zip(&running.in_flight) {
             if *in_flight > target.concurrency {
@@ -402,6 +424,9 @@ impl World {
                     "lane {index} counts {} permits, {} are out",
                     lane.in_flight, running.in_flight[index]
                 ));
+            }
+            if lane.in_flight == 0 && lane.ready > 0 {
+                return Err(format!("lane {index} waits although a permit is kept for it"));
             }
         }
         Ok(())

@@ -118,6 +118,7 @@ fn an_unknown_command_ends_with_2() {
 #[cfg(feature = "real-brokers")]
 mod with_a_broker {
     use super::*;
+    use crate::nats_scene::NatsScene;
     use crate::scene::Scene;
     use crate::stage::Stage;
 
@@ -143,6 +144,49 @@ mod with_a_broker {
         for record in &records {
             assert_eq!(record.key.as_deref(), Some(b"k".as_slice()));
             assert_eq!((record.header("a"), record.header("b")), (Some("1"), Some("x=y")));
+        }
+    }
+
+    #[test]
+    fn publish_puts_events_into_the_stream_of_a_source() {
+        let scene = NatsScene::stream("publish");
+        let config = scene.one_target("https://example.com/", "", "").replace("egress: private, ", "");
+        let folder = Folder::new("publish");
+        let lines = folder.file("lines.jsonl", "{\"event_id\":\"p-1\"}\n{\"event_id\":\"p-2\"}\n");
+        let subject = scene.subject("own");
+        let (code, text) =
+            run("publish", &config, &[lines.to_str().unwrap(), "--subject", &subject, "--header", "a=1"]);
+        assert_eq!(code, Some(0), "{text}");
+        let records = scene.server.wait_records(&scene.stream, 2);
+        for (record, value) in records.iter().zip(["{\"event_id\":\"p-1\"}", "{\"event_id\":\"p-2\"}"]) {
+            assert_eq!(record.value.as_deref(), Some(value.as_bytes()));
+            assert_eq!((record.subject.as_deref(), record.header("a")), (Some(subject.as_str()), Some("1")));
+        }
+        let (code, text) = run("publish", &config, &[lines.to_str().unwrap(), "--key", "k"]);
+        assert_eq!(
+            code.map(|code| code != 0),
+            Some(true),
+            "a pattern names no subject, and there are no keys: {text}"
+        );
+    }
+
+    #[test]
+    fn check_connect_tells_what_is_wrong_with_a_durable() {
+        let scene = NatsScene::stream("connect");
+        let config = scene.one_target("https://example.com/", "", "").replace("egress: private, ", "");
+        let (code, text) = run("check", &config, &["--connect"]);
+        assert_eq!(code, Some(0), "nothing is wrong while there is none: {text}");
+        assert!(scene.consumer().is_none(), "and none is made");
+        let other = async_nats::jetstream::consumer::pull::Config {
+            durable_name: Some(scene.durable.clone()),
+            max_deliver: 5,
+            ..Default::default()
+        };
+        scene.server.create_consumer(&scene.stream, other);
+        let (code, text) = run("check", &config, &["--connect"]);
+        assert_ne!(code, Some(0), "{text}");
+        for part in ["max_deliver is 5", "nats consumer edit", &scene.durable] {
+            assert!(text.contains(part), "{part} in:\n{text}");
         }
     }
 }

@@ -1,10 +1,11 @@
 //! Real brokers: the shared one of `scripts/test`, and private ones that a test may stop and start.
 
 use std::collections::BTreeMap;
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
@@ -16,7 +17,6 @@ use rdkafka::message::{BorrowedMessage, DeliveryResult, Header, Headers, Message
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
-use crate::bridge::free_port;
 use crate::process::Folder;
 use crate::record::Record;
 use crate::wait;
@@ -263,6 +263,20 @@ fn record(message: &BorrowedMessage<'_>) -> Record {
     }
 }
 
+/// Below what the kernel gives out by itself.
+const PORTS: std::ops::Range<u32> = 16_384..32_768;
+
+/// A port of the loopback address for a broker, which needs it again after a stop: the kernel gives
+/// it to no connection meanwhile. Each is given out once in this process, and others begin elsewhere.
+fn lasting_port() -> u16 {
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    let count = PORTS.end - PORTS.start;
+    let first = std::process::id().wrapping_mul(61);
+    let next = || first.wrapping_add(GIVEN.fetch_add(1, Ordering::Relaxed)) % count + PORTS.start;
+    let mut ports = (0..count).map(|_| next() as u16);
+    ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("a port that nobody listens on")
+}
+
 /// A broker of its own: it can be stopped, killed and started again with the same ports and data.
 pub struct PrivateBroker {
     folder: Folder,
@@ -275,7 +289,11 @@ impl PrivateBroker {
     /// Reserves its ports; nothing runs yet.
     pub fn new() -> PrivateBroker {
         let folder = Folder::new("broker");
-        PrivateBroker { folder, port: free_port(), controller: free_port(), running: None }
+        PrivateBroker { folder, port: lasting_port(), controller: lasting_port(), running: None }
+    }
+
+    fn log(&self) -> PathBuf {
+        self.folder.path().join("log")
     }
 
     pub fn address(&self) -> String {
@@ -291,11 +309,7 @@ impl PrivateBroker {
     pub fn start(&mut self) -> Cluster {
         assert!(self.running.is_none(), "the broker runs already");
         let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("scripts/kafka-broker");
-        let log = std::fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(self.folder.path().join("log"))
-            .unwrap();
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(self.log()).unwrap();
         let child = Command::new(script)
             .arg(self.folder.path())
             .args([self.port.to_string(), self.controller.to_string()])
@@ -311,7 +325,7 @@ impl PrivateBroker {
         wait::until(
             "the private broker answers",
             Duration::from_secs(90),
-            || std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default(),
+            || std::fs::read_to_string(self.log()).unwrap_or_default(),
             || probe.fetch_metadata(None, Duration::from_secs(2)).ok().filter(|m| !m.brokers().is_empty()),
         );
         cluster
@@ -334,8 +348,15 @@ impl PrivateBroker {
 
     fn end(&mut self, signal: libc::c_int) {
         self.signal(signal);
-        let ended = self.running.take().map(|mut child| child.wait());
-        assert!(matches!(ended, Some(Ok(_))), "{ended:?}");
+        let log = self.log();
+        let child = self.running.as_mut().expect("the broker is not running");
+        wait::until(
+            &format!("the private broker ends by signal {signal}"),
+            Duration::from_secs(60),
+            || std::fs::read_to_string(&log).unwrap_or_default(),
+            || child.try_wait().unwrap(),
+        );
+        self.running = None;
     }
 
     fn signal(&self, signal: libc::c_int) {

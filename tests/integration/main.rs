@@ -4,8 +4,9 @@
 //! of either), `receiver` (an HTTP server that answers by script), `process` and `bridge` (the binary
 //! as a command, and running: its probes, its log, its signals), `wait` (bounded waits), `scene` and
 //! `nats_scene` (what most tests begin with), `stage` (what both of these are, for tests that mean the
-//! same on every broker). All other modules are tests, by theme. What needs a broker stands behind the feature `real-brokers`, which `scripts/test` sets;
-//! there a missing broker is a failure.
+//! same on every broker), `nats_credentials` (an operator's accounts). All other modules are tests, by
+//! theme. What needs a broker stands behind the feature `real-brokers`, which `scripts/test` sets; there
+//! a missing broker is a failure.
 
 mod cli;
 mod docs;
@@ -18,6 +19,8 @@ mod bridge;
 mod kafka;
 #[cfg(feature = "real-brokers")]
 mod nats;
+#[cfg(feature = "real-brokers")]
+mod nats_credentials;
 #[cfg(feature = "real-brokers")]
 mod nats_scene;
 #[cfg(feature = "real-brokers")]
@@ -49,6 +52,8 @@ mod dialects;
 mod frozen;
 #[cfg(feature = "real-brokers")]
 mod jetstream;
+#[cfg(feature = "real-brokers")]
+mod jetstream_acks;
 #[cfg(feature = "real-brokers")]
 mod jetstream_frozen;
 #[cfg(feature = "real-brokers")]

@@ -58,7 +58,9 @@ impl Server {
     }
 
     pub fn delete_stream(&self, stream: &str) {
-        self.jetstream(async |jetstream| drop(jetstream.delete_stream(stream).await.unwrap()));
+        self.jetstream(async |jetstream| {
+            jetstream.delete_stream(stream).await.unwrap();
+        });
     }
 
     /// Publishes all records, each on its own subject or on this one, and waits until the stream has
@@ -152,7 +154,7 @@ impl Server {
 
     pub fn delete_consumer(&self, stream: &str, durable: &str) {
         self.jetstream(async |jetstream| {
-            drop(jetstream.delete_consumer_from_stream(durable, stream).await.unwrap());
+            jetstream.delete_consumer_from_stream(durable, stream).await.unwrap();
         });
     }
 

@@ -5,6 +5,7 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 
 use crate::bridge::Bridge;
 use crate::nats::{PrivateServer, Server, lasting_port};
+use crate::nats_credentials::Realm;
 use crate::nats_scene::NatsScene;
 use crate::process::Folder;
 use crate::receiver::{Answer, Receiver};
@@ -69,6 +70,19 @@ fn an_nkey_is_used() {
     let config = format!("authorization {{ users: [ {{ nkey: {PUBLIC} }} ] }}");
     let mut private = PrivateServer::with(&config, ConnectOptions::with_nkey(SEED.into()));
     works(private.start(), &format!("nkey: {SEED}"));
+}
+
+#[test]
+fn credentials_are_a_file_or_its_text() {
+    let realm = Realm::new();
+    let mut private = PrivateServer::with(&realm.server_config(), realm.options());
+    let server = private.start();
+    let folder = Folder::new("credentials");
+    let file = folder.file("nats.creds", &realm.credentials());
+    works(server.clone(), &format!("creds: '{}'", file.display()));
+    works(server.clone(), &format!("creds: '${{file:{}}}'", file.display()));
+    let stranger = folder.file("stranger.creds", &Realm::new().credentials());
+    refused(server, &format!("creds: '{}'", stranger.display()), "`creds`", &[]);
 }
 
 #[test]

@@ -63,7 +63,8 @@ impl Reachability {
         self.state().denied.clone()
     }
 
-    /// The group was joined, so nothing keeps us out any more.
+    /// The group was joined, something was read or a commit was taken, so nothing keeps us out any
+    /// more. That a broker answers is not enough: it also answers those that it refuses.
     pub(crate) fn admitted(&self) {
         let mut state = self.state();
         state.denied = None;
@@ -108,5 +109,25 @@ impl Reachability {
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_keeps_us_out_is_told_until_we_are_admitted_again() {
+        let reachability = Reachability::new("orders", "localhost:9092");
+        let refused = KafkaError::Global(RDKafkaErrorCode::GroupAuthorizationFailed);
+
+        reachability.error(&refused, "refused");
+        reachability.contact();
+        let fault = reachability.fault().expect("an answer alone admits nobody");
+        assert!(fault.contains("READ on the group"), "{fault}");
+
+        reachability.admitted();
+        assert_eq!(reachability.fault(), None);
+        assert!(reachability.state().told.is_empty(), "the next trouble is told again");
     }
 }

@@ -71,8 +71,10 @@ fn login(options: ConnectOptions, login: &NatsLogin) -> Result<ConnectOptions, S
 }
 
 fn credentials(options: ConnectOptions, text: &str, what: &str) -> Result<ConnectOptions, String> {
+    // A reference drops the last line's end, and the library does not find that line without it.
+    let text = format!("{}\n", text.trim_end());
     options
-        .credentials(text)
+        .credentials(&text)
         .map_err(|_| format!("{what} holds no user JWT and seed; `nats auth user credential` writes one"))
 }
 

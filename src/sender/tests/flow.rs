@@ -136,6 +136,20 @@ fn stopping_lets_what_is_in_flight_finish() {
     assert!(begun.elapsed() < PATIENCE / 2, "it ends as soon as nothing is in flight");
 }
 
+/// The call-back may wait for whoever submits.
+#[test]
+fn what_no_thread_takes_any_more_is_answered_by_the_submission() {
+    let mut rig = Rig::new(vec![target("http://127.0.0.1:9/")]);
+    rig.senders.end(Instant::now());
+    let attempt = rig.attempt(0);
+
+    let refused = rig.senders.submit(vec![attempt.clone()]);
+
+    assert_eq!(refused.len(), 1);
+    assert_eq!((refused[0].delivery, &refused[0].reply), (attempt.delivery, &Reply::Withheld));
+    assert!(rig.answers.try_recv().is_err(), "and nowhere else");
+}
+
 #[test]
 fn a_target_that_this_plan_lacks_is_answered_too() {
     let mut rig = Rig::new(Vec::new());

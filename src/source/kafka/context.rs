@@ -39,6 +39,11 @@ impl MemberContext {
         self.events.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
     }
 
+    /// The broker lets us in: see [`Reachability::admitted`].
+    pub(super) fn admitted(&self) {
+        self.reachability.admitted();
+    }
+
     pub(super) fn close(&self) {
         self.closing.store(true, Ordering::Release);
     }

@@ -15,7 +15,6 @@ use super::rebalance::{Ending, Rebalance};
 use crate::source::outbox::Outbox;
 
 use crate::domain::{Generation, Lease, Moment, Settled};
-use crate::engine::Input;
 use crate::source::Report;
 
 /// One life of this process as a member of the group: from joining until it leaves, or was frozen
@@ -211,16 +210,15 @@ impl Membership {
             report_loss(outbox, &partition.name, from, messages);
         }
         if !partition.received(offset, stored_ms) {
-            return self.start_again(index, offset, stored_ms, outbox);
+            return self.start_again(index, offset, stored_ms);
         }
         Place::next(partition)
     }
 
     /// Whether events of this generation may be handed over.
     pub(super) fn holds(&self, generation: Generation) -> bool {
-        self.index_of(generation)
-            .and_then(|index| self.partitions.get(index))
-            .is_some_and(|partition| !partition.leaving)
+        let mut held = self.partitions.iter().filter(|partition| !partition.leaving);
+        held.any(|partition| partition.generations().any(|own| own == generation))
     }
 
     fn find(&self, topic: &str, number: i32) -> Option<usize> {
@@ -241,20 +239,18 @@ impl Membership {
         Some((expected, lost))
     }
 
-    /// The log was cut off or made anew, so that its offsets begin again: what is open belongs to
-    /// the old one. It counts as a new assignment.
-    fn start_again(&mut self, index: usize, offset: i64, stored_ms: i64, outbox: &Outbox) -> Place {
+    /// The log was cut off or made anew, so that its offsets begin again. It counts as a new
+    /// assignment, beside which what was read of the old log is delivered to its end: nobody else
+    /// could read it any more.
+    fn start_again(&mut self, index: usize, offset: i64, stored_ms: i64) -> Place {
         let old = self.partitions.remove(index);
-        old.lease.end();
         tracing::error!(
             "{}/{} goes back to offset {offset}: the topic was truncated or made anew; it is read from there",
             old.name.topic,
             old.name.number,
         );
-        outbox.inputs(vec![Input::Lost(old.generation)]);
         let lease = Lease::new(self.renewed_us.clone(), self.tenure);
-        let committed = old.known_commit();
-        let mut partition = Partition::new(old.name, Some(offset), committed, lease);
+        let mut partition = Partition::replacing(old, offset, lease);
         partition.received(offset, stored_ms);
         let place = Place::next(&partition);
         self.partitions.push(partition);
@@ -329,6 +325,7 @@ impl Membership {
         self.commit_failed = result.is_err();
         match &result {
             Ok(committed) => {
+                self.consumer.context().admitted();
                 for (name, offset) in committed {
                     let holds = self.partitions.iter_mut().find(|partition| partition.name == *name);
                     if let Some(partition) = holds {

@@ -46,9 +46,20 @@ pub(super) struct Partition {
     /// The offset that the broker has for the group, as far as we know.
     committed: Option<i64>,
     /// Nothing of it is open in the engine, which has been told that it is given up.
-    pub(super) quiet: bool,
+    quiet: bool,
+    /// What was read of the logs that this one replaced, and may be open still.
+    replaced: Vec<Replaced>,
     /// It is about to be given up: nothing more of it is handed over.
     pub(super) leaving: bool,
+}
+
+/// What was read of a log before it was cut off or made anew. It is delivered all the same, and
+/// there is nothing that it could commit.
+#[derive(Debug)]
+struct Replaced {
+    generation: Generation,
+    lease: Arc<Lease>,
+    quiet: bool,
 }
 
 impl Partition {
@@ -68,8 +79,44 @@ impl Partition {
             expected: start,
             committed,
             quiet: false,
+            replaced: Vec::new(),
             leaving: false,
         }
+    }
+
+    /// The same partition with its new log, which is read from `start`. What is open of the old log
+    /// stays with it, to be given up with it.
+    pub(super) fn replacing(mut old: Partition, start: i64, lease: Lease) -> Partition {
+        let mut replaced = std::mem::take(&mut old.replaced);
+        replaced.push(Replaced { generation: old.generation, lease: old.lease, quiet: old.quiet });
+        Partition { replaced, ..Partition::new(old.name, Some(start), old.committed, lease) }
+    }
+
+    /// Its generations: its own, and those of the logs that it replaced.
+    pub(super) fn generations(&self) -> impl Iterator<Item = Generation> {
+        self.replaced.iter().map(|old| old.generation).chain([self.generation])
+    }
+
+    /// The generations of which something may be open in the engine.
+    pub(super) fn loud(&self) -> impl Iterator<Item = Generation> {
+        let replaced = self.replaced.iter().map(|old| (old.generation, old.quiet));
+        let all = replaced.chain([(self.generation, self.quiet)]);
+        all.filter(|(_, quiet)| !quiet).map(|(generation, _)| generation)
+    }
+
+    /// Nothing of this generation is open in the engine any more, if it is one of its own.
+    pub(super) fn released(&mut self, generation: Generation) {
+        if self.generation == generation {
+            self.quiet = true;
+        }
+        for old in self.replaced.iter_mut().filter(|old| old.generation == generation) {
+            old.quiet = true;
+        }
+    }
+
+    /// Nothing more may be started of it.
+    pub(super) fn end_leases(&self) {
+        self.replaced.iter().map(|old| &old.lease).chain([&self.lease]).for_each(|lease| lease.end());
     }
 
     /// Notes that a message was read. `false`: it lies before what was read earlier.
@@ -95,11 +142,6 @@ impl Partition {
     pub(super) fn committed(&mut self, offset: i64) {
         self.committed = Some(offset);
         self.frontier.committed(offset);
-    }
-
-    /// What the broker has for the group, as far as we know.
-    pub(super) fn known_commit(&self) -> Option<i64> {
-        self.committed
     }
 
     /// The first offset that is not settled.

@@ -90,6 +90,11 @@ impl Membership {
                 }
             }
             Some(Rebalance::Committing { generations, until }) => {
+                // One that failed is made again while there is time; without anything to commit, and
+                // where it can't be sent, there is nothing to wait for.
+                if now < until && self.commits_in_flight == 0 {
+                    self.commit(Which::These(&generations));
+                }
                 if self.commits_in_flight == 0 || now >= until {
                     self.give_up(&generations, outbox, Ending::Left);
                 } else {
@@ -102,13 +107,12 @@ impl Membership {
 
     /// Nothing of this generation is open in the engine any more.
     pub(super) fn released(&mut self, generation: Generation) {
-        if let Some(partition) = self.partition(generation) {
-            partition.quiet = true;
-        }
+        self.partitions.iter_mut().for_each(|partition| partition.released(generation));
     }
 
     fn is_quiet(&self, generation: Generation) -> bool {
-        self.partitions.iter().all(|partition| partition.generation != generation || partition.quiet)
+        let mut these = self.partitions.iter().filter(|partition| partition.generation == generation);
+        these.all(|partition| partition.loud().next().is_none())
     }
 
     /// The probe's answer: takes the partitions over where the group stands.
@@ -145,17 +149,17 @@ impl Membership {
 
     /// A revocation: nothing more is handed over, and what is in flight may finish.
     fn leave(&mut self, names: &[PartitionName], outbox: &Outbox) {
-        let mut generations = Vec::with_capacity(names.len());
+        let (mut generations, mut all) = (Vec::with_capacity(names.len()), Vec::new());
         for partition in self.partitions.iter_mut().filter(|partition| names.contains(&partition.name)) {
             partition.leaving = true;
             generations.push(partition.generation);
+            all.extend(partition.generations());
         }
         if self.consumer.assignment_lost() {
             return self.give_up(&generations, outbox, Ending::Lost);
         }
-        outbox.inputs(
-            generations.iter().map(|generation| Input::Revoked(outbox.source(), *generation)).collect(),
-        );
+        outbox
+            .inputs(all.into_iter().map(|generation| Input::Revoked(outbox.source(), generation)).collect());
         self.rebalance = Some(Rebalance::Leaving { generations, until: Instant::now() + GRACE });
         self.go_on(outbox);
     }
@@ -179,8 +183,11 @@ impl Membership {
         self.partitions = kept;
         let gone: Vec<Partition> = gone;
         self.went_uncommitted |= gone.iter().any(|partition| partition.to_commit().is_some());
-        let open = gone.iter().filter(|partition| ending == Ending::Lost || !partition.quiet);
-        outbox.inputs(open.map(|partition| Input::Lost(partition.generation)).collect());
+        let open: Vec<Generation> = match ending {
+            Ending::Left => gone.iter().flat_map(Partition::loud).collect(),
+            Ending::Lost => gone.iter().flat_map(Partition::generations).collect(),
+        };
+        outbox.inputs(open.into_iter().map(Input::Lost).collect());
         for partition in gone {
             let PartitionName { topic, number: partition } = partition.name;
             outbox.report(Report::Lag { topic: topic.clone(), partition, messages: None });
@@ -190,7 +197,7 @@ impl Membership {
 
     pub(super) fn end_leases(&self, generations: &[Generation]) {
         let these = self.partitions.iter().filter(|partition| generations.contains(&partition.generation));
-        these.for_each(|partition| partition.lease.end());
+        these.for_each(Partition::end_leases);
     }
 
     pub(super) fn generations(&self) -> Vec<Generation> {

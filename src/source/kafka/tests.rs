@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer};
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use rdkafka::{ClientConfig, Offset};
 
 use super::partition::{PartitionName, list};
@@ -17,6 +18,7 @@ use crate::plan::{Plan, Start};
 use crate::source::{self, FromSource, Handle, Report, SharedGrant, ToSource, test_plan};
 
 mod assignment;
+mod membership;
 
 type Cluster = MockCluster<'static, DefaultProducerContext>;
 
@@ -376,6 +378,27 @@ fn a_missing_topic_is_named_and_joined_when_it_appears() {
     publish(&cluster, "events", 1, 0..3);
     running.until("its events", |running| running.events.len() >= 3);
     running.until("ready", |running| running.ready == Some(Ok(())));
+    running.stop();
+}
+
+#[test]
+fn a_refusal_that_passes_ends_readiness_only_until_something_is_read() {
+    let cluster = cluster("events", 1);
+    publish(&cluster, "events", 1, 0..1);
+    let plan = Arc::new(test_plan::plan(&cluster.bootstrap_servers(), &["events"], Start::Earliest));
+    let mut running = Running::start(&plan, PLENTY);
+    running.until("ready", |running| running.ready == Some(Ok(())) && running.events.len() == 1);
+
+    // It is sent to join again, and refused once.
+    let refused = RDKafkaRespErr::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED;
+    cluster.request_errors(RDKafkaApiKey::JoinGroup, &[refused]);
+    let rejoin = RDKafkaRespErr::RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS;
+    cluster.request_errors(RDKafkaApiKey::Heartbeat, &[rejoin]);
+    let reason = "READ on the group";
+    running.until("refused", |running| matches!(&running.ready, Some(Err(fault)) if fault.contains(reason)));
+    publish(&cluster, "events", 1, 1..2);
+    running.until("read again", |running| running.events.len() == 2);
+    running.until("ready again", |running| running.ready == Some(Ok(())));
     running.stop();
 }
 

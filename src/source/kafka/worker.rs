@@ -51,6 +51,8 @@ pub(super) struct Worker {
     /// `None` between librdkafka's giving up of one client and the next.
     membership: Option<Membership>,
     rejoin_at: Instant,
+    /// The last membership was abandoned although something was settled and not committed.
+    left_uncommitted: bool,
     /// Known once the group may be joined.
     intake: Option<Intake>,
     draining: bool,
@@ -103,6 +105,7 @@ impl Worker {
             asks,
             membership: Some(membership),
             rejoin_at: now,
+            left_uncommitted: false,
             intake: None,
             draining: false,
             uncommitted: 0,
@@ -198,7 +201,8 @@ impl Worker {
 
     // ---- Membership ----
 
-    /// Notices a freeze: then everything belongs to others by now, and the group is joined anew.
+    /// Notices a freeze: then everything belongs to others by now, and the group is joined anew,
+    /// unless that would only be to leave it.
     fn keep_membership(&mut self) {
         if std::mem::take(&mut self.gave_up) {
             self.abandon(REJOIN_AFTER);
@@ -216,9 +220,10 @@ impl Worker {
             Some(membership) => membership.renew(now),
             None => {}
         }
-        if self.membership.is_none() && Instant::now() >= self.rejoin_at {
+        if self.membership.is_none() && !self.draining && Instant::now() >= self.rejoin_at {
             match self.member.create() {
                 Ok(membership) => {
+                    self.left_uncommitted = false;
                     self.membership = Some(membership);
                     self.join();
                 }
@@ -234,6 +239,7 @@ impl Worker {
         self.hands.clear();
         self.rejoin_at = Instant::now() + wait;
         if let Some(membership) = self.membership.take() {
+            self.left_uncommitted = membership.has_to_commit() || membership.went_uncommitted;
             membership.abandon(&self.outbox);
         }
     }
@@ -403,6 +409,7 @@ impl Worker {
         }
         if !batch.is_empty() {
             self.member.reachability.contact();
+            self.member.reachability.admitted();
         }
         self.outbox.inputs(batch);
     }
@@ -474,7 +481,9 @@ impl Worker {
 
     /// Commits what is settled, closes and says so; all in bounded time.
     fn stop(mut self) {
-        let Some(mut membership) = self.membership.take() else { return self.outbox.stopped(Ok(())) };
+        let Some(mut membership) = self.membership.take() else {
+            return self.outbox.stopped(ended(self.left_uncommitted, Closed::InTime));
+        };
         // Others may have the partitions as soon as the group is left.
         membership.end_leases(&membership.generations());
         membership.went_uncommitted = false;
@@ -493,11 +502,22 @@ impl Worker {
             }
         }
         let uncommitted = membership.has_to_commit() || membership.went_uncommitted;
-        let closed = membership.close().recv_timeout(CLOSE).is_ok();
-        self.outbox.stopped(match (uncommitted, closed) {
-            (false, true) => Ok(()),
-            (true, _) => Err("the last offsets could not be committed; their events come again".to_owned()),
-            (false, false) => Err("the Kafka consumer could not be closed in time".to_owned()),
-        });
+        let closed = membership.close().recv_timeout(CLOSE).map_or(Closed::Late, |()| Closed::InTime);
+        self.outbox.stopped(ended(uncommitted, closed));
+    }
+}
+
+/// Whether a consumer closed within its time.
+#[derive(Clone, Copy)]
+enum Closed {
+    InTime,
+    Late,
+}
+
+fn ended(uncommitted: bool, closed: Closed) -> Result<(), String> {
+    match (uncommitted, closed) {
+        (false, Closed::InTime) => Ok(()),
+        (true, _) => Err("the last offsets could not be committed; their events come again".to_owned()),
+        (false, Closed::Late) => Err("the Kafka consumer could not be closed in time".to_owned()),
     }
 }

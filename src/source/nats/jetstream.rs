@@ -90,7 +90,6 @@ struct Due {
 /// A durable that is pulled from.
 struct Attached {
     consumer: Consumer<pull::Config>,
-    stream: Arc<Stream>,
     name: Arc<str>,
     intake: Intake,
     subscriber: Subscriber,
@@ -328,6 +327,8 @@ impl Worker {
             return;
         }
         let connection = connection(client);
+        // Also while it drains, or between two subscriptions.
+        self.keep_progress(client, connection).await;
         if self.attached.is_none() {
             if !self.draining && !self.attaching && now >= self.due.attach {
                 self.attach(context);
@@ -335,7 +336,6 @@ impl Worker {
             return;
         }
         self.keep_pull(connection, now).await;
-        self.keep_progress(client, connection).await;
         if now >= self.due.look && !self.looking {
             self.look(Vec::new(), connection);
         }
@@ -398,11 +398,10 @@ impl Worker {
             expires: config.max_expires,
         };
         let Some(source) = self.plan.sources.get(usize::from(self.source.0)) else { return };
-        let stream = Arc::new(stream);
-        self.stream = Some(stream.clone());
+        let name = stream.cached_info().config.name.as_str().into();
+        self.stream = Some(Arc::new(stream));
         self.attached = Some(Attached {
-            name: stream.cached_info().config.name.as_str().into(),
-            stream: stream.clone(),
+            name,
             consumer,
             intake: Intake::new(&self.plan, source, self.source, namespace),
             subscriber,

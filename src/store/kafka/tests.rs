@@ -127,6 +127,25 @@ fn a_dead_letter_is_confirmed_and_can_be_read_back() {
     assert!(values.contains(&("hookferry-origin", "kafka:events/0/7".into())), "{values:?}");
 }
 
+/// Somebody else has the event by then, and writes what is to be written of it.
+#[test]
+fn nothing_is_written_for_what_is_not_held_any_more() {
+    let cluster = cluster();
+    let plan = plan(&cluster.bootstrap_servers());
+    let mut running = Running::start(&plan);
+    running.until("up", |running| running.up == Some(Ok(())));
+    let late = letter(&plan, b"late");
+    late.event.lease.end();
+
+    running.store.write(WriteId(1), late);
+    running.until("refused", |running| running.stored.len() == 1);
+
+    let (write, result) = &running.stored[0];
+    assert_eq!(*write, WriteId(1));
+    assert!(matches!(result, Err(StoreFault::Unavailable(_))), "{result:?}");
+    assert_eq!(running.up, Some(Ok(())), "the store itself is well");
+}
+
 #[test]
 fn without_a_broker_writes_are_unavailable_until_it_is_back() {
     let cluster = cluster();

@@ -14,7 +14,7 @@ use rdkafka::{ClientConfig, ClientContext};
 
 use super::topic;
 use crate::broker::kafka::pass_on;
-use crate::domain::DeadLetter;
+use crate::domain::{DeadLetter, Moment};
 use crate::engine::{StoreFault, WriteId};
 use crate::plan::Plan;
 use crate::store::FromStore;
@@ -157,6 +157,12 @@ impl Writer {
     }
 
     fn write(&mut self, write: WriteId, letter: &DeadLetter) {
+        // Somebody else has the event by now, after a freeze for example (DESIGN.md §4.7): the
+        // engine is told so soon, and asks again only if not.
+        if !letter.event.lease.holds(Moment::now()) {
+            let reason = "the partition is not held any more";
+            return self.answer(write, Err(StoreFault::Unavailable(reason.into())));
+        }
         if !self.ensured {
             let reason = self.standing.fault().unwrap_or("the topic is not known yet");
             return self.answer(write, Err(StoreFault::Unavailable(reason.into())));

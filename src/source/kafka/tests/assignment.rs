@@ -1,7 +1,6 @@
 //! What an assignment takes over from the one before it, and what it leaves behind.
 
 use rdkafka::consumer::CommitMode;
-use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
 use super::*;
 
@@ -91,6 +90,41 @@ fn a_freeze_while_stopping_is_no_clean_end() {
     running.until("stopped", |running| running.stopped.is_some());
     assert!(matches!(running.stopped, Some(Err(_))), "{:?}", running.stopped);
     assert_eq!(committed(&plan, "events", 1), 0);
+}
+
+/// To join again would only be to leave again, and what was not committed comes again elsewhere.
+#[test]
+fn a_freeze_while_draining_is_no_clean_end() {
+    let cluster = cluster("events", 1);
+    publish(&cluster, "events", 1, 0..2);
+    let mut plan = test_plan::plan(&cluster.bootstrap_servers(), &["events"], Start::Earliest);
+    test_plan::kafka(&mut plan).properties.push(("session.timeout.ms".to_owned(), "3000".to_owned().into()));
+    let plan = Arc::new(plan);
+    let gate = Arc::new(Mutex::new(()));
+    let mut running = Running::start_behind(&plan, PLENTY, gate.clone());
+    running.until("all events", |running| running.events.len() == 2);
+    let before = running.events[0].generation;
+
+    // It stands still where it tells that a commit failed.
+    let frozen = gate.lock().expect("the gate");
+    let refused = RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
+    cluster.request_errors(RDKafkaApiKey::OffsetCommit, &[refused]);
+    running.handle.send(ToSource::Drain);
+    running.settle();
+    let thawed = Instant::now() + Duration::from_secs(4);
+    while Instant::now() < thawed {
+        running.listen(thawed.saturating_duration_since(Instant::now()));
+    }
+    drop(frozen);
+    running.until("void", |running| running.lost == [before]);
+    // Longer than it takes to join again.
+    let quiet = Instant::now() + Duration::from_secs(5);
+    while Instant::now() < quiet {
+        running.listen(quiet.saturating_duration_since(Instant::now()));
+    }
+    running.handle.send(ToSource::Stop);
+    running.until("stopped", |running| running.stopped.is_some());
+    assert!(matches!(running.stopped, Some(Err(_))), "{:?}", running.stopped);
 }
 
 /// Each commit makes room for as many events as it covers, and what is open behind it takes room.

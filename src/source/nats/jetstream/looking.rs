@@ -15,10 +15,10 @@ impl Worker {
 
     /// Asks the server where the durable and its stream stand.
     pub(super) fn look_at(&mut self, sequences: Vec<u64>, at_us: u64, connection: u64) {
-        let Some(attached) = &self.attached else { return };
+        let Some(stream) = self.stream.clone() else { return };
         self.looking = true;
         self.due.look = Instant::now() + LOOK_EVERY;
-        let (stream, durable, tell) = (attached.stream.clone(), self.durable.clone(), self.tell.clone());
+        let (durable, tell) = (self.durable.clone(), self.tell.clone());
         tokio::spawn(async move {
             let answer = async {
                 let info = durable.found(&stream).await?;
@@ -53,11 +53,8 @@ impl Worker {
         self.floor = self.floor.max(info.ack_floor.stream_sequence);
         let open = self.book.open() as u64;
         let Some(attached) = &mut self.attached else { return };
-        // Messages wait, and so do we: the server does not know of our pull.
-        if info.num_pending > 0 && info.num_waiting == 0 && !std::mem::take(&mut attached.moved) {
-            attached.pull = None;
-        }
-        attached.moved = false;
+        let moved = std::mem::take(&mut attached.moved);
+        attached.pull = attached.pull.filter(|_| !is_forgotten(info.num_pending, info.num_waiting, moved));
         let topic = attached.name.clone();
         // All replicas see the same number; each tells its part, so that the sum is right.
         let messages = Some(info.num_pending / u64::from(self.plan.replicas.max(1)) + open);
@@ -69,5 +66,23 @@ impl Worker {
         let stored_ms = self.book.oldest_stored_ms();
         let topic = attached.name.clone();
         self.outbox.report(Report::OldestUnsettled { topic, partition: 0, stored_ms });
+    }
+}
+
+/// Whether the server does not know of our pull: messages wait, no pull does, and nothing came.
+fn is_forgotten(pending: u64, pulls: usize, moved: bool) -> bool {
+    pending > 0 && pulls == 0 && !moved
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pull_is_forgotten_if_messages_wait_and_none_came() {
+        assert!(is_forgotten(1, 0, false));
+        assert!(!is_forgotten(0, 0, false), "there is nothing to come");
+        assert!(!is_forgotten(1, 1, false), "it waits at the server, or another replica's does");
+        assert!(!is_forgotten(1, 0, true), "it was filled just now");
     }
 }
