@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::{AckPolicy, pull};
+use async_nats::jetstream::stream::{Config, RetentionPolicy};
 
 use crate::bridge::Bridge;
 use crate::nats::{PrivateServer, Server};
@@ -71,6 +72,55 @@ fn a_durable_that_is_deleted_is_made_anew_where_it_was() {
     bridge.wait_ready();
     bridge.stop();
     assert_eq!(receiver.count(), 200, "what was settled or open is not sent again");
+}
+
+#[test]
+fn a_durable_on_a_work_queue_is_made_anew_too() {
+    let scene = NatsScene::named(Server::shared(), "requeued");
+    scene.server.create_stream(Config { retention: RetentionPolicy::WorkQueue, ..scene.stream_config() });
+    let receiver = hanging_at(20);
+    scene.publish(events(0..21, 1));
+    let bridge = Bridge::ready(&scene.one_target(&receiver.url("/"), "timeout: 5m", ""));
+    receiver.wait_events(21);
+    scene.server.wait_count(&scene.stream, 1);
+    scene.server.delete_consumer(&scene.stream, &scene.durable);
+    scene.publish(events(21..40, 1));
+    receiver.wait_events(40);
+    receiver.release();
+    scene.server.wait_count(&scene.stream, 0);
+    bridge.stop();
+    assert_eq!(receiver.count(), 40, "what was open or settled is not sent again");
+}
+
+#[test]
+fn a_durable_that_is_edited_under_us_is_noticed() {
+    let scene = NatsScene::stream("edited");
+    let receiver = Receiver::ok();
+    scene.publish([event(0)]);
+    let bridge = Bridge::ready(&scene.one_target(&receiver.url("/"), "", ""));
+    receiver.wait_events(1);
+    scene.wait_settled();
+    let found = scene.consumer().unwrap().config;
+    let ours = pull::Config {
+        durable_name: Some(scene.durable.clone()),
+        description: found.description,
+        deliver_policy: found.deliver_policy,
+        ack_policy: AckPolicy::Explicit,
+        ack_wait: found.ack_wait,
+        max_ack_pending: found.max_ack_pending,
+        max_deliver: -1,
+        max_waiting: found.max_waiting,
+        filter_subject: scene.subject(">"),
+        ..pull::Config::default()
+    };
+    scene.server.create_consumer(&scene.stream, pull::Config { max_deliver: 5, ..ours.clone() });
+    bridge.wait_not_ready("max_deliver is 5");
+    // Once it is mended, it goes on by itself.
+    scene.server.create_consumer(&scene.stream, ours);
+    scene.publish([event(1)]);
+    receiver.wait_events(2);
+    bridge.wait_ready();
+    bridge.stop();
 }
 
 #[test]

@@ -56,6 +56,17 @@ routes:
 }
 
 #[test]
+fn letters_of_two_messages_with_one_id_are_no_duplicates_of_each_other() {
+    let scene = NatsScene::stream("same");
+    let receiver = Receiver::start(|_| Answer::Status(400));
+    scene.publish([event(0), event(0)]);
+    let bridge = Bridge::ready(&scene.one_target(&receiver.url("/"), "", ""));
+    scene.wait_letters(2);
+    scene.wait_settled();
+    bridge.stop();
+}
+
+#[test]
 fn stream_and_subject_can_be_chosen() {
     let scene = NatsScene::stream("chosen");
     let receiver = Receiver::start(|_| Answer::Status(404));

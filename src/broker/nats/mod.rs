@@ -3,7 +3,7 @@
 mod options;
 mod reachability;
 
-pub(crate) use options::options;
+pub(crate) use options::{CORE_WAITING, options};
 pub(crate) use reachability::Reachability;
 
 use std::sync::Arc;

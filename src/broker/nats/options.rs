@@ -53,7 +53,7 @@ pub(crate) fn options(client_name: &str, nats: &Nats) -> Result<(ConnectOptions,
 
 /// Core NATS: what the source's thread does not take in time is dropped, and counted as lost; the
 /// window is its buffer, not this.
-const CORE_WAITING: usize = 4096;
+pub(crate) const CORE_WAITING: usize = 4096;
 
 fn login(options: ConnectOptions, login: &NatsLogin) -> Result<ConnectOptions, String> {
     match login {

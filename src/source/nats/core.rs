@@ -1,5 +1,6 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_nats::{Client, Message, Subscriber};
@@ -8,7 +9,7 @@ use futures_util::{FutureExt, StreamExt};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::message::message;
-use crate::broker::nats::{Link, Reachability, client_name, connect};
+use crate::broker::nats::{CORE_WAITING, Link, Reachability, client_name, connect};
 use crate::domain::{Generation, Lease, Moment, Receipt, SourceId};
 use crate::engine::Input;
 use crate::plan::{Nats, Plan};
@@ -122,6 +123,10 @@ impl Worker {
             Ok(messages) => messages,
             Err(_) => return ControlFlow::Continue(()),
         };
+        // Ready once the server has been told.
+        if client.flush().await.is_err() {
+            return ControlFlow::Continue(());
+        }
         self.subscribed = true;
         loop {
             let woken = tokio::select! {
@@ -146,8 +151,13 @@ impl Worker {
                 }
                 // There is nobody to tell of it.
                 Woken::Mail(Some(ToSource::Settled(_) | ToSource::Released(_))) => {}
-                Woken::Message(Some(first)) => self.read(first, &mut messages, intake, client),
-                Woken::Message(None) | Woken::Nap => {}
+                Woken::Message(Some(first)) => {
+                    self.read(first, &mut messages, intake);
+                    self.account(client, CORE_WAITING as u64 * self.nats.subjects.len() as u64);
+                }
+                // Nothing came for a while, so that nothing waits.
+                Woken::Nap => self.account(client, 0),
+                Woken::Message(None) => {}
             }
             if link.is_closed() || (messages.is_empty() && !self.draining) {
                 self.subscribed = false;
@@ -165,30 +175,23 @@ impl Worker {
         Ok(select_all(subscribers))
     }
 
-    fn read(
-        &mut self,
-        first: Message,
-        messages: &mut SelectAll<Subscriber>,
-        intake: &Intake,
-        client: &Client,
-    ) {
+    fn read(&mut self, first: Message, messages: &mut SelectAll<Subscriber>, intake: &Intake) {
         let mut batch = Vec::new();
         self.take(&first, intake, &mut batch);
         for _ in 1..BATCH {
-            let Some(Some(message)) = messages.next().now_or_never() else {
-                self.account(client);
-                break;
-            };
+            let Some(Some(message)) = messages.next().now_or_never() else { break };
             self.take(&message, intake, &mut batch);
         }
         self.outbox.inputs(batch);
     }
 
-    /// Nothing waits in the subscriptions: what came and was not taken, the client has dropped.
-    fn account(&mut self, client: &Client) {
-        let came = client.statistics().in_messages.load(std::sync::atomic::Ordering::Relaxed);
-        self.dropped += came.saturating_sub(self.accounted);
-        self.accounted = self.accounted.max(came);
+    /// At most `waiting` messages wait in the subscriptions: what else came and was not taken, the client
+    /// has dropped.
+    fn account(&mut self, client: &Client, waiting: u64) {
+        let came = client.statistics().in_messages.load(Ordering::Relaxed);
+        let dropped = came.saturating_sub(self.accounted).saturating_sub(waiting);
+        self.dropped += dropped;
+        self.accounted += dropped;
     }
 
     fn take(&mut self, native: &Message, intake: &Intake, batch: &mut Vec<Input>) {
