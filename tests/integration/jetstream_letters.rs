@@ -1,6 +1,7 @@
 //! Dead letters on a JetStream stream.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use async_nats::jetstream::stream::Config;
 
@@ -10,6 +11,7 @@ use crate::receiver::{Answer, Receiver};
 use crate::record::Record;
 use crate::scene::{event, one_target};
 use crate::stage::Stage;
+use crate::wait;
 
 /// A JSON event with a body of exactly so many bytes.
 fn sized(id: &str, bytes: usize) -> Record {
@@ -94,7 +96,12 @@ fn a_stream_of_ones_own_that_does_not_take_them_is_an_error_and_is_not_altered()
     bridge.wait_log(&["ERROR", &own, "nats stream edit"]);
     bridge.wait_metric("hookferry_dead_letter_store_up", &[], 0.0);
     receiver.wait_count(1);
-    assert!(scene.is_untouched(), "nothing is acknowledged without its letter");
+    wait::throughout(
+        "nothing is acknowledged without its letter",
+        Duration::from_secs(1),
+        || format!("{:?}", scene.consumer()),
+        || scene.is_untouched(),
+    );
     // Once the stream takes them, the letter is written.
     let subjects = subjects.into_iter().chain([format!("{}.dlq.>", scene.name)]).collect();
     scene.server.update_stream(Config { subjects, ..stream });
