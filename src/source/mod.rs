@@ -84,8 +84,8 @@ pub fn start(
         return Err(StartFault::NoSource(source.0));
     };
     match &settings.broker {
-        Broker::Kafka(_) => kafka::start(plan, source, grant, emit),
-        Broker::Nats(_) => nats::start(plan, source, grant, emit),
+        Broker::Kafka(kafka) => kafka::start(&plan, source, settings, kafka, grant, emit),
+        Broker::Nats(nats) => nats::start(&plan, source, settings, nats, grant, emit),
     }
 }
 

@@ -13,7 +13,7 @@ use super::worker::Worker;
 use crate::broker::StartFault;
 use crate::broker::kafka::{Connection, Reachability, refusal, sure_tenure};
 use crate::domain::SourceId;
-use crate::plan::Plan;
+use crate::plan::{Kafka, Plan, Source};
 use crate::source::outbox::Outbox;
 use crate::source::{FromSource, Handle, SharedGrant, ToSource};
 
@@ -30,23 +30,21 @@ pub(super) enum Mail {
 /// # Errors
 /// The clients can't be created, or there is no thread for them.
 pub(in crate::source) fn start(
-    plan: Arc<Plan>,
+    plan: &Arc<Plan>,
     source: SourceId,
+    settings: &Source,
+    kafka: &Kafka,
     grant: Arc<SharedGrant>,
     emit: impl Fn(FromSource) + Send + 'static,
 ) -> Result<Handle, StartFault> {
-    let settings = plan.sources.get(usize::from(source.0));
-    let Some((settings, kafka)) = settings.and_then(|settings| Some((settings, settings.kafka()?))) else {
-        return Err(StartFault::NoSource(source.0));
-    };
-    let name = settings.name.clone();
+    let name = &settings.name;
     let client_fault =
         |error: KafkaError| StartFault::Client { source_name: name.clone(), reason: refusal(&error) };
     let thread_fault = |reason| StartFault::Thread { source_name: name.clone(), reason };
-    let connection = Connection::new(&plan, settings, kafka);
+    let connection = Connection::new(plan, settings, kafka);
     let member = Member {
         config: connection.member(),
-        reachability: Arc::new(Reachability::new(&name, &kafka.brokers)),
+        reachability: Arc::new(Reachability::new(name, &kafka.brokers)),
     };
     let membership = member.create().map_err(client_fault)?;
     let observer: BaseConsumer<ObserverContext> = connection
@@ -63,7 +61,7 @@ pub(in crate::source) fn start(
         probe.run(&asked, &|told| drop(news.send(Mail::Probe(told))));
     })
     .map_err(thread_fault)?;
-    let outbox = Outbox::new(source, emit);
+    let (plan, outbox) = (plan.clone(), Outbox::new(source, emit));
     spawn(format!("kafka-{name}"), move || {
         Worker::new(plan, source, grant, outbox, member, membership, asks).run(&inbox);
     })

@@ -144,10 +144,8 @@ impl Worker {
                 Woken::Mail(Some(ToSource::Drain)) => {
                     // The other members of the group get what comes from now on.
                     self.draining = true;
-                    while let Some(Some(_)) = messages.next().now_or_never() {
-                        self.dropped += 1;
-                    }
                     messages.clear();
+                    self.account(client, 0);
                 }
                 // There is nobody to tell of it.
                 Woken::Mail(Some(ToSource::Settled(_) | ToSource::Released(_))) => {}
@@ -226,7 +224,7 @@ impl Worker {
         if self.dropped > 0 {
             let dropped = std::mem::take(&mut self.dropped);
             tracing::error!(
-                source = ?self.source,
+                source = self.plan.sources.get(usize::from(self.source.0)).map_or("", |source| &source.name),
                 "{dropped} messages were lost, because they came faster than they were delivered and the window was \
                  full; a larger `limits.window`, more replicas, or a `stream` help",
             );

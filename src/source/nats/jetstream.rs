@@ -90,6 +90,7 @@ struct Due {
     pull: Instant,
     look: Instant,
     oldest: Instant,
+    progress: Instant,
 }
 
 /// A durable that is pulled from.
@@ -185,7 +186,7 @@ impl Worker {
             redelivered: 0,
             gap: Gap::default(),
             pause: FIRST_PAUSE,
-            due: Due { attach: now, pull: now, look: now, oldest: now },
+            due: Due { attach: now, pull: now, look: now, oldest: now, progress: now },
         }
     }
 
@@ -468,7 +469,10 @@ impl Worker {
         }
         if attached.pull.is_some() {
             if attached.heard.elapsed() > self.patience.silence {
-                tracing::debug!(source = ?self.source, "the server is silent although a pull waits; it is made anew");
+                tracing::debug!(
+                    source = self.name(),
+                    "the server is silent although a pull waits; it is made anew"
+                );
                 self.detach();
             }
             return;
@@ -503,9 +507,15 @@ impl Worker {
     async fn keep_progress(&mut self, client: &Client, connection: u64) {
         let now_us = Moment::now().mono_us;
         let before_us = now_us.saturating_sub(self.patience.progress.as_micros() as u64);
-        if self.looking || self.book.oldest_sign_us().is_none_or(|oldest| oldest >= before_us) {
+        // Not more often than that, also where nothing confirms it.
+        let now = Instant::now();
+        if self.looking
+            || now < self.due.progress
+            || self.book.oldest_sign_us().is_none_or(|oldest| oldest >= before_us)
+        {
             return;
         }
+        self.due.progress = now + self.patience.heartbeat;
         let mut told = Vec::new();
         for (sequence, reply) in self.book.silent(before_us) {
             let publish = client.publish(reply, "+WPI".into());

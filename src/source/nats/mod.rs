@@ -26,7 +26,7 @@ use super::{FromSource, Handle, SharedGrant};
 use crate::broker::StartFault;
 use crate::broker::nats::Reachability;
 use crate::domain::SourceId;
-use crate::plan::{NatsMode, Plan};
+use crate::plan::{Nats, NatsMode, Plan, Source};
 
 pub(crate) use durable::Durable;
 
@@ -35,21 +35,19 @@ pub(crate) use durable::Durable;
 /// # Errors
 /// There is no thread for it.
 pub(in crate::source) fn start(
-    plan: Arc<Plan>,
+    plan: &Arc<Plan>,
     source: SourceId,
+    settings: &Source,
+    nats: &Nats,
     grant: Arc<SharedGrant>,
     emit: impl Fn(FromSource) + Send + 'static,
 ) -> Result<Handle, StartFault> {
-    let settings = plan.sources.get(usize::from(source.0));
-    let Some((settings, nats)) = settings.and_then(|settings| Some((settings, settings.nats()?))) else {
-        return Err(StartFault::NoSource(source.0));
-    };
-    let source_name = settings.name.clone();
+    let source_name = &settings.name;
     let thread_fault = |reason| StartFault::Thread { source_name: source_name.clone(), reason };
-    let reachability = Arc::new(Reachability::new(&settings.name, &nats.servers));
+    let reachability = Arc::new(Reachability::new(source_name, &nats.servers));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(thread_fault)?;
     let (mail, inbox) = mpsc::unbounded_channel();
-    let (nats, outbox) = (nats.clone(), Outbox::new(source, emit));
+    let (plan, nats, outbox) = (plan.clone(), nats.clone(), Outbox::new(source, emit));
     thread::Builder::new()
         .name(format!("nats-{source_name}"))
         .spawn(move || match nats.mode.clone() {
