@@ -11,10 +11,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::admin::{self, Admin};
 use crate::broker;
-use crate::domain::{Moment, SourceId};
+use crate::domain::{ConsumerId, Moment, SourceId};
 use crate::engine::Engine;
 use crate::observe::{Health, Metrics};
-use crate::pipeline::{Drained, Message, Observer, Parts, Pipeline, SourceLink};
+use crate::pipeline::{ConsumerLink, Drained, Message, Observer, Parts, Pipeline};
 use crate::plan::Plan;
 use crate::sender::{self, Resolver, Senders};
 use crate::source::{self, SharedGrant};
@@ -110,17 +110,17 @@ pub fn start(plan: Arc<Plan>, observer: Observer) -> Result<Running, StartFault>
         let emit = move |batch| tell(&send, Message::Store(source, batch));
         stores.push(store::start(plan.clone(), source, emit)?);
     }
-    let mut sources = Vec::new();
-    for source in source_ids(&plan) {
+    let mut consumers = Vec::new();
+    for consumer in (0..plan.consumers.len() as u16).map(ConsumerId) {
         let grant = Arc::new(SharedGrant::default());
         let send = send.clone();
         let emit = move |message| tell(&send, Message::Source(message));
-        let handle = source::start(plan.clone(), source, grant.clone(), emit)?;
-        sources.push(SourceLink { handle, grant });
+        let handle = source::start(plan.clone(), consumer, grant.clone(), emit)?;
+        consumers.push(ConsumerLink { handle, grant });
     }
     let engine = Engine::new(plan.clone(), fastrand::u64(..));
     let parts =
-        Parts { plan, engine, inbox, sources, stores, senders, metrics: metrics.clone(), health, observer };
+        Parts { plan, engine, inbox, consumers, stores, senders, metrics: metrics.clone(), health, observer };
     let pipeline =
         std::thread::Builder::new().name("pipeline".to_owned()).spawn(move || Pipeline::new(parts).run())?;
     Ok(Running { stop: Stopper(send), pipeline, admin, metrics })

@@ -8,13 +8,13 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use crate::domain::{Attempt, Attempted, Moment, Settled, SourceId, TargetId};
+use crate::domain::{Attempt, Attempted, ConsumerId, Moment, Settled, SourceId, TargetId};
 use crate::engine::{Command, Engine, Input, Note};
 use crate::observe::{self, Health, LaneDepth, Metrics};
 use crate::plan::Plan;
 use crate::sender::Senders;
 use crate::source::{self, FromSource, Report, SharedGrant, ToSource};
-use crate::store::{self, FromStore};
+use crate::store::{self, FromStore, Write};
 
 /// What reaches the loop.
 #[derive(Debug)]
@@ -40,8 +40,8 @@ pub struct Parts {
     pub engine: Engine,
     /// Where everything arrives.
     pub inbox: Receiver<Message>,
-    /// One for each source.
-    pub sources: Vec<SourceLink>,
+    /// One for each consumer of the plan.
+    pub consumers: Vec<ConsumerLink>,
     /// One for each source.
     pub stores: Vec<store::Handle>,
     /// Makes attempts.
@@ -54,8 +54,8 @@ pub struct Parts {
     pub observer: Observer,
 }
 
-/// A source as the loop sees it.
-pub struct SourceLink {
+/// A consumer as the loop sees it.
+pub struct ConsumerLink {
     /// Takes what the loop has to say.
     pub handle: source::Handle,
     /// How much it may hand over.
@@ -105,7 +105,7 @@ const CLOSING_SHARE: u32 = 5;
 impl Pipeline {
     /// A loop that has not started.
     pub fn new(parts: Parts) -> Pipeline {
-        let settled = parts.sources.iter().map(|_| Vec::new()).collect();
+        let settled = parts.consumers.iter().map(|_| Vec::new()).collect();
         Pipeline { parts, phase: Phase::Running, attempts: Vec::new(), settled, observed: Instant::now() }
     }
 
@@ -155,8 +155,8 @@ impl Pipeline {
                     self.handle(input);
                 }
             }
-            Message::Source(FromSource::Report(source, report)) => self.reported(source, &report),
-            Message::Source(FromSource::Stopped(source, result)) => self.source_stopped(source, result),
+            Message::Source(FromSource::Report(consumer, report)) => self.reported(consumer, &report),
+            Message::Source(FromSource::Stopped(consumer, result)) => self.consumer_stopped(consumer, result),
             Message::Attempted(batch) => self.attempted(batch),
             Message::Store(source, batch) => {
                 for fact in batch {
@@ -180,10 +180,10 @@ impl Pipeline {
         self.carry_out(now);
     }
 
-    fn reported(&mut self, source: SourceId, report: &Report) {
-        self.parts.metrics.report(source, report, Moment::now());
+    fn reported(&mut self, consumer: ConsumerId, report: &Report) {
+        self.parts.metrics.report(consumer, report, Moment::now());
         if let Report::Ready(state) = report {
-            self.parts.health.source_ready(source, state.clone());
+            self.parts.health.consumer_ready(consumer, state.clone());
         }
     }
 
@@ -203,16 +203,20 @@ impl Pipeline {
                 Command::Attempt(attempt) => self.attempts.push(attempt),
                 Command::DeadLetter { write, letter } => {
                     let source = usize::from(letter.event.source.0);
-                    self.parts.stores[source].write(write, *letter);
+                    self.parts.stores[source].write(write, Write::Letter(letter));
+                }
+                Command::Move { write, moved } => {
+                    let source = usize::from(moved.event.source.0);
+                    self.parts.stores[source].write(write, Write::Move(moved));
                 }
                 Command::Settle(settled) => {
-                    self.settled[usize::from(settled.receipt.source.0)].push(settled);
+                    self.settled[usize::from(settled.receipt.consumer.0)].push(settled);
                 }
-                Command::Released(source, generation) => {
-                    let source = usize::from(source.0);
+                Command::Released(consumer, generation) => {
+                    let consumer = usize::from(consumer.0);
                     // What is settled must be known before the partition goes, to be committed.
-                    self.tell_settled(source);
-                    self.parts.sources[source].handle.send(ToSource::Released(generation));
+                    self.tell_settled(consumer);
+                    self.parts.consumers[consumer].handle.send(ToSource::Released(generation));
                 }
                 Command::Note(note) => {
                     self.parts.metrics.note(&note, now);
@@ -229,22 +233,22 @@ impl Pipeline {
             let refused = self.parts.senders.submit(std::mem::take(&mut self.attempts));
             self.attempted(refused);
         }
-        for source in 0..self.settled.len() {
-            self.tell_settled(source);
+        for consumer in 0..self.settled.len() {
+            self.tell_settled(consumer);
         }
         self.publish_grants();
     }
 
-    fn tell_settled(&mut self, source: usize) {
-        if !self.settled[source].is_empty() {
-            let settled = std::mem::take(&mut self.settled[source]);
-            self.parts.sources[source].handle.send(ToSource::Settled(settled));
+    fn tell_settled(&mut self, consumer: usize) {
+        if !self.settled[consumer].is_empty() {
+            let settled = std::mem::take(&mut self.settled[consumer]);
+            self.parts.consumers[consumer].handle.send(ToSource::Settled(settled));
         }
     }
 
     fn publish_grants(&self) {
-        for (index, link) in self.parts.sources.iter().enumerate() {
-            link.grant.publish(self.parts.engine.credit(SourceId(index as u16)));
+        for (index, link) in self.parts.consumers.iter().enumerate() {
+            link.grant.publish(self.parts.engine.credit(ConsumerId(index as u16)));
         }
     }
 
@@ -276,7 +280,7 @@ impl Pipeline {
         self.phase =
             Phase::Draining { until: now + deadline - deadline / CLOSING_SHARE, end: now + deadline };
         self.parts.health.drain();
-        for link in &self.parts.sources {
+        for link in &self.parts.consumers {
             link.handle.send(ToSource::Drain);
         }
         self.handle(Input::Shutdown);
@@ -293,11 +297,11 @@ impl Pipeline {
                         "attempts are still in flight at the deadline; their events will come again"
                     );
                 }
-                for link in &self.parts.sources {
+                for link in &self.parts.consumers {
                     link.handle.send(ToSource::Stop);
                 }
                 let drained = if idle { Drained::InTime } else { Drained::Late };
-                self.phase = Phase::Closing { end, open: self.parts.sources.len(), drained };
+                self.phase = Phase::Closing { end, open: self.parts.consumers.len(), drained };
                 None
             }
             Phase::Closing { open: 0, drained, .. } => Some(drained),
@@ -311,10 +315,12 @@ impl Pipeline {
         }
     }
 
-    fn source_stopped(&mut self, source: SourceId, result: Result<(), String>) {
-        let name = &self.parts.plan.sources[usize::from(source.0)].name;
+    fn consumer_stopped(&mut self, consumer: ConsumerId, result: Result<(), String>) {
+        let plan = &self.parts.plan;
+        let consumer = plan.consumers[usize::from(consumer.0)];
+        let name = &plan.sources[usize::from(consumer.source.0)].name;
         if let Err(fault) = &result {
-            tracing::warn!(source = name, %fault, "the last commit failed; what it covered will come again");
+            tracing::warn!(source = name, consumer = plan.consumer_name(&consumer), %fault, "the last commit failed; what it covered will come again");
         }
         if let Phase::Closing { open, drained, .. } = &mut self.phase {
             *open = open.saturating_sub(1);

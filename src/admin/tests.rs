@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::domain::SourceId;
+use crate::domain::{ConsumerId, SourceId};
 use crate::observe::testing::plan;
 
 const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
@@ -38,7 +38,7 @@ fn the_probes_follow_health() {
     assert!(unready.starts_with("HTTP/1.1 503 "), "{unready}");
     assert!(unready.contains("sources.orders: is not read yet"), "{unready}");
 
-    health.source_ready(SourceId(0), Ok(()));
+    health.consumer_ready(ConsumerId(0), Ok(()));
     health.store_ready(SourceId(0), Ok(()));
     assert!(get(&admin, "/readyz", "x").starts_with("HTTP/1.1 200 "));
 }

@@ -6,3 +6,5 @@ pub mod nats;
 mod start_fault;
 
 pub use start_fault::StartFault;
+/// What a record in a retry tier says.
+pub mod tier_record;

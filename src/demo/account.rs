@@ -56,7 +56,13 @@ impl Line {
             }
             Note::Unrouted(_) => ("not routed", GREY, "an event that no route takes".to_owned()),
             Note::Tombstone(_) => ("ignored", GREY, "a message without a value".to_owned()),
-            Note::Released { .. } | Note::Routed(_) | Note::Poisoned(_) | Note::Opened(_) => return None,
+            Note::Moved { .. }
+            | Note::Resumed { .. }
+            | Note::RateLimited(_)
+            | Note::Released { .. }
+            | Note::Routed(_)
+            | Note::Poisoned(_)
+            | Note::Opened(_) => return None,
         };
         Some(Line { word, colour, rest })
     }
@@ -135,9 +141,10 @@ impl Progress {
                 state.poisoned += 1;
             }
             Note::Opened(_) => state.opened += 1,
+            // What waits in a tier has not ended: it comes back.
             Note::Ended { .. } | Note::Released { .. } => state.ended += 1,
             Note::EventDeadLettered { .. } => state.buried += 1,
-            Note::Retrying { .. } => {}
+            Note::Retrying { .. } | Note::Moved { .. } | Note::Resumed { .. } | Note::RateLimited(_) => {}
         }
         self.changed.notify_all();
     }

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::{DeadLetterReason, Event, RouteId, TargetId};
+use super::{DeadLetterReason, Event, RouteId, TargetId, Waiting};
 
 /// What is written to the dead letters: the original message, and why it is there.
 #[derive(Debug, Clone)]
@@ -9,6 +9,8 @@ pub struct DeadLetter {
     pub event: Arc<Event>,
     /// The target that it could not be delivered to; `None` for an event's own dead letter.
     pub target: Option<TargetId>,
+    /// Of a delivery whose target is not in the configuration: what its tier's record said.
+    pub unknown: Option<Box<Waiting>>,
     /// The route that named the target, or the routes that could not judge the event.
     pub routes: Vec<RouteId>,
     /// Why.
@@ -37,4 +39,15 @@ pub struct Failure {
     pub last_status: Option<u16>,
     /// The last fault, for people. Holds no URL and no secret.
     pub last_error: Option<Box<str>>,
+    /// What came of each failed attempt, the oldest first; of very many only the last ones.
+    pub history: Vec<Failed>,
+}
+
+/// One failed attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failed {
+    /// In milliseconds since 1970-01-01 UTC.
+    pub at_ms: i64,
+    /// The status, or the kind of the fault (`timeout`).
+    pub result: Box<str>,
 }

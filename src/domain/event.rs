@@ -28,6 +28,8 @@ pub struct Event {
     pub subject: Option<Box<str>>,
     /// The event's key (`event.key`), if one was found.
     pub key: Option<Box<str>>,
+    /// `event.priority`, if one was found.
+    pub priority: Option<i32>,
     /// Who produced it: a URI-reference (`event.source`).
     pub producer: Arc<str>,
     /// What the message is, before any route looks at it.
@@ -134,6 +136,9 @@ pub struct Origin {
     pub stored_ms: i64,
     /// The message's key as it is on the broker.
     pub key: Option<Bytes>,
+    /// What tells this log from others of the same name: the id that a Kafka cluster gives itself, when
+    /// a JetStream stream was made; empty for core NATS.
+    pub namespace: Arc<str>,
 }
 
 /// `kafka:topic/partition/offset`, `jetstream:stream/sequence` or `nats:subject`.
@@ -154,6 +159,15 @@ impl Origin {
     pub(crate) fn kafka(topic: &str, position: i64) -> Origin {
         let topic = topic.into();
         let log = BrokerLog::Kafka;
-        Origin { log, topic, partition: 0, position, subject: None, stored_ms: 0, key: None }
+        Origin {
+            log,
+            topic,
+            partition: 0,
+            position,
+            subject: None,
+            stored_ms: 0,
+            key: None,
+            namespace: "".into(),
+        }
     }
 }

@@ -30,6 +30,10 @@ pub enum DeadLetterReason {
     Blocked,
     /// A message without a value, by `tombstones: dead_letter`.
     Tombstone,
+    /// Its target is not in the configuration, and was not for a day.
+    TargetUnknown,
+    /// Its target is switched off.
+    TargetDisabled,
 }
 
 impl DeadLetterReason {
@@ -44,6 +48,8 @@ impl DeadLetterReason {
             DeadLetterReason::Oversized => "oversized",
             DeadLetterReason::Blocked => "blocked",
             DeadLetterReason::Tombstone => "tombstone",
+            DeadLetterReason::TargetUnknown => "target_unknown",
+            DeadLetterReason::TargetDisabled => "target_disabled",
         }
     }
 }

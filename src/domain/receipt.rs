@@ -2,6 +2,11 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SourceId(pub u16);
 
+/// Index of a [`Consumer`](crate::plan::Consumer) in the [`Plan`](crate::plan::Plan): what reads a
+/// source, or the retry tiers on its broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConsumerId(pub u16);
+
 /// Index of a target in the [`Plan`](crate::plan::Plan).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TargetId(pub u32);
@@ -19,8 +24,8 @@ pub struct Generation(pub u64);
 /// acknowledges nothing.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub struct Receipt {
-    /// The source that the message came from.
-    pub source: SourceId,
+    /// The consumer that read the message.
+    pub consumer: ConsumerId,
     /// The assignment under which it was read.
     pub generation: Generation,
     /// The message's position in its partition (Kafka: the offset) or stream (its sequence).

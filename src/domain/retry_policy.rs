@@ -11,6 +11,8 @@ pub struct RetryPolicy {
     pub retry_after: HonourRetryAfter,
     /// No retry starts later than this after the first attempt.
     pub max_age: Option<Duration>,
+    /// Waits up to this are spent in memory; longer ones in a retry tier.
+    pub hold: Duration,
     /// What happens after the last attempt.
     pub on_exhausted: Exhausted,
 }
@@ -70,6 +72,8 @@ pub enum Exhausted {
     DeadLetter,
     /// It is dropped and counted.
     Discard,
+    /// It is tried on at the longest wait, and what comes after it waits. Ordered targets only.
+    Block,
 }
 
 /// Which failures are retried.

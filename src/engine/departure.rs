@@ -5,7 +5,7 @@ use super::protocol::{Command, Note, WriteId};
 use super::timers::Timer;
 use super::writes::Obligation;
 use super::{Engine, Life};
-use crate::domain::{DeliveryId, Generation, ReleaseReason, SourceId};
+use crate::domain::{ConsumerId, DeliveryId, Generation, ReleaseReason};
 
 /// How deliveries leave this process unfinished: a partition is revoked or lost, or the process is
 /// stopping. None of them is settled, so their events come again.
@@ -44,14 +44,14 @@ impl Engine {
         }
     }
 
-    pub(super) fn revoked(&mut self, source: SourceId, generation: Generation) {
+    pub(super) fn revoked(&mut self, consumer: ConsumerId, generation: Generation) {
         #[cfg(test)]
         if self.sabotage == Some(Sabotage::IgnoreGeneration) {
-            self.commands.push_back(Command::Released(source, generation));
+            self.commands.push_back(Command::Released(consumer, generation));
             return;
         }
         if !self.ledger.end_tenure(generation) {
-            self.commands.push_back(Command::Released(source, generation));
+            self.commands.push_back(Command::Released(consumer, generation));
             return;
         }
         self.release_waiting(Some(generation), ReleaseReason::Revoked);

@@ -5,7 +5,7 @@ use slab::Slab;
 
 use super::protocol::Grant;
 use crate::domain::{
-    DeliveryId, Ending, Event, Failure, Generation, Moment, Receipt, RouteId, Settled, SourceId, TargetId,
+    ConsumerId, DeliveryId, Ending, Event, Failure, Generation, Moment, Receipt, RouteId, Settled, TargetId,
 };
 
 /// What is open in this process: every event that was handed over and is not settled, and the
@@ -39,7 +39,7 @@ struct OpenEvent {
 /// The time for which one partition is assigned to this process.
 #[derive(Debug)]
 struct Tenure {
-    source: SourceId,
+    consumer: ConsumerId,
     open_events: usize,
     ending: bool,
 }
@@ -80,32 +80,32 @@ pub(super) struct Closed {
     /// The event is settled.
     pub(super) settled: Option<Settled>,
     /// Nothing of a generation that is being given up is open any more.
-    pub(super) ended: Option<(SourceId, Generation)>,
+    pub(super) ended: Option<(ConsumerId, Generation)>,
 }
 
 impl Ledger {
-    /// For so many sources. `events` are expected to be open at most; growing in the middle of that would
+    /// For so many consumers. `events` are expected to be open at most; growing in the middle of that would
     /// need half as much memory again.
-    pub(super) fn new(sources: usize, events: usize) -> Ledger {
+    pub(super) fn new(consumers: usize, events: usize) -> Ledger {
         Ledger {
             events: Slab::with_capacity(events),
             deliveries: Slab::with_capacity(events),
             next_serial: 0,
             tenures: HashMap::new(),
-            open: vec![Grant::default(); sources],
-            closed: vec![Grant::default(); sources],
+            open: vec![Grant::default(); consumers],
+            closed: vec![Grant::default(); consumers],
         }
     }
 
     /// Opens an event with one obligation, which its routing holds until all others are opened.
     pub(super) fn open_event(&mut self, event: Arc<Event>, receipt: Receipt) -> EventSlot {
         let tenure = self.tenures.entry(receipt.generation).or_insert(Tenure {
-            source: receipt.source,
+            consumer: receipt.consumer,
             open_events: 0,
             ending: false,
         });
         tenure.open_events += 1;
-        let open = &mut self.open[usize::from(receipt.source.0)];
+        let open = &mut self.open[usize::from(receipt.consumer.0)];
         open.events += 1;
         open.bytes += event.weight();
         EventSlot(self.events.insert(OpenEvent {
@@ -192,28 +192,28 @@ impl Ledger {
             return Closed::default();
         }
         let OpenEvent { event, receipt, released, ending, .. } = self.events.remove(slot.0);
-        self.account_closed(receipt.source, &event);
+        self.account_closed(receipt.consumer, &event);
         let ended = self.leave_tenure(receipt.generation);
         Closed { settled: (!released).then_some(Settled { receipt, ending }), ended }
     }
 
-    fn account_closed(&mut self, source: SourceId, event: &Event) {
-        let index = usize::from(source.0);
+    fn account_closed(&mut self, consumer: ConsumerId, event: &Event) {
+        let index = usize::from(consumer.0);
         self.open[index].events -= 1;
         self.open[index].bytes -= event.weight();
         self.closed[index].events += 1;
         self.closed[index].bytes += event.weight();
     }
 
-    fn leave_tenure(&mut self, generation: Generation) -> Option<(SourceId, Generation)> {
+    fn leave_tenure(&mut self, generation: Generation) -> Option<(ConsumerId, Generation)> {
         let tenure = self.tenures.get_mut(&generation)?;
         tenure.open_events -= 1;
-        let source = tenure.source;
+        let consumer = tenure.consumer;
         if tenure.open_events > 0 || !tenure.ending {
             return None;
         }
         self.tenures.remove(&generation);
-        Some((source, generation))
+        Some((consumer, generation))
     }
 
     /// Notes that a generation is being given up. `true` if something of it is still open; if not,
@@ -269,7 +269,7 @@ impl Ledger {
             .collect();
         for slot in slots {
             let open = self.events.remove(slot);
-            self.account_closed(open.receipt.source, &open.event);
+            self.account_closed(open.receipt.consumer, &open.event);
         }
         self.tenures.remove(&generation);
         lost
@@ -293,14 +293,14 @@ impl Ledger {
             .map(|(slot, delivery)| DeliveryId { slot: slot as u32, serial: delivery.serial })
     }
 
-    /// Events and bytes of one source that are open.
-    pub(super) fn open(&self, source: SourceId) -> Grant {
-        self.open[usize::from(source.0)]
+    /// Events and bytes of one consumer that are open.
+    pub(super) fn open(&self, consumer: ConsumerId) -> Grant {
+        self.open[usize::from(consumer.0)]
     }
 
-    /// Events and bytes of one source that have closed since the start.
-    pub(super) fn closed(&self, source: SourceId) -> Grant {
-        self.closed[usize::from(source.0)]
+    /// Events and bytes of one consumer that have closed since the start.
+    pub(super) fn closed(&self, consumer: ConsumerId) -> Grant {
+        self.closed[usize::from(consumer.0)]
     }
 
     /// Whether nothing is open.

@@ -31,8 +31,8 @@ pub use lane::LaneState;
 pub use protocol::{Command, Grant, Input, Note, StoreFault, WriteId};
 
 use crate::domain::{
-    Attempt, Attempted, DeadLetter, DeadLetterReason, DeliveryId, DiscardReason, Event, Exhausted, Failure,
-    Kind, Moment, Outcome, Receipt, Reply, RouteId, SourceId, TargetId,
+    Attempt, Attempted, ConsumerId, DeadLetter, DeadLetterReason, DeliveryId, DiscardReason, Event,
+    Exhausted, Failure, Kind, Moment, Outcome, Receipt, Reply, RouteId, TargetId,
 };
 use crate::plan::{Plan, Tombstones};
 use lane::Lane;
@@ -90,7 +90,7 @@ impl Engine {
         Engine {
             routing: Routing::new(&plan),
             matches: Matches::default(),
-            ledger: Ledger::new(plan.sources.len(), expected_open(&plan)),
+            ledger: Ledger::new(plan.consumers.len(), expected_open(&plan)),
             lanes: plan.targets.iter().map(|target| Lane::new(target.concurrency)).collect(),
             // One that is switched off never wants a permit, so none is kept for it.
             permits: Permits::new(
@@ -112,9 +112,11 @@ impl Engine {
     pub fn handle(&mut self, input: Input, now: Moment) {
         match input {
             Input::Arrived { event, receipt } => self.arrived(event, receipt, now),
+            // TODO(5)
+            Input::Resumed { .. } | Input::Unreadable { .. } => {}
             Input::Attempted(attempted) => self.attempted(attempted, now),
             Input::Stored { write, result } => self.stored(write, result, now),
-            Input::Revoked(source, generation) => self.revoked(source, generation),
+            Input::Revoked(consumer, generation) => self.revoked(consumer, generation),
             Input::Lost(generation) => self.lost(generation),
             Input::Shutdown => self.shut_down(),
         }
@@ -140,9 +142,9 @@ impl Engine {
         self.timers.next_due_us()
     }
 
-    /// How much a source may have handed over since the start.
-    pub fn credit(&self, source: SourceId) -> Grant {
-        let closed = self.ledger.closed(source);
+    /// How much a consumer may have handed over since the start.
+    pub fn credit(&self, consumer: ConsumerId) -> Grant {
+        let closed = self.ledger.closed(consumer);
         let window = self.plan.limits.window;
         Grant {
             events: closed.events.saturating_add(window.events),
@@ -150,9 +152,9 @@ impl Engine {
         }
     }
 
-    /// Events and bytes of one source that are open.
-    pub fn open(&self, source: SourceId) -> Grant {
-        self.ledger.open(source)
+    /// Events and bytes of one consumer that are open.
+    pub fn open(&self, consumer: ConsumerId) -> Grant {
+        self.ledger.open(consumer)
     }
 
     /// Whether nothing is open and no attempt is being made.
@@ -336,6 +338,7 @@ impl Engine {
         let letter = DeadLetter {
             event: self.ledger.event(slot).clone(),
             target: Some(target),
+            unknown: None,
             routes: vec![route],
             reason,
             attempts,
@@ -361,6 +364,7 @@ impl Engine {
         let letter = DeadLetter {
             event,
             target: None,
+            unknown: None,
             routes,
             reason,
             attempts: 0,
@@ -447,8 +451,8 @@ impl Engine {
         if let Some(settled) = closed.settled {
             self.commands.push_back(Command::Settle(settled));
         }
-        if let Some((source, generation)) = closed.ended {
-            self.commands.push_back(Command::Released(source, generation));
+        if let Some((consumer, generation)) = closed.ended {
+            self.commands.push_back(Command::Released(consumer, generation));
         }
     }
 }
@@ -488,5 +492,11 @@ fn note_failure(failure: &mut Option<Box<Failure>>, reply: &Reply, now: Moment) 
         Reply::Withheld => (None, None),
     };
     let first_ms = failure.as_ref().map_or(now.wall_ms, |earlier| earlier.first_ms);
-    *failure = Some(Box::new(Failure { first_ms, last_ms: now.wall_ms, last_status, last_error }));
+    *failure = Some(Box::new(Failure {
+        first_ms,
+        last_ms: now.wall_ms,
+        last_status,
+        last_error,
+        history: Vec::new(),
+    }));
 }

@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
 use crate::domain::{
-    Attempt, Attempted, DeadLetter, DeadLetterReason, DeliveryId, Event, Generation, Outcome, Receipt,
-    ReleaseReason, Reply, RouteId, Settled, SourceId, TargetId,
+    Attempt, Attempted, ConsumerId, DeadLetter, DeadLetterReason, DeliveryId, Event, Generation, Move,
+    Outcome, Receipt, ReleaseReason, Reply, RouteId, Settled, SourceId, TargetId, Tier, Waiting,
 };
 
 /// What the engine is told.
@@ -15,6 +15,24 @@ pub enum Input {
         /// The right to acknowledge it.
         receipt: Receipt,
     },
+    /// A delivery came back from a retry tier, within the [`Grant`] of the tiers' consumer.
+    Resumed {
+        /// The event, as it was first read.
+        event: Arc<Event>,
+        /// The right to acknowledge the tier's record.
+        receipt: Receipt,
+        /// What the record says of the delivery.
+        waiting: Box<Waiting>,
+    },
+    /// A record in a retry tier can't be read. It goes to the dead letters as it is.
+    Unreadable {
+        /// The record itself, as a message of the source that keeps the tiers.
+        event: Arc<Event>,
+        /// The right to acknowledge it.
+        receipt: Receipt,
+        /// Why, for people.
+        detail: Box<str>,
+    },
     /// A sender ended an attempt.
     Attempted(Attempted),
     /// A store confirmed or refused a write.
@@ -26,7 +44,7 @@ pub enum Input {
     },
     /// A partition is about to be given up: dispatch no more of it, let what is in flight finish.
     /// Answered with [`Command::Released`] once nothing of it is open.
-    Revoked(SourceId, Generation),
+    Revoked(ConsumerId, Generation),
     /// A partition is gone: forget everything of it at once. Later completions are ignored.
     Lost(Generation),
     /// The process is stopping: dispatch nothing more, release what waits, let what is in flight finish.
@@ -45,10 +63,17 @@ pub enum Command {
         /// What to write.
         letter: Box<DeadLetter>,
     },
+    /// Write to a retry tier; answer with [`Input::Stored`].
+    Move {
+        /// To be named in the answer.
+        write: WriteId,
+        /// What to write.
+        moved: Box<Move>,
+    },
     /// Everything that this receipt's event caused has ended: it may be acknowledged.
     Settle(Settled),
     /// Nothing of this generation is open any more.
-    Released(SourceId, Generation),
+    Released(ConsumerId, Generation),
     /// Something to count or log.
     Note(Note),
 }
@@ -96,6 +121,22 @@ pub enum Note {
         /// The last fault, for people, if it was one.
         error: Option<Box<str>>,
     },
+    /// A delivery was moved to a retry tier, and the broker has confirmed it.
+    Moved {
+        /// Whose.
+        target: TargetId,
+        /// Where to.
+        tier: Tier,
+    },
+    /// A delivery came back from a retry tier.
+    Resumed {
+        /// Whose.
+        target: TargetId,
+        /// Where from.
+        tier: Tier,
+    },
+    /// A delivery that is ready has to wait for the rate of its target.
+    RateLimited(TargetId),
     /// An event's own dead letter is confirmed.
     EventDeadLettered {
         /// The event.

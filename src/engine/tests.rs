@@ -7,12 +7,13 @@ use bytes::Bytes;
 
 use super::*;
 use crate::domain::{
-    Content, Data, EventTime, Fault, Field, Generation, Lease, Origin, ReleaseReason, RetryAfter,
+    Content, Data, EventTime, Fault, Field, Generation, Lease, Origin, ReleaseReason, RetryAfter, SourceId,
 };
 use crate::plan::{self, Layers, Window};
 
 mod permits;
 
+const CONSUMER: ConsumerId = ConsumerId(0);
 const SOURCE: SourceId = SourceId(0);
 const FIRST: Generation = Generation(1);
 
@@ -46,6 +47,7 @@ fn event(position: i64, event_type: Option<&str>) -> Event {
         time: EventTime { unix_ms: 0, text: None },
         subject: None,
         key: None,
+        priority: None,
         producer: "/orders".into(),
         kind: Kind::Regular,
         body: Bytes::from_static(b"{}"),
@@ -62,7 +64,7 @@ fn event(position: i64, event_type: Option<&str>) -> Event {
 impl Desk {
     fn arrive(&mut self, event: Event) {
         let (generation, position) = (event.generation, event.origin.position);
-        let receipt = Receipt { source: SOURCE, generation, position };
+        let receipt = Receipt { consumer: CONSUMER, generation, position };
         self.engine.handle(Input::Arrived { event: Arc::new(event), receipt }, self.now);
     }
 
@@ -234,13 +236,13 @@ fn a_revoked_partition_lets_waiting_deliveries_go_and_finishes_what_is_in_flight
     desk.arrive(event(1, Some("a")));
     let attempt = desk.only_attempt();
 
-    desk.engine.handle(Input::Revoked(SOURCE, FIRST), desk.now);
+    desk.engine.handle(Input::Revoked(CONSUMER, FIRST), desk.now);
     assert!(desk.commands().is_empty(), "the attempt in flight may finish");
     desk.answer(&attempt, status(200));
 
     let commands = desk.commands();
     assert!(
-        matches!(commands.as_slice(), [Command::Settle(settled), Command::Released(SOURCE, FIRST)] if settled.receipt.position == 0),
+        matches!(commands.as_slice(), [Command::Settle(settled), Command::Released(CONSUMER, FIRST)] if settled.receipt.position == 0),
         "{commands:?}"
     );
     assert!(desk.engine.is_idle());
@@ -351,15 +353,18 @@ routes:
 #[test]
 fn the_credit_is_the_window_plus_what_has_closed() {
     let mut desk = one_target("");
-    let window = desk.engine.credit(SOURCE);
+    let window = desk.engine.credit(CONSUMER);
     desk.arrive(event(0, Some("a")));
-    assert_eq!(desk.engine.credit(SOURCE), window);
+    assert_eq!(desk.engine.credit(CONSUMER), window);
     let weight = event(0, Some("a")).weight();
-    assert_eq!(desk.engine.open(SOURCE), Grant { events: 1, bytes: weight });
+    assert_eq!(desk.engine.open(CONSUMER), Grant { events: 1, bytes: weight });
 
     let attempt = desk.only_attempt();
     desk.answer(&attempt, status(200));
-    assert_eq!(desk.engine.credit(SOURCE), Grant { events: window.events + 1, bytes: window.bytes + weight });
+    assert_eq!(
+        desk.engine.credit(CONSUMER),
+        Grant { events: window.events + 1, bytes: window.bytes + weight }
+    );
 }
 
 #[test]
@@ -371,7 +376,7 @@ routes: [{ types: [x], to: [a] }]",
     let plan = Arc::get_mut(&mut desk.engine.plan).expect("nobody else has it");
     plan.limits.window = Window { events: u64::MAX, bytes: u64::MAX };
     desk.arrive(event(0, Some("y")));
-    assert_eq!(desk.engine.credit(SOURCE).events, u64::MAX);
+    assert_eq!(desk.engine.credit(CONSUMER).events, u64::MAX);
 }
 
 #[test]

@@ -2,8 +2,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::domain::{Moment, SourceId};
-use crate::plan::Plan;
+use crate::domain::{ConsumerId, Moment, SourceId};
+use crate::plan::{Plan, Reads};
 
 /// How long the loop may be silent before the process counts as stalled (PRODUCT.md §3).
 const STALLED_AFTER: Duration = Duration::from_secs(30);
@@ -16,29 +16,52 @@ pub struct Health {
     /// Monotonic microseconds of the loop's last turn.
     beat_us: AtomicU64,
     draining: AtomicBool,
-    sources: Vec<SourceHealth>,
+    consumers: Vec<Standing>,
+    stores: Vec<Standing>,
 }
 
-/// What one source waits for. Changes are rare, so a lock is cheap enough.
+/// What is waited for. Changes are rare, so a lock is cheap enough.
 #[derive(Debug)]
-struct SourceHealth {
-    name: String,
-    group: Mutex<Result<(), String>>,
-    store: Mutex<Result<(), String>>,
+struct Standing {
+    /// What it is, for people.
+    what: String,
+    state: Mutex<Result<(), String>>,
+}
+
+impl Standing {
+    fn new(what: String, reason: &str) -> Standing {
+        Standing { what, state: Mutex::new(Err(reason.to_owned())) }
+    }
+
+    fn set(&self, state: Result<(), String>) {
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
+    }
 }
 
 impl Health {
     /// Alive as of now, and not ready until every source and store says that it is.
     pub fn new(plan: &Plan) -> Health {
-        let sources = plan.sources.iter().map(|source| SourceHealth {
-            name: source.name.clone(),
-            group: Mutex::new(Err("is not read yet".to_owned())),
-            store: Mutex::new(Err("not reached yet".to_owned())),
+        let source_name =
+            |source: SourceId| plan.sources.get(usize::from(source.0)).map_or("", |source| &source.name);
+        let consumers = plan.consumers.iter().map(|consumer| {
+            let source = source_name(consumer.source);
+            let what = match consumer.reads {
+                Reads::Shared => format!("sources.{source}"),
+                Reads::Ordered(_) => {
+                    format!("sources.{source}: the group of {}", plan.consumer_name(consumer))
+                }
+                Reads::Tiers => format!("sources.{source}: retry tiers"),
+            };
+            Standing::new(what, "is not read yet")
+        });
+        let stores = plan.sources.iter().map(|source| {
+            Standing::new(format!("sources.{}: dead-letter store", source.name), "not reached yet")
         });
         Health {
             beat_us: AtomicU64::new(Moment::now().mono_us),
             draining: AtomicBool::new(false),
-            sources: sources.collect(),
+            consumers: consumers.collect(),
+            stores: stores.collect(),
         }
     }
 
@@ -47,17 +70,17 @@ impl Health {
         self.beat_us.store(now.mono_us, Ordering::Relaxed);
     }
 
-    /// Whether a source joined its group, and why not. `reason` holds no secret.
-    pub fn source_ready(&self, source: SourceId, state: Result<(), String>) {
-        if let Some(source) = self.sources.get(usize::from(source.0)) {
-            *source.group.lock().unwrap_or_else(PoisonError::into_inner) = state;
+    /// Whether a consumer joined its group, and why not. `reason` holds no secret.
+    pub fn consumer_ready(&self, consumer: ConsumerId, state: Result<(), String>) {
+        if let Some(consumer) = self.consumers.get(usize::from(consumer.0)) {
+            consumer.set(state);
         }
     }
 
     /// Whether a source's dead-letter store takes writes, and why not. `reason` holds no secret.
     pub fn store_ready(&self, source: SourceId, state: Result<(), String>) {
-        if let Some(source) = self.sources.get(usize::from(source.0)) {
-            *source.store.lock().unwrap_or_else(PoisonError::into_inner) = state;
+        if let Some(store) = self.stores.get(usize::from(source.0)) {
+            store.set(state);
         }
     }
 
@@ -88,12 +111,9 @@ impl Health {
         if self.draining.load(Ordering::Relaxed) {
             reasons.push("draining: the process is stopping".to_owned());
         }
-        for source in &self.sources {
-            if let Err(reason) = &*source.group.lock().unwrap_or_else(PoisonError::into_inner) {
-                reasons.push(format!("sources.{}: {reason}", source.name));
-            }
-            if let Err(reason) = &*source.store.lock().unwrap_or_else(PoisonError::into_inner) {
-                reasons.push(format!("sources.{}: dead-letter store: {reason}", source.name));
+        for standing in self.consumers.iter().chain(&self.stores) {
+            if let Err(reason) = &*standing.state.lock().unwrap_or_else(PoisonError::into_inner) {
+                reasons.push(format!("{}: {reason}", standing.what));
             }
         }
         if reasons.is_empty() { Ok(()) } else { Err(reasons) }
@@ -116,7 +136,7 @@ mod tests {
             ["sources.orders: is not read yet", "sources.orders: dead-letter store: not reached yet",]
         );
 
-        health.source_ready(SOURCE, Ok(()));
+        health.consumer_ready(ConsumerId(0), Ok(()));
         health.store_ready(SOURCE, Ok(()));
         assert_eq!(health.ready(), Ok(()));
 
@@ -132,7 +152,7 @@ mod tests {
     #[test]
     fn a_draining_process_is_not_ready_although_everything_is_up() {
         let health = Health::new(&plan());
-        health.source_ready(SOURCE, Ok(()));
+        health.consumer_ready(ConsumerId(0), Ok(()));
         health.store_ready(SOURCE, Ok(()));
         health.drain();
         assert_eq!(health.ready(), Err(vec!["draining: the process is stopping".to_owned()]));

@@ -71,6 +71,9 @@ pub fn log_note(plan: &Plan, note: &Note) {
                 }
             }
         }
+        Note::Moved { target, tier } => {
+            tracing::debug!(target = target_name(plan, *target), %tier, "moved to a retry tier");
+        }
         Note::Retrying { target, route, event, attempts, reply, wait_ms, .. } => {
             tracing::debug!(
                 event = &*event.id,
@@ -92,7 +95,13 @@ pub fn log_note(plan: &Plan, note: &Note) {
                 "released"
             );
         }
-        Note::Routed(_) | Note::Unrouted(_) | Note::Tombstone(_) | Note::Poisoned(_) | Note::Opened(_) => {}
+        Note::Resumed { .. }
+        | Note::RateLimited(_)
+        | Note::Routed(_)
+        | Note::Unrouted(_)
+        | Note::Tombstone(_)
+        | Note::Poisoned(_)
+        | Note::Opened(_) => {}
     }
 }
 

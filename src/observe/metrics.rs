@@ -8,7 +8,8 @@ use prometheus::{
 };
 
 use crate::domain::{
-    Attempted, DeadLetterReason, Event, Fault, Moment, Outcome, ReleaseReason, Reply, SourceId, TargetId,
+    Attempted, ConsumerId, DeadLetterReason, Event, Fault, Moment, Outcome, ReleaseReason, Reply, SourceId,
+    TargetId, Tier,
 };
 use crate::engine::Note;
 use crate::plan::Plan;
@@ -22,8 +23,6 @@ const ATTEMPT_BUCKETS: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.
 /// Upper bounds of `delivery_duration_seconds`: 10 ms to 24 h.
 const DELIVERY_BUCKETS: [f64; 12] =
     [0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 60.0, 600.0, 3_600.0, 21_600.0, 86_400.0];
-/// The consumer that all targets share; a later issue gives ordered targets their own.
-const SHARED: &str = "shared";
 
 /// Why a target's delivery can be in the dead letters.
 const TARGET_REASONS: [DeadLetterReason; 6] = [
@@ -46,6 +45,8 @@ const EVENT_REASONS: [DeadLetterReason; 3] =
 pub struct Metrics {
     registry: Registry,
     sources: Vec<SourceMetrics>,
+    /// The source of each consumer, and its name.
+    consumers: Vec<(SourceId, String)>,
     targets: Vec<TargetMetrics>,
     dead_letters: IntCounterVec,
     lag: IntGaugeVec,
@@ -75,6 +76,11 @@ struct TargetMetrics {
     delivered: IntCounter,
     dead_lettered: IntCounter,
     discarded: IntCounter,
+    /// One for each tier.
+    moves: Vec<IntCounter>,
+    /// One for each tier.
+    resumed: Vec<IntCounter>,
+    rate_limited: IntCounter,
     revoked: IntCounter,
     shut_down: IntCounter,
     attempts: AttemptCounters,
@@ -123,6 +129,8 @@ impl Metrics {
     pub fn new(plan: &Plan, now: Moment) -> Metrics {
         let families = Families::new();
         let sources = plan.sources.iter().map(|source| families.source(&source.name)).collect();
+        let named =
+            plan.consumers.iter().map(|consumer| (consumer.source, plan.consumer_name(consumer).to_owned()));
         let targets =
             plan.targets.iter().map(|target| families.target(&target.name, target.enabled)).collect();
         families.declare_dead_letters(plan);
@@ -146,6 +154,7 @@ impl Metrics {
         reload_timestamp.set(now.wall_ms as f64 / 1000.0);
         Metrics {
             sources,
+            consumers: named.collect(),
             targets,
             dead_letters: families.dead_letters,
             lag: families.lag,
@@ -164,6 +173,11 @@ impl Metrics {
             Note::Opened(target) => self.target(*target, |target| target.opened.inc()),
             Note::Ended { target, outcome, event, .. } => self.ended(*target, *outcome, event, now),
             Note::EventDeadLettered { event, reason } => self.dead_letter(event.source, None, *reason),
+            Note::Moved { target, tier } => self.target(*target, |target| target.moves[tier.index()].inc()),
+            Note::Resumed { target, tier } => {
+                self.target(*target, |target| target.resumed[tier.index()].inc());
+            }
+            Note::RateLimited(target) => self.target(*target, |target| target.rate_limited.inc()),
             Note::Retrying { .. } => {}
             Note::Released { target, reason, .. } => self.target(*target, |target| match reason {
                 ReleaseReason::Revoked => target.revoked.inc(),
@@ -205,13 +219,14 @@ impl Metrics {
     }
 
     /// Takes over what a source says of itself.
-    pub fn report(&self, source: SourceId, report: &Report, now: Moment) {
+    pub fn report(&self, consumer: ConsumerId, report: &Report, now: Moment) {
+        let Some((source, consumer)) = self.consumers.get(usize::from(consumer.0)) else { return };
         let Some(metrics) = self.sources.get(usize::from(source.0)) else { return };
         match report {
             Report::Ready(_) => {}
             Report::Lag { topic, partition, messages } => {
                 let partition = partition.to_string();
-                let labels = [&*metrics.name, SHARED, topic, &partition];
+                let labels = [&*metrics.name, consumer, topic, &partition];
                 match messages {
                     Some(messages) => self.lag.with_label_values(&labels).set(clamped(*messages)),
                     None => self.forget_partition(&labels),
@@ -221,7 +236,7 @@ impl Metrics {
                 let partition = partition.to_string();
                 let age_ms = stored_ms.map_or(0, |stored_ms| now.wall_ms.saturating_sub(stored_ms).max(0));
                 self.oldest_unsettled
-                    .with_label_values(&[&*metrics.name, SHARED, topic, &partition])
+                    .with_label_values(&[&*metrics.name, consumer, topic, &partition])
                     .set(age_ms as f64 / 1000.0);
             }
             Report::Lost { messages, .. } => metrics.lost.inc_by(*messages),
@@ -316,6 +331,9 @@ struct Families {
     dead_letters: IntCounterVec,
     opened: IntCounterVec,
     deliveries: IntCounterVec,
+    moves: IntCounterVec,
+    resumed: IntCounterVec,
+    rate_limited: IntCounterVec,
     released: IntCounterVec,
     attempts: IntCounterVec,
     attempt_duration: HistogramVec,
@@ -374,6 +392,21 @@ impl Families {
                 "Deliveries that reached a terminal outcome.",
                 &["target", "outcome"],
             ),
+            moves: add.counters(
+                "moves_total",
+                "Deliveries moved to a retry tier, confirmed by the broker.",
+                &["target", "tier"],
+            ),
+            resumed: add.counters(
+                "deliveries_resumed_total",
+                "Deliveries that came back from a retry tier.",
+                &["target", "tier"],
+            ),
+            rate_limited: add.counters(
+                "rate_limited_total",
+                "Deliveries that were ready and had to wait for the rate of their target.",
+                &["target"],
+            ),
             released: add.counters(
                 "deliveries_released_total",
                 "Deliveries that left this process unfinished; their events come again.",
@@ -423,6 +456,9 @@ impl Families {
     fn target(&self, name: &str, enabled: bool) -> TargetMetrics {
         let deliveries = |outcome| self.deliveries.with_label_values(&[name, outcome]);
         let released = |reason: ReleaseReason| self.released.with_label_values(&[name, reason.as_str()]);
+        let by_tier = |counters: &IntCounterVec| {
+            Tier::all().map(|tier| counters.with_label_values(&[name, tier.name()])).collect()
+        };
         let queue = |state| self.queue.with_label_values(&[name, state]);
         self.state.with_label_values(&[name, "active"]).set(i64::from(enabled));
         self.state.with_label_values(&[name, "disabled"]).set(i64::from(!enabled));
@@ -432,6 +468,9 @@ impl Families {
             delivered: deliveries("delivered"),
             dead_lettered: deliveries("dead_lettered"),
             discarded: deliveries("discarded"),
+            moves: by_tier(&self.moves),
+            resumed: by_tier(&self.resumed),
+            rate_limited: self.rate_limited.with_label_values(&[name]),
             revoked: released(ReleaseReason::Revoked),
             shut_down: released(ReleaseReason::Shutdown),
             attempts: self.attempt_counters(name),

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::domain::{
     Backoff, Content, Data, Event, EventTime, Exhausted, Generation, HonourRetryAfter, Jitter, Kind, Lease,
-    Origin, RetryOn, RetryPolicy, SourceId, StatusSet, TargetId, TypeSet,
+    Ordering, Origin, RetryOn, RetryPolicy, SourceId, StatusSet, TargetId, TypeSet,
 };
 use crate::plan::{Egress, Plan, Route, Target, TargetUrl};
 use crate::source::test_plan;
@@ -24,6 +24,7 @@ pub(crate) fn plan() -> Plan {
             types: TypeSet::default(),
             conditions: Vec::new(),
             to: vec![TargetId(1)],
+            priority: 0,
         }],
         ..test_plan::offline(Vec::new())
     }
@@ -52,9 +53,16 @@ fn target(name: &str, enabled: bool) -> Target {
             retry_on: RetryOn { statuses: StatusSet::range(500, 599), network: true, timeout: true },
             retry_after: HonourRetryAfter::Ignore,
             max_age: None,
+            hold: Duration::from_secs(15),
             on_exhausted: Exhausted::DeadLetter,
         },
         concurrency: 64,
+        rate: None,
+        breaker: None,
+        disable_on: StatusSet::default(),
+        disable_after: None,
+        ordering: Ordering::None,
+        key: None,
     }
 }
 
@@ -70,6 +78,7 @@ pub(crate) fn event() -> Arc<Event> {
         time: EventTime { unix_ms: 0, text: None },
         subject: None,
         key: None,
+        priority: None,
         producer: "/orders".into(),
         kind: Kind::Regular,
         body: Bytes::new(),

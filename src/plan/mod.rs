@@ -44,9 +44,9 @@ pub use layers::Layers;
 pub use origin::{Origin, Position};
 pub use settings::Setting;
 pub use types::{
-    Admin, Broker, DeadLetters, Egress, EventParts, HostPort, JetStream, Kafka, Limits, Log, LogFormat,
-    LogLevel, Nats, NatsLogin, NatsMode, NatsTls, Network, Plan, Route, Shutdown, Source, Start, Target,
-    TargetUrl, Tombstones, Topic, Window,
+    Admin, Broker, Consumer, DeadLetters, Egress, EventParts, HostPort, JetStream, Kafka, Limits, Log,
+    LogFormat, LogLevel, Nats, NatsLogin, NatsMode, NatsTls, Network, Plan, Reads, Route, Shutdown, Source,
+    Start, Target, TargetUrl, Tombstones, Topic, Window,
 };
 
 use fault::Findings;

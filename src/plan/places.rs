@@ -79,6 +79,7 @@ pub(super) fn event_parts(event: &Item<'_>) -> EventParts {
         subject: part(&mut keys, "subject"),
         key: part(&mut keys, "key"),
         producer: part(&mut keys, "source"),
+        priority: None,
         data: part(&mut keys, "data"),
     };
     let inside_itself = |place: &Place| matches!(place, Place::Data(_));

@@ -48,6 +48,7 @@ pub(super) fn policy(retry: &Item<'_>, on_exhausted: Exhausted) -> RetryPolicy {
         }),
         retry_after: retry_after(&mut keys),
         max_age: keys.get("max_age").filter(|item| !item.is("off")).map(|item| item.duration(LEAST_WAIT)),
+        hold: Duration::from_secs(15),
         on_exhausted,
     };
     keys.done();

@@ -77,6 +77,7 @@ fn route(item: &Item<'_>, id: RouteId, around: &Surroundings<'_>, fields: &mut F
         types: type_set(&types),
         conditions: keys.get("where").map(|item| conditions(&item, fields)).unwrap_or_default(),
         to: to.map(|item| targets(&item, around)).unwrap_or_default(),
+        priority: 0,
         name: name.into(),
     };
     keys.done();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::domain::{Exhausted, StatusSet};
+use crate::domain::{Exhausted, Ordering, StatusSet};
 use crate::wire::{Blueprint, RequestSpec};
 
 use super::egress::{egress, url};
@@ -51,6 +51,12 @@ pub(super) fn target(item: &Item<'_>, name: &str, layered: &Layered, presets: &P
         success,
         retry: retry?,
         concurrency,
+        rate: None,
+        breaker: None,
+        disable_on: StatusSet::default(),
+        disable_after: None,
+        ordering: Ordering::None,
+        key: None,
     })
 }
 

@@ -26,6 +26,9 @@ use super::types::{
 use super::units;
 use super::walk::{Item, Keys};
 
+/// The budget where neither the configuration nor the system sets one, in bytes.
+const DEFAULT_MEMORY: u64 = 256 << 20;
+
 /// Keys that a later version brings.
 const LATER: [&str; 3] = ["event_types", "store", "metrics"];
 
@@ -196,6 +199,8 @@ fn read(laid: &Laid, files: usize, presets: &Presets, findings: &Findings) -> Pl
     };
     keys.done();
     Plan {
+        consumers: Plan::consumers(&sources, &targets.read, &routes),
+        time_scale: 1,
         name,
         replicas,
         hash: String::new(),
@@ -214,7 +219,7 @@ fn read(laid: &Laid, files: usize, presets: &Presets, findings: &Findings) -> Pl
 
 fn admin(keys: &mut Keys<'_>) -> Admin {
     let loopback = SocketAddr::from(([127, 0, 0, 1], 9477));
-    let Some(item) = keys.get("admin") else { return Admin { listen: loopback } };
+    let Some(item) = keys.get("admin") else { return Admin { listen: loopback, token: None } };
     let mut keys = item.keys();
     keys.later(&["token", "tokens"]);
     let listen = keys.get("listen").map_or(loopback, |item| {
@@ -226,7 +231,7 @@ fn admin(keys: &mut Keys<'_>) -> Admin {
         })
     });
     keys.done();
-    Admin { listen }
+    Admin { listen, token: None }
 }
 
 fn log(keys: &mut Keys<'_>) -> Log {
@@ -250,8 +255,12 @@ fn log(keys: &mut Keys<'_>) -> Log {
 }
 
 fn limits(keys: &mut Keys<'_>) -> Limits {
-    let mut limits =
-        Limits { in_flight: 1, max_event: 1, window: Window { bytes: u64::MAX, events: u64::MAX } };
+    let mut limits = Limits {
+        in_flight: 1,
+        max_event: 1,
+        window: Window { bytes: u64::MAX, events: u64::MAX },
+        memory: DEFAULT_MEMORY,
+    };
     let Some(item) = keys.get("limits") else { return limits };
     let mut keys = item.keys();
     keys.later(&["memory"]);

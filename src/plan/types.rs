@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -6,7 +7,10 @@ use std::time::Duration;
 use ipnet::IpNet;
 use secrecy::SecretString;
 
-use crate::domain::{Condition, Place, RetryPolicy, SourceId, StatusSet, SubjectPattern, TargetId, TypeSet};
+use crate::domain::{
+    BreakerPolicy, Condition, Ordering, Place, Rate, RetryPolicy, SourceId, StatusSet, SubjectPattern,
+    TargetId, Tier, TypeSet,
+};
 use crate::wire::Blueprint;
 
 /// The configuration after validation: immutable, hashed, swapped whole.
@@ -28,6 +32,9 @@ pub struct Plan {
     pub shutdown: Shutdown,
     /// In order of their names; [`SourceId`] is an index into it.
     pub sources: Vec<Source>,
+    /// What reads the sources and the retry tiers;
+    /// [`ConsumerId`](crate::domain::ConsumerId) is an index into it.
+    pub consumers: Vec<Consumer>,
     /// In order of their names; [`TargetId`] is an index into it.
     pub targets: Vec<Target>,
     /// In file order; [`RouteId`](crate::domain::RouteId) is an index into it.
@@ -36,9 +43,79 @@ pub struct Plan {
     pub fields: Vec<Place>,
     /// `dead_letters`.
     pub dead_letters: DeadLetters,
+    /// All waits of retries and tiers are divided by this; 1, but where a schedule is rehearsed.
+    pub time_scale: u32,
     /// What a user should know although it is no fault, for example rules of a dialect that are
     /// not enforced yet. One sentence each, with its place; `check` and `run` print them.
     pub notices: Vec<String>,
+}
+
+impl Plan {
+    /// What reads them all: each source, each ordered target's own group, and the retry tiers on each
+    /// broker that keeps some.
+    pub(crate) fn consumers(sources: &[Source], targets: &[Target], routes: &[Route]) -> Vec<Consumer> {
+        let mut consumers = Vec::new();
+        for (index, _) in sources.iter().enumerate() {
+            let source = SourceId(index as u16);
+            consumers.push(Consumer { source, reads: Reads::Shared });
+            let named = |target: TargetId| {
+                let takes = |route: &&Route| route.from.is_empty() || route.from.contains(&source);
+                routes.iter().filter(takes).any(|route| route.to.contains(&target))
+            };
+            for (target, settings) in (0..).map(TargetId).zip(targets) {
+                if settings.ordering != Ordering::None && named(target) {
+                    consumers.push(Consumer { source, reads: Reads::Ordered(target) });
+                }
+            }
+        }
+        let keepers: BTreeSet<SourceId> = sources.iter().map(|source| source.store).collect();
+        consumers.extend(keepers.into_iter().map(|source| Consumer { source, reads: Reads::Tiers }));
+        consumers
+    }
+
+    /// The Kafka topic of a retry tier.
+    pub fn tier_topic(&self, tier: Tier) -> String {
+        format!("{}.retry.{tier}", self.name)
+    }
+
+    /// The JetStream subject of a retry tier.
+    pub fn tier_subject(&self, tier: Tier) -> String {
+        self.tier_topic(tier)
+    }
+
+    /// The JetStream stream of all retry tiers.
+    pub fn tier_stream(&self) -> String {
+        format!("{}-retry", self.name)
+    }
+
+    /// The consumer's name in metrics and logs: `shared`, `tiers`, or an ordered target's name.
+    pub fn consumer_name(&self, consumer: &Consumer) -> &str {
+        match consumer.reads {
+            Reads::Shared => "shared",
+            Reads::Tiers => "tiers",
+            Reads::Ordered(target) => self.targets.get(target.0 as usize).map_or("", |target| &target.name),
+        }
+    }
+}
+
+/// What reads one kind of messages from the broker of a source, with its own group or durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Consumer {
+    /// The source; of tiers, the one on whose broker they are.
+    pub source: SourceId,
+    /// What it reads.
+    pub reads: Reads,
+}
+
+/// What a [`Consumer`] reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reads {
+    /// The source's messages, for all targets that are not ordered.
+    Shared,
+    /// The source's messages, for one ordered target.
+    Ordered(TargetId),
+    /// Deliveries that wait in the retry tiers.
+    Tiers,
 }
 
 /// `admin`.
@@ -47,6 +124,8 @@ pub struct Admin {
     /// Where `/metrics`, `/healthz` and `/readyz` are served; these need no token, so any address
     /// will do.
     pub listen: SocketAddr,
+    /// `token`: `/api` needs it; none is needed on a loopback address.
+    pub token: Option<SecretString>,
 }
 
 /// `log`.
@@ -89,8 +168,10 @@ pub struct Limits {
     pub in_flight: usize,
     /// A message's largest value, in bytes; at most the window's bytes.
     pub max_event: usize,
-    /// How much may be open at once, for each source.
+    /// How much may be open at once, for each consumer.
     pub window: Window,
+    /// `memory`: what windows, lanes and the queues of the brokers' clients may take together, in bytes.
+    pub memory: u64,
 }
 
 /// `limits.window`.
@@ -294,13 +375,15 @@ pub struct EventParts {
     pub producer: Option<Vec<Place>>,
     /// `event.data`.
     pub data: Option<Vec<Place>>,
+    /// `event.priority`.
+    pub priority: Option<Vec<Place>>,
 }
 
 impl EventParts {
     /// All places that are set.
     pub fn places(&self) -> impl Iterator<Item = &Place> {
-        let EventParts { event_type, id, time, subject, key, producer, data } = self;
-        [event_type, id, time, subject, key, producer, data].into_iter().flatten().flatten()
+        let EventParts { event_type, id, time, subject, key, producer, data, priority } = self;
+        [event_type, id, time, subject, key, producer, data, priority].into_iter().flatten().flatten()
     }
 }
 
@@ -331,6 +414,18 @@ pub struct Target {
     pub retry: RetryPolicy,
     /// Attempts at once to this target in this process.
     pub concurrency: usize,
+    /// `rate`.
+    pub rate: Option<Rate>,
+    /// `breaker`.
+    pub breaker: Option<BreakerPolicy>,
+    /// `disable_on`: an answer with one of these switches it off until a restart.
+    pub disable_on: StatusSet,
+    /// `disable_after`: failures for so long, without a success, switch it off until a restart.
+    pub disable_after: Option<Duration>,
+    /// `ordering`.
+    pub ordering: Ordering,
+    /// `key`: what `by_key` goes by, as an index into [`Plan::fields`]; the event's key without it.
+    pub key: Option<usize>,
 }
 
 /// A target's address. `Debug` and `Display` show scheme, host and port only; path and query may
@@ -397,6 +492,8 @@ pub struct Route {
     pub conditions: Vec<Condition>,
     /// `to`, only those that are enabled.
     pub to: Vec<TargetId>,
+    /// `priority`; 0 without one.
+    pub priority: i32,
 }
 
 /// `dead_letters`: where they are, on whichever broker keeps them.

@@ -18,8 +18,8 @@ use rustls::RootCertStore;
 use super::*;
 use crate::domain::{
     Attempt, Backoff, Content, Data, DeliveryId, Event, EventTime, Exhausted, Fault, Generation,
-    HonourRetryAfter, Jitter, Kind, Lease, Origin, Reply, RetryOn, RetryPolicy, SourceId, StatusSet,
-    TargetId,
+    HonourRetryAfter, Jitter, Kind, Lease, Ordering, Origin, Reply, RetryOn, RetryPolicy, SourceId,
+    StatusSet, TargetId,
 };
 use crate::plan::{Egress, Target, TargetUrl};
 use crate::source::test_plan;
@@ -154,9 +154,16 @@ pub(super) fn target(url: &str) -> Target {
             retry_on: RetryOn { statuses: StatusSet::default(), network: true, timeout: true },
             retry_after: HonourRetryAfter::Ignore,
             max_age: None,
+            hold: Duration::from_secs(15),
             on_exhausted: Exhausted::DeadLetter,
         },
         concurrency: 64,
+        rate: None,
+        breaker: None,
+        disable_on: StatusSet::default(),
+        disable_after: None,
+        ordering: Ordering::None,
+        key: None,
     }
 }
 
@@ -168,6 +175,7 @@ pub(super) fn event(body: &'static [u8], lease: Lease) -> Event {
         time: EventTime { unix_ms: 0, text: None },
         subject: None,
         key: None,
+        priority: None,
         producer: "/orders".into(),
         kind: Kind::Regular,
         body: Bytes::from_static(body),

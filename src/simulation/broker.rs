@@ -94,6 +94,7 @@ impl Message {
             time: EventTime { unix_ms: 0, text: None },
             subject: None,
             key: None,
+            priority: None,
             producer: "/simulation".into(),
             kind: self.kind,
             body: Bytes::from(vec![b'1'; size]),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::broker::{Broker, Message};
 use super::world::Fault;
-use crate::domain::{Event, Generation, Lease, Moment, Receipt, SourceId, TargetId};
+use crate::domain::{ConsumerId, Event, Generation, Lease, Moment, Receipt, TargetId};
 use crate::engine::{Engine, Grant, Input, Sabotage};
 use crate::plan::Plan;
 use crate::source::kafka::Frontier;
@@ -94,7 +94,7 @@ impl Replica {
 
     /// Hands one message over if the grant allows it; `false` if there is nothing to hand over.
     pub(super) fn read(&mut self, generation: Generation, broker: &Broker, now: Moment) -> bool {
-        let credit = self.engine.credit(SourceId(0));
+        let credit = self.engine.credit(ConsumerId(0));
         let is_full = self.uncommitted() >= self.window;
         let Some(assigned) = self.assigned.get_mut(&generation) else { return false };
         let Some(message) = broker.read(assigned.partition, assigned.position) else { return false };
@@ -111,7 +111,7 @@ impl Replica {
         assigned.position = message.offset + 1;
         assigned.frontier.received(message.offset, 0);
         self.events.push((generation, event.weight(), Arc::downgrade(&event)));
-        let receipt = Receipt { source: SourceId(0), generation, position: message.offset };
+        let receipt = Receipt { consumer: ConsumerId(0), generation, position: message.offset };
         self.engine.handle(Input::Arrived { event, receipt }, now);
         true
     }

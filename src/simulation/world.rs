@@ -8,7 +8,7 @@ use super::receivers::{Mood, Receivers, place};
 use super::replica::Replica;
 use super::truth::Truth;
 use crate::domain::{
-    Attempt, Attempted, DeadLetter, Event, Generation, Moment, Outcome, Reply, Settled, SourceId, TargetId,
+    Attempt, Attempted, ConsumerId, DeadLetter, Event, Generation, Moment, Outcome, Reply, Settled, TargetId,
 };
 use crate::engine::{Command, Input, Note, StoreFault, WriteId};
 use crate::plan::{self, Layers, Plan};
@@ -368,7 +368,8 @@ impl World {
             Command::Note(Note::Ended { target, outcome: Outcome::Discarded(_), event, .. }) => {
                 self.discarded(&event, target)?;
             }
-            Command::Note(_) => {}
+            // TODO(5)
+            Command::Move { .. } | Command::Note(_) => {}
         }
         Ok(())
     }
@@ -395,7 +396,7 @@ impl World {
         let limits = self.plan.limits;
         let plan = self.plan.clone();
         let Some(running) = self.running(replica) else { return Ok(()) };
-        let (open, alive) = (running.engine.open(SourceId(0)), running.alive());
+        let (open, alive) = (running.engine.open(ConsumerId(0)), running.alive());
         for counted in [open, alive] {
             if counted.events > limits.window.events || counted.bytes > limits.window.bytes {
                 return Err(format!("replica {replica} has {counted:?} open, over its window"));
@@ -575,7 +576,7 @@ impl World {
             return Ok(());
         }
         assigned.leaving = Some(until);
-        running.engine.handle(Input::Revoked(SourceId(0), generation), now);
+        running.engine.handle(Input::Revoked(ConsumerId(0), generation), now);
         self.deadlines.push(Reverse(until.mono_us));
         self.say(|| format!("partition {partition} is revoked from {owner}"));
         self.obey(owner)

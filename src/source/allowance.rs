@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use super::SharedGrant;
+use super::tier_intake::TierMessage;
 use crate::domain::{Event, Receipt};
 use crate::engine::{Grant, Input};
 use crate::plan::Window;
@@ -43,8 +44,25 @@ impl Allowance {
 
     /// Counts an event, which is handed over with this.
     pub(super) fn hand_over(&mut self, event: Event, receipt: Receipt) -> Input {
+        self.count(&event);
+        Input::Arrived { event: Arc::new(event), receipt }
+    }
+
+    /// Counts what a tier's record holds, which is handed over with this.
+    pub(super) fn resume(&mut self, message: TierMessage, receipt: Receipt) -> Input {
+        self.count(message.event());
+        match message {
+            TierMessage::Waiting(event, waiting) => {
+                Input::Resumed { event: Arc::new(event), receipt, waiting }
+            }
+            TierMessage::Unreadable(event, detail) => {
+                Input::Unreadable { event: Arc::new(event), receipt, detail }
+            }
+        }
+    }
+
+    fn count(&mut self, event: &Event) {
         self.handed.events += 1;
         self.handed.bytes = self.handed.bytes.saturating_add(event.weight());
-        Input::Arrived { event: Arc::new(event), receipt }
     }
 }

@@ -29,6 +29,7 @@ use crate::plan::Plan;
 pub struct Intake {
     source: SourceId,
     namespace: Namespace,
+    namespace_text: Arc<str>,
     /// `/<source name>`: the producer where nothing else says it.
     producer: Arc<str>,
     max_event: usize,
@@ -43,7 +44,7 @@ pub struct Intake {
 
 /// What the messages of a source are told apart by, beside their place: their ids are made with it
 /// where events bring none of their own (DESIGN.md §4.2).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Namespace {
     /// The id that a Kafka cluster gives itself.
     Kafka {
@@ -60,6 +61,15 @@ pub enum Namespace {
 }
 
 impl Namespace {
+    /// As it stands in [`Origin::namespace`].
+    fn text(&self) -> &str {
+        match self {
+            Namespace::Kafka { cluster } => cluster,
+            Namespace::JetStream { created } => created,
+            Namespace::Nats => "",
+        }
+    }
+
     fn log(&self) -> BrokerLog {
         match self {
             Namespace::Kafka { .. } => BrokerLog::Kafka,
@@ -99,6 +109,7 @@ impl Intake {
         let binary = compiler.binary(&source.event, &plan.fields);
         Intake {
             source: id,
+            namespace_text: namespace.text().into(),
             namespace,
             producer: format!("/{}", source.name).into(),
             max_event: plan.limits.max_event,
@@ -150,6 +161,7 @@ impl Intake {
             time: parts.time,
             subject: parts.subject,
             key: parts.key,
+            priority: None,
             producer: parts.producer,
             kind,
             body: value.map_or_else(Bytes::new, Bytes::copy_from_slice),
@@ -164,6 +176,7 @@ impl Intake {
                 subject: message.subject.map(Box::from),
                 stored_ms: message.timestamp_ms.unwrap_or_default(),
                 key: message.key.map(Bytes::copy_from_slice),
+                namespace: self.namespace_text.clone(),
             },
             headers: message.headers,
             generation,

@@ -11,7 +11,10 @@ pub mod nats;
 mod outbox;
 #[cfg(test)]
 pub(crate) mod test_plan;
+mod tier_intake;
 mod words;
+
+use outbox::Outbox;
 
 pub use intake::{Intake, Message, Namespace};
 
@@ -20,9 +23,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::broker::StartFault;
-use crate::domain::{Generation, Settled, SourceId};
+use crate::domain::{ConsumerId, Generation, Settled};
 use crate::engine::{Grant, Input};
-use crate::plan::{Broker, Plan};
+use crate::plan::{Broker, Plan, Reads};
 
 /// What a source tells the pipeline. One value is one batch and one wake-up.
 #[derive(Debug)]
@@ -30,9 +33,9 @@ pub enum FromSource {
     /// For the engine, in order.
     Inputs(Vec<Input>),
     /// For metrics, readiness and logs.
-    Report(SourceId, Report),
+    Report(ConsumerId, Report),
     /// It closed its consumer after [`ToSource::Stop`], with the last commit made or failed.
-    Stopped(SourceId, Result<(), String>),
+    Stopped(ConsumerId, Result<(), String>),
 }
 
 /// What the pipeline tells a source.
@@ -68,7 +71,7 @@ impl Handle {
     }
 }
 
-/// Starts to read `source` of the plan, on a thread of its own: waits for its broker for as long as
+/// Starts `consumer` of the plan, on a thread of its own: waits for its broker for as long as
 /// it takes, and hands events to `emit` within `grant`. `emit` is called on the source's thread and
 /// must not block for long.
 ///
@@ -76,16 +79,29 @@ impl Handle {
 /// The broker's clients can't be created, or there is no thread for them.
 pub fn start(
     plan: Arc<Plan>,
-    source: SourceId,
+    consumer: ConsumerId,
     grant: Arc<SharedGrant>,
     emit: impl Fn(FromSource) + Send + 'static,
 ) -> Result<Handle, StartFault> {
-    let Some(settings) = plan.sources.get(usize::from(source.0)) else {
-        return Err(StartFault::NoSource(source.0));
+    let Some(reader) = plan.consumers.get(usize::from(consumer.0)).copied() else {
+        return Err(StartFault::NoSource(consumer.0));
     };
+    let Some(settings) = plan.sources.get(usize::from(reader.source.0)) else {
+        return Err(StartFault::NoSource(reader.source.0));
+    };
+    let outbox = Outbox::new(consumer, emit);
+    if reader.reads != Reads::Shared {
+        // TODO(5): tiers and ordered consumers
+        outbox.ready(Ok(()));
+        return Ok(Handle::new(move |message| {
+            if matches!(message, ToSource::Stop) {
+                outbox.stopped(Ok(()));
+            }
+        }));
+    }
     match &settings.broker {
-        Broker::Kafka(kafka) => kafka::start(&plan, source, settings, kafka, grant, emit),
-        Broker::Nats(nats) => nats::start(&plan, source, settings, nats, grant, emit),
+        Broker::Kafka(kafka) => kafka::start(&plan, reader.source, settings, kafka, grant, outbox),
+        Broker::Nats(nats) => nats::start(&plan, reader.source, settings, nats, grant, outbox),
     }
 }
 
@@ -143,7 +159,7 @@ pub enum Report {
     },
 }
 
-/// The grant of one source as the pipeline publishes it and the source reads it.
+/// The grant of one consumer as the pipeline publishes it and the source reads it.
 #[derive(Debug, Default)]
 pub struct SharedGrant {
     events: AtomicU64,

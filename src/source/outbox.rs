@@ -1,23 +1,23 @@
 use std::cell::RefCell;
 
 use super::{FromSource, Report};
-use crate::domain::SourceId;
+use crate::domain::ConsumerId;
 use crate::engine::Input;
 
 /// The way out to the pipeline.
 pub(super) struct Outbox {
-    source: SourceId,
+    consumer: ConsumerId,
     emit: Box<dyn Fn(FromSource) + Send>,
     ready: RefCell<Option<Result<(), String>>>,
 }
 
 impl Outbox {
-    pub(super) fn new(source: SourceId, emit: impl Fn(FromSource) + Send + 'static) -> Outbox {
-        Outbox { source, emit: Box::new(emit), ready: RefCell::default() }
+    pub(super) fn new(consumer: ConsumerId, emit: impl Fn(FromSource) + Send + 'static) -> Outbox {
+        Outbox { consumer, emit: Box::new(emit), ready: RefCell::default() }
     }
 
-    pub(super) fn source(&self) -> SourceId {
-        self.source
+    pub(super) fn consumer(&self) -> ConsumerId {
+        self.consumer
     }
 
     pub(super) fn inputs(&self, inputs: Vec<Input>) {
@@ -27,7 +27,7 @@ impl Outbox {
     }
 
     pub(super) fn report(&self, report: Report) {
-        (self.emit)(FromSource::Report(self.source, report));
+        (self.emit)(FromSource::Report(self.consumer, report));
     }
 
     /// Tells whether the source is ready, if that is news.
@@ -39,6 +39,6 @@ impl Outbox {
     }
 
     pub(super) fn stopped(&self, result: Result<(), String>) {
-        (self.emit)(FromSource::Stopped(self.source, result));
+        (self.emit)(FromSource::Stopped(self.consumer, result));
     }
 }

@@ -27,19 +27,23 @@ pub(crate) fn plan(brokers: &str, topics: &[&str], start: Start) -> Plan {
         tombstones: Tombstones::Ignore,
         event: EventParts::default(),
     };
+    let sources = vec![source];
     Plan {
+        consumers: Plan::consumers(&sources, &[], &[]),
+        time_scale: 1,
         name: "hookferry".to_owned(),
         replicas: 1,
         hash: String::new(),
-        admin: Admin { listen: ([127, 0, 0, 1], 0).into() },
+        admin: Admin { listen: ([127, 0, 0, 1], 0).into(), token: None },
         log: Log { format: LogFormat::Text, level: LogLevel::Info },
         limits: Limits {
             in_flight: 16,
             max_event: 1 << 20,
             window: Window { bytes: 64 << 20, events: 50_000 },
+            memory: 256 << 20,
         },
         shutdown: Shutdown { deadline: Duration::from_secs(25) },
-        sources: vec![source],
+        sources,
         targets: Vec::new(),
         routes: Vec::new(),
         fields: Vec::new(),

@@ -1,4 +1,5 @@
-//! Floor 4: durable places that we own on brokers. For now: dead letters.
+//! Floor 4: durable places that we own on brokers: dead letters, and the tiers in which deliveries wait
+//! for their next attempt.
 
 pub mod kafka;
 pub mod nats;
@@ -8,7 +9,7 @@ mod standing;
 use std::sync::Arc;
 
 use crate::broker::StartFault;
-use crate::domain::{DeadLetter, SourceId};
+use crate::domain::{DeadLetter, Event, Move, SourceId};
 use crate::engine::{StoreFault, WriteId};
 use crate::plan::{Broker, Plan};
 
@@ -22,17 +23,42 @@ pub enum FromStore {
 }
 
 /// Speaks to a running store.
-pub struct Handle(Box<dyn Fn(WriteId, DeadLetter) + Send>);
+pub struct Handle(Box<dyn Fn(WriteId, Write) + Send>);
+
+/// What a store writes.
+#[derive(Debug)]
+pub enum Write {
+    /// To the dead letters.
+    Letter(Box<DeadLetter>),
+    /// To a retry tier.
+    Move(Box<Move>),
+}
+
+impl From<DeadLetter> for Write {
+    fn from(letter: DeadLetter) -> Write {
+        Write::Letter(Box::new(letter))
+    }
+}
+
+impl Write {
+    /// The event that it is about.
+    pub fn event(&self) -> &Event {
+        match self {
+            Write::Letter(letter) => &letter.event,
+            Write::Move(moved) => &moved.event,
+        }
+    }
+}
 
 impl Handle {
-    fn new(write: impl Fn(WriteId, DeadLetter) + Send + 'static) -> Handle {
+    fn new(write: impl Fn(WriteId, Write) + Send + 'static) -> Handle {
         Handle(Box::new(write))
     }
 
-    /// Writes a dead letter; answered with [`FromStore::Stored`]. Whoever needs the answer waits for
+    /// Writes a dead letter or a move; answered with [`FromStore::Stored`]. Whoever needs the answer waits for
     /// it, so there is nothing to flush at the end.
-    pub fn write(&self, write: WriteId, letter: DeadLetter) {
-        (self.0)(write, letter);
+    pub fn write(&self, id: WriteId, write: impl Into<Write>) {
+        (self.0)(id, write.into());
     }
 }
 

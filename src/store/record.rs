@@ -52,12 +52,12 @@ fn is_ours(name: &str) -> bool {
 fn our_headers(plan: &Plan, letter: &DeadLetter, has_value: bool) -> Vec<(&'static str, String)> {
     let DeadLetter { event, failure, .. } = letter;
     let target = letter.target.and_then(|target| plan.targets.get(usize::try_from(target.0).ok()?));
-    let routes: Vec<&str> = letter
-        .routes
-        .iter()
-        .filter_map(|route| plan.routes.get(usize::try_from(route.0).ok()?))
-        .map(|route| &*route.name)
-        .collect();
+    let unknown = letter.unknown.as_deref();
+    let target = target.map(|target| &*target.name).or(unknown.and_then(|waiting| waiting.target.as_deref()));
+    let routes = letter.routes.iter().filter_map(|route| plan.routes.get(usize::try_from(route.0).ok()?));
+    let routes = routes.map(|route| &*route.name);
+    let routes: Vec<&str> =
+        routes.chain(unknown.iter().flat_map(|waiting| waiting.routes.iter().map(|name| &**name))).collect();
     let last_error =
         failure.as_ref().and_then(|failure| failure.last_error.as_deref()).or(letter.detail.as_deref());
     let origin = &event.origin;
@@ -65,7 +65,7 @@ fn our_headers(plan: &Plan, letter: &DeadLetter, has_value: bool) -> Vec<(&'stat
     let said = [
         ("event-id", Some(event.id.to_string())),
         ("event-type", event.event_type.as_deref().map(str::to_owned)),
-        ("target", target.map(|target| target.name.to_string())),
+        ("target", target.map(str::to_owned)),
         ("route", (!routes.is_empty()).then(|| routes.join(","))),
         ("reason", Some(letter.reason.as_str().to_owned())),
         ("attempts", Some(letter.attempts.to_string())),
@@ -104,6 +104,7 @@ mod tests {
             types: TypeSet::default(),
             conditions: Vec::new(),
             to: Vec::new(),
+            priority: 0,
         };
         Plan { routes: vec![route("billing"), route("audit")], ..test_plan::offline(Vec::new()) }
     }
@@ -129,6 +130,7 @@ mod tests {
         DeadLetter {
             event,
             target: None,
+            unknown: None,
             routes: vec![RouteId(0), RouteId(1)],
             reason: DeadLetterReason::Exhausted,
             attempts: 8,
@@ -137,6 +139,7 @@ mod tests {
                 last_ms: 1500,
                 last_status: Some(503),
                 last_error: Some("the receiver answered 503".into()),
+                history: Vec::new(),
             }),
             detail: None,
             omit_value: false,

@@ -73,7 +73,7 @@ fn a_permit_that_comes_back_goes_to_whoever_was_put_aside() {
     desk.answer(&hanging.remove(0), status(200));
     assert_eq!(desk.started()[0].target.0, 0);
     // One that was put aside and has nothing to send any more stops nobody.
-    desk.engine.handle(Input::Revoked(SOURCE, FIRST), desk.now);
+    desk.engine.handle(Input::Revoked(CONSUMER, FIRST), desk.now);
     desk.arrive(Event { generation: Generation(2), ..event(0, Some("d")) });
     assert_eq!(desk.started().len(), 1);
 }

@@ -5,6 +5,7 @@ use super::*;
 use crate::domain::{DeliveryId, DiscardReason, RouteId};
 use crate::observe::testing::{STORED_MS, event, plan};
 
+const CONSUMER: ConsumerId = ConsumerId(0);
 const SOURCE: SourceId = SourceId(0);
 const SHOP: TargetId = TargetId(1);
 const NOW: Moment = Moment { mono_us: 0, wall_ms: STORED_MS + 2_000 };
@@ -160,14 +161,18 @@ fn a_partition_that_is_given_up_is_no_longer_reported() {
     let metrics = Metrics::new(&plan(), NOW);
     let lag = |messages| Report::Lag { topic: "events".into(), partition: 3, messages };
     let labels = r#"{consumer="shared",partition="3",source="orders",topic="events"}"#;
-    metrics.report(SOURCE, &lag(Some(12)), NOW);
+    metrics.report(CONSUMER, &lag(Some(12)), NOW);
     let stored_ms = Some(NOW.wall_ms - 1_500);
-    metrics.report(SOURCE, &Report::OldestUnsettled { topic: "events".into(), partition: 3, stored_ms }, NOW);
+    metrics.report(
+        CONSUMER,
+        &Report::OldestUnsettled { topic: "events".into(), partition: 3, stored_ms },
+        NOW,
+    );
     let before = samples(&metrics);
     assert_eq!(before[&format!("hookferry_source_lag_messages{labels}")], 12.0);
     assert_eq!(before[&format!("hookferry_oldest_unsettled_age_seconds{labels}")], 1.5);
 
-    metrics.report(SOURCE, &lag(None), NOW);
+    metrics.report(CONSUMER, &lag(None), NOW);
     let after = samples(&metrics);
     assert_eq!(after.get(&format!("hookferry_source_lag_messages{labels}")), None);
     assert_eq!(after.get(&format!("hookferry_oldest_unsettled_age_seconds{labels}")), None);
@@ -176,11 +181,11 @@ fn a_partition_that_is_given_up_is_no_longer_reported() {
 #[test]
 fn reports_of_a_source_are_counted() {
     let metrics = Metrics::new(&plan(), NOW);
-    metrics.report(SOURCE, &Report::Committed(Ok(())), NOW);
-    metrics.report(SOURCE, &Report::Committed(Err("timed out".to_owned())), NOW);
-    metrics.report(SOURCE, &Report::Rebalanced { assigned: 12 }, NOW);
+    metrics.report(CONSUMER, &Report::Committed(Ok(())), NOW);
+    metrics.report(CONSUMER, &Report::Committed(Err("timed out".to_owned())), NOW);
+    metrics.report(CONSUMER, &Report::Rebalanced { assigned: 12 }, NOW);
     metrics.report(
-        SOURCE,
+        CONSUMER,
         &Report::Lost { topic: "events".into(), partition: 0, from: 5, messages: 40 },
         NOW,
     );

@@ -144,6 +144,7 @@ fn an_own_id_that_receivers_could_misread_is_hashed() {
 #[test]
 fn set_places_replace_the_defaults() {
     let parts = EventParts {
+        priority: None,
         event_type: Some(vec![header("kind"), Place::Topic]),
         id: Some(vec![Place::Origin]),
         subject: Some(vec![body(&["items", "1", "sku"])]),
@@ -200,7 +201,8 @@ fn fields_are_read_for_routes() {
 
 #[test]
 fn a_field_below_data_follows_the_data_place_that_is_present() {
-    let parts = EventParts { data: Some(vec![body(&["a"]), body(&["b"])]), ..EventParts::default() };
+    let parts =
+        EventParts { priority: None, data: Some(vec![body(&["a"]), body(&["b"])]), ..EventParts::default() };
     let intake = intake(parts, vec![data(&["x"])]);
     let field = |json: &str| read(&intake, message(Some(json), &[])).fields[0].clone();
 
@@ -211,7 +213,7 @@ fn a_field_below_data_follows_the_data_place_that_is_present() {
 
 #[test]
 fn data_from_a_header_is_a_json_string() {
-    let parts = EventParts { data: Some(vec![header("note")]), ..EventParts::default() };
+    let parts = EventParts { priority: None, data: Some(vec![header("note")]), ..EventParts::default() };
     let event = read(&intake(parts, vec![data(&[])]), message(Some("{}"), &[("note", "say \"hi\"")]));
 
     assert_eq!(event.data, Data::Text(r#""say \"hi\"""#.into()));
@@ -266,7 +268,8 @@ fn a_binary_cloud_event_is_its_headers() {
 
 #[test]
 fn what_the_configuration_sets_wins_over_an_envelope() {
-    let parts = EventParts { event_type: Some(vec![body(&["kind"])]), ..EventParts::default() };
+    let parts =
+        EventParts { priority: None, event_type: Some(vec![body(&["kind"])]), ..EventParts::default() };
     let headers = [("ce_specversion", "1.0"), ("ce_type", "envelope"), ("ce_id", "ce-3")];
     let event = read(&intake(parts, Vec::new()), message(Some(r#"{"kind":"own"}"#), &headers));
 

@@ -15,7 +15,7 @@ use crate::broker::kafka::{Connection, Reachability, refusal, sure_tenure};
 use crate::domain::SourceId;
 use crate::plan::{Kafka, Plan, Source};
 use crate::source::outbox::Outbox;
-use crate::source::{FromSource, Handle, SharedGrant, ToSource};
+use crate::source::{Handle, SharedGrant, ToSource};
 
 /// What reaches the worker.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ pub(in crate::source) fn start(
     settings: &Source,
     kafka: &Kafka,
     grant: Arc<SharedGrant>,
-    emit: impl Fn(FromSource) + Send + 'static,
+    outbox: Outbox,
 ) -> Result<Handle, StartFault> {
     let name = &settings.name;
     let client_fault =
@@ -61,7 +61,7 @@ pub(in crate::source) fn start(
         probe.run(&asked, &|told| drop(news.send(Mail::Probe(told))));
     })
     .map_err(thread_fault)?;
-    let (plan, outbox) = (plan.clone(), Outbox::new(source, emit));
+    let plan = plan.clone();
     spawn(format!("kafka-{name}"), move || {
         Worker::new(plan, source, grant, outbox, member, membership, asks).run(&inbox);
     })

@@ -158,8 +158,9 @@ impl Membership {
         if self.consumer.assignment_lost() {
             return self.give_up(&generations, outbox, Ending::Lost);
         }
-        outbox
-            .inputs(all.into_iter().map(|generation| Input::Revoked(outbox.source(), generation)).collect());
+        outbox.inputs(
+            all.into_iter().map(|generation| Input::Revoked(outbox.consumer(), generation)).collect(),
+        );
         self.rebalance = Some(Rebalance::Leaving { generations, until: Instant::now() + GRACE });
         self.go_on(outbox);
     }

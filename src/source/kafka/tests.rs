@@ -12,7 +12,7 @@ use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use rdkafka::{ClientConfig, Offset};
 
 use super::partition::{PartitionName, list};
-use crate::domain::{Ending, Event, Generation, Moment, Receipt, Settled, SourceId};
+use crate::domain::{ConsumerId, Ending, Event, Generation, Moment, Receipt, Settled};
 use crate::engine::{Grant, Input};
 use crate::plan::{Plan, Start};
 use crate::source::{self, FromSource, Handle, Report, SharedGrant, ToSource, test_plan};
@@ -84,7 +84,7 @@ impl Running {
             drop(say.send(message));
             drop(gate.lock());
         };
-        let handle = source::start(plan.clone(), SourceId(0), shared.clone(), emit).expect("it starts");
+        let handle = source::start(plan.clone(), ConsumerId(0), shared.clone(), emit).expect("it starts");
         Running {
             handle,
             grant: shared,
@@ -300,7 +300,7 @@ fn a_partition_changes_hands_without_loss() {
         assert_eq!(second.events[0].origin.position, position, "and only that");
     }
     // What settles late changes nothing for the new owner.
-    first.receipts.push(Receipt { source: SourceId(0), generation: leaving, position: 99 });
+    first.receipts.push(Receipt { consumer: ConsumerId(0), generation: leaving, position: 99 });
     first.receipts.extend(stays);
     // On a busy machine the mock cluster may throw a member out once more; then events come again.
     let end = Instant::now() + PATIENCE;
@@ -428,7 +428,7 @@ fn settings_that_librdkafka_refuses_are_a_fault_without_their_value() {
     let bad = ("sasl.mechanism.no".to_owned(), "s3cret".to_owned().into());
     test_plan::kafka(&mut plan).properties.push(bad);
 
-    let fault = source::start(Arc::new(plan), SourceId(0), Arc::default(), |_| {})
+    let fault = source::start(Arc::new(plan), ConsumerId(0), Arc::default(), |_| {})
         .expect_err("it is refused")
         .to_string();
     assert!(fault.contains("source orders") && fault.contains("sasl.mechanism.no"), "{fault}");

@@ -429,7 +429,8 @@ impl Worker {
             membership.received(record.topic(), record.partition(), record.offset(), stored_ms, &self.outbox);
         let Place::Next { topic, generation, lease } = place else { return None };
         let event = intake.read(record::message(record, topic), generation, lease);
-        let receipt = Receipt { source: self.source, generation, position: event.origin.position };
+        let receipt =
+            Receipt { consumer: self.outbox.consumer(), generation, position: event.origin.position };
         self.uncommitted += 1;
         Some(Hand { event, receipt })
     }

@@ -203,8 +203,11 @@ impl Worker {
             self.dropped += 1;
             return;
         }
-        let receipt =
-            Receipt { source: self.source, generation: self.generation, position: event.origin.position };
+        let receipt = Receipt {
+            consumer: self.outbox.consumer(),
+            generation: self.generation,
+            position: event.origin.position,
+        };
         batch.push(self.allowance.hand_over(event, receipt));
     }
 

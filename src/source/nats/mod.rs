@@ -22,7 +22,7 @@ use std::thread;
 use tokio::sync::mpsc;
 
 use super::outbox::Outbox;
-use super::{FromSource, Handle, SharedGrant};
+use super::{Handle, SharedGrant};
 use crate::broker::StartFault;
 use crate::broker::nats::Reachability;
 use crate::domain::SourceId;
@@ -40,14 +40,14 @@ pub(in crate::source) fn start(
     settings: &Source,
     nats: &Nats,
     grant: Arc<SharedGrant>,
-    emit: impl Fn(FromSource) + Send + 'static,
+    outbox: Outbox,
 ) -> Result<Handle, StartFault> {
     let source_name = &settings.name;
     let thread_fault = |reason| StartFault::Thread { source_name: source_name.clone(), reason };
     let reachability = Arc::new(Reachability::new(source_name, &nats.servers));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(thread_fault)?;
     let (mail, inbox) = mpsc::unbounded_channel();
-    let (plan, nats, outbox) = (plan.clone(), nats.clone(), Outbox::new(source, emit));
+    let (plan, nats) = (plan.clone(), nats.clone());
     thread::Builder::new()
         .name(format!("nats-{source_name}"))
         .spawn(move || match nats.mode.clone() {

@@ -29,5 +29,5 @@ pub(in crate::store) fn start(
         .name(format!("kafka-dlq-{source_name}"))
         .spawn(move || writer.run(&inbox))
         .map_err(|reason| StartFault::Thread { source_name, reason })?;
-    Ok(Handle::new(move |write, letter| drop(mail.send((write, letter)))))
+    Ok(Handle::new(move |id, write| drop(mail.send((id, write)))))
 }

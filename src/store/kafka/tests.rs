@@ -49,6 +49,7 @@ fn letter(plan: &Plan, body: &[u8]) -> DeadLetter {
     DeadLetter {
         event: Arc::new(event),
         target: None,
+        unknown: None,
         routes: Vec::new(),
         reason: DeadLetterReason::Poisoned,
         attempts: 0,

@@ -17,9 +17,9 @@ use crate::broker::kafka::pass_on;
 use crate::domain::{DeadLetter, Moment};
 use crate::engine::{StoreFault, WriteId};
 use crate::plan::Plan;
-use crate::store::FromStore;
 use crate::store::record::Record;
 use crate::store::standing::Standing;
+use crate::store::{FromStore, Write};
 
 /// What a dead letter's headers may take beside the event.
 const HEADER_ROOM: usize = 64 * 1024;
@@ -128,7 +128,7 @@ impl Writer {
     }
 
     /// Runs until nobody is left to tell it anything.
-    pub(super) fn run(mut self, inbox: &Receiver<(WriteId, DeadLetter)>) {
+    pub(super) fn run(mut self, inbox: &Receiver<(WriteId, Write)>) {
         loop {
             self.look();
             let patience = if self.open.is_empty() { IDLE } else { Duration::ZERO };
@@ -140,11 +140,13 @@ impl Writer {
     }
 
     /// Takes all writes that wait; waits for the first up to `patience`.
-    fn read_mail(&mut self, inbox: &Receiver<(WriteId, DeadLetter)>, patience: Duration) -> ControlFlow<()> {
+    fn read_mail(&mut self, inbox: &Receiver<(WriteId, Write)>, patience: Duration) -> ControlFlow<()> {
         let mut patience = patience;
         loop {
             match inbox.recv_timeout(patience) {
-                Ok((write, letter)) => self.write(write, &letter),
+                Ok((id, Write::Letter(letter))) => self.write(id, &letter),
+                // TODO(5)
+                Ok((id, Write::Move(_))) => self.answer(id, Err(StoreFault::Unavailable("not yet".into()))),
                 Err(RecvTimeoutError::Timeout) => return ControlFlow::Continue(()),
                 Err(RecvTimeoutError::Disconnected) => return ControlFlow::Break(()),
             }

@@ -36,5 +36,5 @@ pub(in crate::store) fn start(
         .name(format!("nats-dlq-{source_name}"))
         .spawn(move || runtime.block_on(writer.run(inbox)))
         .map_err(thread_fault)?;
-    Ok(Handle::new(move |write, letter| drop(mail.send((write, letter)))))
+    Ok(Handle::new(move |id, write| drop(mail.send((id, write)))))
 }

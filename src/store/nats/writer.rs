@@ -15,8 +15,8 @@ use crate::broker::nats::{Link, Reachability, client_name, connect};
 use crate::domain::{DeadLetter, Moment};
 use crate::engine::{StoreFault, WriteId};
 use crate::plan::{Nats, Plan};
-use crate::store::FromStore;
 use crate::store::standing::Standing;
+use crate::store::{FromStore, Write};
 
 /// What a dead letter's headers may take beside the event.
 const HEADER_ROOM: usize = 64 * 1024;
@@ -29,7 +29,7 @@ const ANSWER: Duration = Duration::from_secs(10);
 const REPEATED_WITHIN: Duration = Duration::from_secs(30);
 
 type Answer = (WriteId, Result<(), StoreFault>);
-type Mail = UnboundedReceiver<(WriteId, DeadLetter)>;
+type Mail = UnboundedReceiver<(WriteId, Write)>;
 
 /// The store's thread.
 pub(super) struct Writer {
@@ -50,7 +50,7 @@ pub(super) struct Writer {
 
 /// What a turn began with.
 enum Woken {
-    Mail(Option<(WriteId, DeadLetter)>),
+    Mail(Option<(WriteId, Write)>),
     Answer(Answer),
     Nap,
 }
@@ -123,7 +123,11 @@ impl Writer {
                 () = tokio::time::sleep(NAP) => Woken::Nap,
             };
             match woken {
-                Woken::Mail(Some((write, letter))) => self.write(write, &letter, client, &context),
+                Woken::Mail(Some((id, Write::Letter(letter)))) => self.write(id, &letter, client, &context),
+                // TODO(5)
+                Woken::Mail(Some((id, Write::Move(_)))) => {
+                    self.answer(id, Err(StoreFault::Unavailable("not yet".into())));
+                }
                 Woken::Mail(None) => return ControlFlow::Break(()),
                 Woken::Answer(answer) => self.answered(answer),
                 Woken::Nap => {}

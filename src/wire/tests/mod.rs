@@ -39,6 +39,7 @@ fn with_body(body: &str, member: &str) -> Event {
         time: EventTime { unix_ms: 1_699_999_999_000, text: Some("2023-11-14T22:13:19Z".into()) },
         subject: None,
         key: None,
+        priority: None,
         producer: "/orders".into(),
         kind: Kind::Regular,
         body: Bytes::copy_from_slice(body.as_bytes()),

@@ -3,7 +3,7 @@
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::*;
-use crate::domain::Lease;
+use crate::domain::{ConsumerId, Lease};
 use crate::source::kafka::context::{GroupEvent, MemberContext};
 use crate::source::kafka::membership::{Membership, Place};
 use crate::source::kafka::partition::Partition;
@@ -30,7 +30,7 @@ impl Member {
         let lease = Lease::new(membership.renewed_us.clone(), TENURE);
         membership.partitions.push(Partition::new(name(), Some(start), Some(committed), lease));
         let (say, said) = mpsc::channel();
-        let outbox = Outbox::new(SourceId(0), move |message| drop(say.send(message)));
+        let outbox = Outbox::new(ConsumerId(0), move |message| drop(say.send(message)));
         Member { membership, outbox, said }
     }
 
@@ -90,7 +90,10 @@ fn a_log_that_was_cut_off_is_given_up_with_the_one_that_replaced_it() {
 
     member.membership.waiting.push_back(GroupEvent::Revoked(vec![name()]));
     member.step();
-    assert_eq!(member.inputs(), shown([Input::Revoked(SourceId(0), old), Input::Revoked(SourceId(0), new)]));
+    assert_eq!(
+        member.inputs(),
+        shown([Input::Revoked(ConsumerId(0), old), Input::Revoked(ConsumerId(0), new)])
+    );
     member.membership.released(new);
     member.step();
     assert!(old_lease.holds(Moment::now()), "what is in flight of the old log may finish");
@@ -146,6 +149,6 @@ fn a_last_commit_that_failed_is_made_again_while_there_is_time() {
 
 /// The message at offset 5 of this generation is settled.
 fn done(generation: Generation) -> Settled {
-    let receipt = Receipt { source: SourceId(0), generation, position: 5 };
+    let receipt = Receipt { consumer: ConsumerId(0), generation, position: 5 };
     Settled { receipt, ending: Ending::Done }
 }

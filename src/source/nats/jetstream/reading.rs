@@ -54,7 +54,8 @@ impl Worker {
         let native = message(native, attached.name.clone(), Some(delivered), now.wall_ms);
         let (generation, lease) = (self.tenure.generation(), self.tenure.lease());
         let event = attached.intake.read(native, generation, lease);
-        let receipt = Receipt { source: self.source, generation, position: event.origin.position };
+        let receipt =
+            Receipt { consumer: self.outbox.consumer(), generation, position: event.origin.position };
         self.report_gap(delivered);
         let hand = Hand { event, receipt };
         match self.hands.is_empty() && self.allowance.fits(&hand.event) {
