@@ -17,6 +17,7 @@ mod receipt;
 mod reply;
 mod retry_policy;
 mod subject_pattern;
+mod target_state;
 mod tier;
 mod type_pattern;
 mod waiting;
@@ -38,6 +39,7 @@ pub use receipt::{ConsumerId, Ending, Generation, Receipt, RouteId, Settled, Sou
 pub use reply::{Fault, Reply, RetryAfter};
 pub use retry_policy::{Backoff, Exhausted, HonourRetryAfter, Jitter, RetryOn, RetryPolicy, StatusSet};
 pub use subject_pattern::{SubjectFault, SubjectPattern};
+pub use target_state::{TargetStanding, TargetState};
 pub use tier::Tier;
 pub use type_pattern::{Segment, TypePattern, TypePatternFault, TypeSet};
 pub use waiting::{Move, Waiting};

@@ -1,6 +1,6 @@
 use std::collections::VecDeque;
 
-use crate::domain::{DeliveryId, Moment};
+use crate::domain::{DeliveryId, Moment, TargetStanding};
 
 /// The queue of one target, and its permits.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub(super) struct Lane {
 }
 
 /// How many deliveries of a lane are in which state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LaneState {
     /// Wait for a permit.
     pub ready: usize,
@@ -31,6 +31,8 @@ pub struct LaneState {
     pub bytes: u64,
     /// When the oldest of its open deliveries was opened.
     pub oldest: Option<Moment>,
+    /// Whether its target gets attempts.
+    pub standing: TargetStanding,
 }
 
 impl Lane {
@@ -102,6 +104,7 @@ impl Lane {
             in_flight: self.in_flight,
             bytes: self.bytes,
             oldest,
+            standing: TargetStanding::default(),
         }
     }
 }
