@@ -159,7 +159,7 @@ fn explanation<'a>(plan: &'a Plan, settings: &[Setting], event: &Event, now_ms: 
     let requests = matches
         .deliveries
         .iter()
-        .filter_map(|(target, route)| planned(plan, settings, *target, *route, event, now_ms));
+        .filter_map(|(target, route, _)| planned(plan, settings, *target, *route, event, now_ms));
     explanation.routes = routes.collect();
     explanation.requests = requests.collect();
     explanation
