@@ -5,6 +5,7 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
 use secrecy::ExposeSecret;
 
+use super::OwnTopic;
 use crate::plan::{Kafka, Plan, Source};
 
 /// A group member that is not heard of for so long is given up by its broker, in milliseconds.
@@ -109,7 +110,8 @@ impl<'a> Connection<'a> {
 
     /// Our own topics by their exact names, so that a source's `^.*` never reads what we write.
     fn own_topics(&self) -> String {
-        format!("^{}$", regex::escape(&self.plan.dead_letters.topic))
+        let exactly = |name: &String| format!("^{}$", regex::escape(name));
+        OwnTopic::names(self.plan).iter().map(exactly).collect::<Vec<_>>().join(",")
     }
 }
 

@@ -1,10 +1,14 @@
 //! Reaching an Apache Kafka cluster: the settings of every client of ours, whether the brokers
 //! answer, and librdkafka's own log.
 
+mod admin;
 mod connection;
 mod log;
+mod own_topic;
 mod reachability;
 
+pub(crate) use admin::Admin;
 pub use connection::{Connection, refusal, sure_tenure};
 pub(crate) use log::pass_on;
+pub use own_topic::OwnTopic;
 pub(crate) use reachability::Reachability;

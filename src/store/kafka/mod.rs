@@ -1,10 +1,11 @@
-//! Dead letters on Apache Kafka (PRODUCT.md §5), in a topic of their own.
+//! Dead letters and retry tiers on Apache Kafka (PRODUCT.md §5), in topics of their own.
 
-mod dead_letters;
-mod topic;
+mod inspector;
+mod start;
+mod topics;
 mod writer;
 
-pub(super) use dead_letters::start;
+pub(super) use start::start;
 
 #[cfg(test)]
 mod tests;
