@@ -44,8 +44,12 @@ fn six_bad_targets_keep_nothing_from_the_others<S: Stage>() {
     // What the bad ones have not taken waits on the broker, so the source is done with it.
     stage.wait_settled();
     for name in ["hanging", "dripping", "resetting", "limiting", "refusing"] {
-        let moved = bridge.metric("hookferry_moves_total", &[("target", name)]).unwrap_or(0.0);
-        assert!(moved > 0.0, "{name} was not moved to a retry tier");
+        wait::until(
+            &format!("{name} was moved to a retry tier"),
+            Duration::from_secs(30),
+            || format!("{:?}", bridge.metric("hookferry_moves_total", &[("target", name)])),
+            || bridge.metric("hookferry_moves_total", &[("target", name)]).filter(|moved| *moved > 0.0),
+        );
     }
     // A body that is too long is cut off, and its status counts.
     bridge.wait_metric(
@@ -58,9 +62,8 @@ fn six_bad_targets_keep_nothing_from_the_others<S: Stage>() {
         Duration::from_secs(30),
         || format!("{:?}", bridge.metric("hookferry_target_state", &[("target", "hanging")])),
         || {
-            let state = |state| {
-                bridge.metric("hookferry_target_state", &[("target", "hanging"), ("state", state)])
-            };
+            let state =
+                |state| bridge.metric("hookferry_target_state", &[("target", "hanging"), ("state", state)]);
             Some(state("open")? + state("probing")?).filter(|open| *open > 0.0)
         },
     );
