@@ -58,9 +58,8 @@ fn six_bad_targets_keep_nothing_from_the_others<S: Stage>() {
         Duration::from_secs(30),
         || format!("{:?}", bridge.metric("hookferry_target_state", &[("target", "hanging")])),
         || {
-            let state = |state| {
-                bridge.metric("hookferry_target_state", &[("target", "hanging"), ("state", state)])
-            };
+            let state =
+                |state| bridge.metric("hookferry_target_state", &[("target", "hanging"), ("state", state)]);
             Some(state("open")? + state("probing")?).filter(|open| *open > 0.0)
         },
     );

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use crate::bridge::Bridge;
 use crate::receiver::{Answer, Receiver, Request};
+use crate::record::Record;
 use crate::scene::{SECRET, Scene};
 use crate::stage::{Stage, on_every_broker};
-use crate::record::Record;
 
 /// How much later than due an attempt may be on a busy machine.
 const LATE: Duration = Duration::from_secs(3);
@@ -20,8 +20,10 @@ fn event() -> Record {
 
 fn target(dialect: &str, receiver: &Receiver) -> String {
     let url = receiver.url(&format!("/{dialect}"));
-    format!("targets: {{ it: {{ url: '{url}', egress: private, dialect: {dialect}, secrets: ['{SECRET}'] }} }}
-routes: [{{ name: all, to: [it] }}]")
+    format!(
+        "targets: {{ it: {{ url: '{url}', egress: private, dialect: {dialect}, secrets: ['{SECRET}'] }} }}
+routes: [{{ name: all, to: [it] }}]"
+    )
 }
 
 /// Asserts that attempts came after these waits, in seconds at full length, give or take a tenth.
