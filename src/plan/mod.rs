@@ -6,6 +6,8 @@
 //! configuration). What is built in, defaults and dialects, is data in the same language
 //! (`presets`).
 
+mod budget;
+mod cgroup;
 mod concealed;
 mod conditions;
 mod dead_letters;
@@ -40,6 +42,7 @@ mod types;
 mod units;
 mod walk;
 
+pub use budget::Budget;
 pub use concealed::Concealed;
 pub use fault::{Fault, Faults};
 pub use interpolate::WhenUnset;

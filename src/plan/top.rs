@@ -31,6 +31,9 @@ use super::walk::{Item, Keys};
 
 /// The budget where neither the configuration nor the system sets one, in bytes.
 const DEFAULT_MEMORY: u64 = 256 << 20;
+/// Of what the system lets the process have, so many per cent are the budget; the rest is for what
+/// can't be counted.
+const BUDGET_PER_CENT: u64 = 60;
 
 /// With less, not even one client of a broker could be kept within it.
 const LEAST_MEMORY: u64 = 64 << 20;
@@ -43,6 +46,10 @@ pub(super) fn plan(document: Document, findings: Findings) -> Result<Examined, F
     let presets = Presets::read(&findings);
     let laid = laid(document.root, &presets, &findings);
     let mut plan = read(&laid, document.files, &presets, &findings);
+    let configured = laid.root.nearest(["limits", "memory"]).as_scalar().is_some();
+    if let Some(limit) = document.memory_limit.filter(|_| !configured) {
+        plan.limits.memory = (limit / 100 * BUDGET_PER_CENT).max(LEAST_MEMORY);
+    }
     remark_on(&plan, &laid.root, &findings);
     let settings = settings::settings(&laid.root);
     plan.hash = settings::hash(&settings);

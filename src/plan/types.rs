@@ -7,9 +7,10 @@ use std::time::Duration;
 use ipnet::IpNet;
 use secrecy::SecretString;
 
+use super::budget::Budget;
 use crate::domain::{
-    BreakerPolicy, Condition, Ordering, Place, Rate, RetryPolicy, SourceId, StatusSet, SubjectPattern,
-    TargetId, Tier, TypeSet,
+    BreakerPolicy, Condition, ConsumerId, Ordering, Place, Rate, RetryPolicy, SourceId, StatusSet,
+    SubjectPattern, TargetId, Tier, TypeSet,
 };
 use crate::wire::Blueprint;
 
@@ -71,6 +72,11 @@ impl Plan {
         let keepers: BTreeSet<SourceId> = sources.iter().map(|source| source.store).collect();
         consumers.extend(keepers.into_iter().map(|source| Consumer { source, reads: Reads::Tiers }));
         consumers
+    }
+
+    /// How much of one consumer may be open, within `limits.window` and the [`Budget`].
+    pub fn window(&self, consumer: ConsumerId) -> Window {
+        Budget::of(self).window(consumer)
     }
 
     /// Divides all waits of retries by `scale`, at least 1, so that a schedule of hours can be watched in

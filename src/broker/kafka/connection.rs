@@ -6,7 +6,7 @@ use rdkafka::error::KafkaError;
 use secrecy::ExposeSecret;
 
 use super::OwnTopic;
-use crate::plan::{Kafka, Plan, Source};
+use crate::plan::{Budget, Kafka, Plan, Source};
 
 /// A group member that is not heard of for so long is given up by its broker, in milliseconds.
 const SESSION_TIMEOUT_MS: u64 = 10_000;
@@ -71,7 +71,7 @@ impl<'a> Connection<'a> {
         let message_bytes =
             self.plan.limits.max_event.saturating_add(RECORD_ROOM).clamp(1_000_000, 1_000_000_000);
         let mut config = self.with_defaults(&[
-            ("queue.buffering.max.kbytes", "65536"),
+            ("queue.buffering.max.kbytes", &(Budget::of(self.plan).unwritten() >> 10).to_string()),
             ("linger.ms", "5"),
             ("message.timeout.ms", "10000"),
             ("request.timeout.ms", "8000"),
