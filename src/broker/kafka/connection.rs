@@ -63,7 +63,7 @@ impl<'a> Connection<'a> {
         // Of the tiers little is read ahead, from many topics, which may appear one after the other.
         let (queue_kib, fetch, partition_fetch, refresh_ms) = match self.reads {
             Reads::Shared | Reads::Ordered(_) => ("4096", "2097152", "262144", "30000"),
-            Reads::Tiers => ("1024", "524288", "65536", "10000"),
+            Reads::Tiers => ("1024", "1048576", "65536", "10000"),
         };
         let mut config = self.with_defaults(&[
             // A small queue with the default back-off of 1 s stalls every partition a second at a time.
