@@ -1,10 +1,12 @@
 //! Reaching an Apache Kafka cluster: the settings of every client of ours, whether the brokers
-//! answer, and librdkafka's own log.
+//! answer, librdkafka's own log, and what a record holds.
 
 mod connection;
 mod log;
 mod reachability;
+mod record;
 
 pub use connection::{Connection, refusal, sure_tenure};
 pub(crate) use log::pass_on;
 pub(crate) use reachability::Reachability;
+pub(crate) use record::{headers, timestamp_ms};

@@ -64,7 +64,7 @@ fn create(config: &ClientConfig, topic: &str, largest: usize) -> Result<(), Stri
     }
 }
 
-fn request(config: &ClientConfig, new: &NewTopic<'_>) -> Result<(), RDKafkaErrorCode> {
+pub(super) fn request(config: &ClientConfig, new: &NewTopic<'_>) -> Result<(), RDKafkaErrorCode> {
     let code = |error: KafkaError| error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
     let admin: AdminClient<DefaultClientContext> = config.create().map_err(code)?;
     let options = AdminOptions::new().request_timeout(Some(PATIENCE)).operation_timeout(Some(PATIENCE));

@@ -12,7 +12,7 @@ use crate::store::record::Record;
 /// Ends the subject of an event's own dead letter. No target can have this name.
 pub(super) const OF_THE_EVENT: &str = "_event";
 /// Headers that mean something to the server: those of the original are not repeated.
-const SERVERS_OWN: &str = "nats-";
+pub(super) const SERVERS_OWN: &str = "nats-";
 
 /// A dead letter as it is published.
 #[derive(Debug)]

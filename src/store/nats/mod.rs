@@ -1,8 +1,11 @@
 //! Dead letters on JetStream (PRODUCT.md §5), in a stream of their own.
 
+mod archive;
 mod letter;
 pub(crate) mod stream;
 mod writer;
+
+pub(super) use archive::Archive;
 
 use std::sync::Arc;
 use std::thread;
