@@ -57,7 +57,9 @@ pub enum LetterFault {
     #[error("the broker did not confirm it: {0}")]
     Unconfirmed(String),
     /// It was redriven, but that is not noted: it is still listed as pending.
-    #[error("it was redriven, but that could not be noted: {0}; it is still listed, and must not be redriven again")]
+    #[error(
+        "it was redriven, but that could not be noted: {0}; it is still listed, and must not be redriven again"
+    )]
     Unnoted(String),
 }
 
@@ -77,9 +79,7 @@ impl<'a> Archive<'a> {
         let mut kept = plan.sources.iter().filter(|source| source.store == keeper);
         let only_source = kept.next().filter(|_| kept.next().is_none()).map(|source| &*source.name);
         let broker = match &source.broker {
-            Broker::Kafka(kafka) => {
-                Keeper::Kafka(kafka::Archive::open(plan, source, kafka, only_source)?)
-            }
+            Broker::Kafka(kafka) => Keeper::Kafka(kafka::Archive::open(plan, source, kafka, only_source)?),
             Broker::Nats(nats) => Keeper::Nats(nats::Archive::open(plan, source, nats, only_source)?),
         };
         Ok(Archive { keeper: &source.name, broker })

@@ -216,8 +216,7 @@ impl<'a> Archive<'a> {
         let reader: BaseConsumer<Listener> = client(&reader_config(&self.connection))?;
         let mut assignment = TopicPartitionList::new();
         for marks in marks {
-            let added =
-                assignment.add_partition_offset(topic, marks.partition, Offset::Offset(marks.low));
+            let added = assignment.add_partition_offset(topic, marks.partition, Offset::Offset(marks.low));
             added.map_err(|error| error.to_string())?;
         }
         reader.assign(&assignment).map_err(|error| format!("the topic {topic} can't be read: {error}"))?;
@@ -291,10 +290,7 @@ impl<'a> Archive<'a> {
         sent.into_iter().map(result).collect()
     }
 
-    pub(in crate::store) fn purge(
-        &self,
-        letters: &[(LetterPosition, i64)],
-    ) -> Vec<Result<(), LetterFault>> {
+    pub(in crate::store) fn purge(&self, letters: &[(LetterPosition, i64)]) -> Vec<Result<(), LetterFault>> {
         if let Err(fault) = self.ready_for(&[]) {
             return letters.iter().map(|_| Err(LetterFault::Unconfirmed(fault.clone()))).collect();
         }
@@ -331,7 +327,9 @@ impl<'a> Archive<'a> {
     /// Sends all, and waits for what becomes of each.
     fn send(&self, records: Vec<Outgoing<'_>>) -> Vec<Result<(), RDKafkaErrorCode>> {
         let mut results = vec![None; records.len()];
-        let Some(producer) = self.producer.get() else { return vec![Err(RDKafkaErrorCode::Fail); results.len()] };
+        let Some(producer) = self.producer.get() else {
+            return vec![Err(RDKafkaErrorCode::Fail); results.len()];
+        };
         let first = self.sent.get();
         self.sent.set(first + records.len());
         for (index, record) in records.iter().enumerate() {
@@ -361,7 +359,9 @@ impl<'a> Archive<'a> {
         }
         for tier in tiers {
             if !self.exists(tier)? {
-                return Err(format!("the topic {tier} does not exist; `hookferry run` makes it at its start"));
+                return Err(format!(
+                    "the topic {tier} does not exist; `hookferry run` makes it at its start"
+                ));
             }
         }
         let config = self.connection.producer();

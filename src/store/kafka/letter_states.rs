@@ -77,11 +77,8 @@ impl LetterStates {
     pub(super) fn forget_below(&mut self, topic: &Arc<str>, low: &[(i32, i64)]) -> Vec<LetterPosition> {
         let is_gone = |place: &(i32, i64)| low.iter().any(|(p, low)| *p == place.0 && place.1 < *low);
         let gone = self.0.extract_if(|place, _| is_gone(place));
-        let position = |(partition, number)| LetterPosition {
-            place: topic.clone(),
-            partition: Some(partition),
-            number,
-        };
+        let position =
+            |(partition, number)| LetterPosition { place: topic.clone(), partition: Some(partition), number };
         gone.map(|(place, _)| position(place)).collect()
     }
 }

@@ -185,19 +185,15 @@ impl<'a> Archive<'a> {
             headers.insert(HEADER, letter.record.encode());
             headers.insert(NATS_MESSAGE_ID, message_id(letter));
             let payload = letter.value.clone().unwrap_or_default();
-            let published = async {
-                self.context.publish_with_headers(subject, headers, payload).await?.await
-            };
+            let published =
+                async { self.context.publish_with_headers(subject, headers, payload).await?.await };
             published.await.map_err(|error| self.fault(&error))?;
             let deleted = self.delete(&letter.position).await;
             deleted.map_err(|fault| LetterFault::Unnoted(fault.to_string()))
         })
     }
 
-    pub(in crate::store) fn purge(
-        &self,
-        letters: &[(LetterPosition, i64)],
-    ) -> Vec<Result<(), LetterFault>> {
+    pub(in crate::store) fn purge(&self, letters: &[(LetterPosition, i64)]) -> Vec<Result<(), LetterFault>> {
         self.each(letters, |(position, _)| async move {
             self.delete(position).await.map_err(|fault| LetterFault::Unconfirmed(fault.to_string()))
         })
