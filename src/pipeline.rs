@@ -258,7 +258,7 @@ impl Pipeline {
         }
         self.observed = Instant::now();
         let now = Moment::now();
-        for (index, lane) in self.parts.engine.lanes().into_iter().enumerate() {
+        for (index, lane) in self.parts.engine.lanes(now).into_iter().enumerate() {
             let depth = LaneDepth {
                 ready: lane.ready as u64,
                 retrying: lane.retrying as u64,

@@ -78,6 +78,7 @@ impl TierRecord {
             routes: waiting.routes.clone(),
             tier: waiting.tier.name().into(),
             due: waiting.due_ms,
+            not_before: waiting.not_before_ms,
             attempts: waiting.attempts,
             first: waiting.first_ms,
             moves: waiting.moves,
@@ -135,6 +136,8 @@ struct Document {
     routes: Vec<Box<str>>,
     tier: Box<str>,
     due: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    not_before: Option<i64>,
     attempts: u32,
     first: i64,
     moves: u32,
@@ -236,6 +239,7 @@ impl Document {
                 tier: Tier::named(&self.tier)
                     .ok_or_else(|| format!("`{HEADER}` names no tier: `{}`", self.tier))?,
                 due_ms: self.due,
+                not_before_ms: self.not_before,
                 attempts: self.attempts,
                 first_ms: self.first,
                 moves: self.moves,
@@ -281,6 +285,7 @@ mod tests {
                 routes: vec!["billing".into()],
                 tier: Tier::FIVE_MINUTES,
                 due_ms: 1_700_000_300_000,
+                not_before_ms: Some(1_700_009_000_000),
                 attempts: 2,
                 first_ms: 1_700_000_000_000,
                 moves: 3,

@@ -72,7 +72,11 @@ pub enum Command {
     Demo(demo::Options),
     /// Be the bridge, until SIGTERM or SIGINT
     #[command(after_help = "Example: hookferry run -c /etc/hookferry/")]
-    Run,
+    Run {
+        /// Divides the waits of retries, to rehearse a schedule of hours in minutes
+        #[arg(long, value_name = "N", hide = true, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        time_scale: u32,
+    },
     /// Judge a configuration and print the plan
     #[command(after_help = "Example: hookferry check -c hookferry.yaml --allow-unset")]
     Check {
@@ -257,7 +261,7 @@ mod tests {
     #[test]
     fn configurations_are_repeated_and_stand_anywhere() {
         let arguments = parsed("hookferry -c base.yaml run -c local.yaml --format json").expect("valid");
-        assert!(matches!(arguments.command, Command::Run));
+        assert!(matches!(arguments.command, Command::Run { time_scale: 1 }));
         assert_eq!(arguments.format, Some(Format::Json));
         let before_and_after = parsed("hookferry run -c base.yaml -c local.yaml").expect("valid");
         assert_eq!(before_and_after.config, [PathBuf::from("base.yaml"), PathBuf::from("local.yaml")]);

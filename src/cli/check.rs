@@ -7,6 +7,7 @@ use serde::Serialize;
 mod connect;
 
 use super::{Exit, Format};
+use crate::domain::Ordering;
 use crate::plan::{self, Broker, Examined, Faults, Layers, Nats, NatsMode, Setting};
 use connect::Finding;
 
@@ -189,7 +190,8 @@ fn targets(examined: &Examined) -> Vec<Line> {
     let line = |target: &plan::Target| {
         let url = shown(&examined.settings, &format!("targets.{}.url", target.name));
         let off = if target.enabled { "" } else { " (switched off)" };
-        Line { name: target.name.to_string(), says: format!("{url}{off}") }
+        let order = order(target.ordering);
+        Line { name: target.name.to_string(), says: format!("{url}{off}{order}") }
     };
     examined.plan.targets.iter().map(line).collect()
 }
@@ -220,9 +222,33 @@ fn routes(examined: &Examined) -> Vec<Line> {
     };
     let line = |route: &plan::Route| Line {
         name: route.name.to_string(),
-        says: format!("{} → {}: {}{}", sources(route), targets(route), types(route), conditions(route)),
+        says: format!(
+            "{} → {}: {}{}{}",
+            sources(route),
+            targets(route),
+            types(route),
+            conditions(route),
+            priority(route.priority)
+        ),
     };
     plan.routes.iter().map(line).collect()
+}
+
+/// What is added to a target that keeps order.
+pub(super) fn order(ordering: Ordering) -> &'static str {
+    match ordering {
+        Ordering::None => "",
+        Ordering::ByKey => ", in order for each key",
+        Ordering::Strict => ", in order for each partition",
+    }
+}
+
+/// What is added to what has a priority.
+pub(super) fn priority(priority: i32) -> String {
+    match priority {
+        0 => String::new(),
+        priority => format!(", priority {priority}"),
+    }
 }
 
 /// The masked text of a value.
@@ -243,8 +269,8 @@ mod tests {
 
     const VALID: &str = "\
 sources: { orders: { kafka: { brokers: 'b:9092', topics: [events] } } }
-targets: { crm: { url: 'https://x.example/hooks', dialect: llm-optimizer, secrets: [hunter2] } }
-routes: [{ name: all, types: ['a.*', '!a.b'], where: { x: 1 }, to: [crm] }]
+targets: { crm: { url: 'https://x.example/hooks', dialect: llm-optimizer, secrets: [hunter2], ordering: by_key } }
+routes: [{ name: all, types: ['a.*', '!a.b'], where: { x: 1 }, to: [crm], priority: 5 }]
 ";
 
     #[test]
@@ -256,13 +282,13 @@ routes: [{ name: all, types: ['a.*', '!a.b'], where: { x: 1 }, to: [crm] }]
             text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
         for line in [
             "orders Kafka at b:9092, topics [events], group hookferry-orders, start latest",
-            "crm https://x.example/hooks",
-            "all every source → crm: types a.* !a.b, 1 condition",
+            "crm https://x.example/hooks, in order for each key",
+            "all every source → crm: types a.* !a.b, 1 condition, priority 5",
             "targets.crm.timeout 30s dialect llm-optimizer",
             "targets.crm.allow_http false program default",
             "targets.crm.url https://x.example/hooks h.yaml:2:24",
             "targets.crm.secrets [***] h.yaml:2:84",
-            "h.yaml:2:60: targets.crm: `rate` of the dialect llm-optimizer is not enforced yet",
+            "targets.crm.rate.limit 10/s dialect llm-optimizer",
         ] {
             assert!(squeezed.iter().any(|shown| shown == line), "{line} is not in:\n{text}");
         }

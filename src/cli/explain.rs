@@ -5,12 +5,12 @@ use bytes::Bytes;
 use serde_json::json;
 
 use super::arguments::{Format, Question};
-use super::check::shown as setting;
+use super::check::{order, priority, shown as setting};
 use super::publish::{chosen_source, read_bytes};
 use super::{Exit, answer, complain};
 use crate::domain::{
-    Condition, Content, Event, Field, Generation, Kind, Lease, Moment, Operator, Presence, RouteId, SourceId,
-    SubjectPattern, TargetId,
+    Condition, Content, Event, Field, Generation, Kind, Lease, Moment, Operator, Ordering, Presence, RouteId,
+    SourceId, SubjectPattern, TargetId,
 };
 use crate::engine::routing::{Matches, Routing, Verdict, judge};
 use crate::plan::{Broker, Concealed, Examined, NatsMode, Plan, Setting, Source, Topic};
@@ -108,6 +108,10 @@ struct Planned<'a> {
     route: &'a str,
     /// Masked as `check` does.
     url: String,
+    /// Of the target.
+    ordering: Ordering,
+    /// The event's own, else the route's.
+    priority: i32,
     rendered: Result<Rendered, String>,
 }
 
@@ -159,7 +163,7 @@ fn explanation<'a>(plan: &'a Plan, settings: &[Setting], event: &Event, now_ms: 
     let requests = matches
         .deliveries
         .iter()
-        .filter_map(|(target, route)| planned(plan, settings, *target, *route, event, now_ms));
+        .filter_map(|(target, route, _)| planned(plan, settings, *target, *route, event, now_ms));
     explanation.routes = routes.collect();
     explanation.requests = requests.collect();
     explanation
@@ -184,6 +188,8 @@ fn planned<'a>(
         target: &target.name,
         route: &route.name,
         url: setting(settings, &format!("targets.{}.url", target.name)).to_owned(),
+        ordering: target.ordering,
+        priority: event.priority.unwrap_or(route.priority),
         rendered: rendered.map_err(|fault| fault.to_string()),
     })
 }
@@ -308,7 +314,8 @@ fn text(explanation: &Explanation<'_>) -> String {
 }
 
 fn request_text(planned: &Planned<'_>) -> String {
-    let mut out = format!("\ntarget {} (by route {}):\n", planned.target, planned.route);
+    let (order, priority) = (order(planned.ordering), priority(planned.priority));
+    let mut out = format!("\ntarget {} (by route {}{order}{priority}):\n", planned.target, planned.route);
     match &planned.rendered {
         Ok(rendered) => {
             let _ = writeln!(out, "  POST {}", planned.url);
@@ -333,6 +340,8 @@ fn document(explanation: &Explanation<'_>) -> serde_json::Value {
         Ok(rendered) => json!({
             "target": planned.target,
             "route": planned.route,
+            "ordering": planned.ordering.as_str(),
+            "priority": planned.priority,
             "method": "POST",
             "url": planned.url,
             "headers": rendered.headers.iter().map(|(name, value)| json!([name, value])).collect::<Vec<_>>(),

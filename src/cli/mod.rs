@@ -48,7 +48,9 @@ pub fn main() -> Exit {
     let layers = |when_unset| Layers::of_process(config, when_unset);
     match command {
         Command::Demo(options) => demonstrate(&options, format),
-        Command::Run => with_plan(&layers(WhenUnset::Fault), |plan| run(plan, logged)),
+        Command::Run { time_scale } => {
+            with_plan(&layers(WhenUnset::Fault), |plan| run(plan, logged, time_scale))
+        }
         Command::Check { allow_unset, connect } => {
             let when_unset = if allow_unset { WhenUnset::Allow } else { WhenUnset::Fault };
             let look = if connect { check::Look::Brokers } else { check::Look::Files };
@@ -86,7 +88,7 @@ fn bad_configuration(faults: &Faults) -> Exit {
     Exit::BadInput
 }
 
-fn run(mut plan: Plan, format: Option<Format>) -> Exit {
+fn run(mut plan: Plan, format: Option<Format>, time_scale: u32) -> Exit {
     plan.log.format = match format {
         Some(Format::Text) => LogFormat::Text,
         Some(Format::Json) => LogFormat::Json,
@@ -95,6 +97,10 @@ fn run(mut plan: Plan, format: Option<Format>) -> Exit {
     observe::init(&plan.log);
     for notice in &plan.notices {
         tracing::warn!("{notice}");
+    }
+    if time_scale > 1 {
+        plan.rehearse(time_scale);
+        tracing::warn!(time_scale, "a rehearsal: the waits of retries and retry tiers are shortened");
     }
     match app::run(Arc::new(plan)) {
         app::Exit::Drained(Drained::InTime) => Exit::Done,

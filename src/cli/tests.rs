@@ -10,11 +10,12 @@ use super::*;
 const SECRET: &str = "hunter2-hunter2";
 
 /// Where a secret can stand in a valid configuration, as the path and the value of a key.
-const SPOTS: [(&str, &str); 22] = [
+const SPOTS: [(&str, &str); 23] = [
     ("s.kafka.properties", "{ sasl.username: '@' }"),
     ("s.event.type", "[body:none, 'const:@']"),
     ("s.event.subject", "['const:@']"),
     ("s.event.source", "['const:@']"),
+    ("s.event.priority", "['const:@']"),
     ("s.event.data", "['const:@']"),
     ("t.id", "'@'"),
     ("t.url", "'https://x.example/@'"),

@@ -59,6 +59,7 @@ impl Line {
             Note::Moved { .. }
             | Note::Resumed { .. }
             | Note::RateLimited(_)
+            | Note::Stands { .. }
             | Note::Released { .. }
             | Note::Routed(_)
             | Note::Poisoned(_)
@@ -144,7 +145,11 @@ impl Progress {
             // What waits in a tier has not ended: it comes back.
             Note::Ended { .. } | Note::Released { .. } => state.ended += 1,
             Note::EventDeadLettered { .. } => state.buried += 1,
-            Note::Retrying { .. } | Note::Moved { .. } | Note::Resumed { .. } | Note::RateLimited(_) => {}
+            Note::Retrying { .. }
+            | Note::Moved { .. }
+            | Note::Resumed { .. }
+            | Note::RateLimited(_)
+            | Note::Stands { .. } => {}
         }
         self.changed.notify_all();
     }

@@ -6,6 +6,7 @@ use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer};
 
 use super::sample::Sample;
+use crate::domain::Tier;
 
 /// What the source of demo.yaml reads.
 const TOPIC: &str = "shop-events";
@@ -24,6 +25,9 @@ impl Broker {
         let cluster = MockCluster::new(1)?;
         cluster.create_topic(TOPIC, 4, 1)?;
         cluster.create_topic(DEAD_LETTERS, 1, 1)?;
+        for tier in Tier::all() {
+            cluster.create_topic(&format!("demo.retry.{tier}"), 1, 1)?;
+        }
         let producer = ClientConfig::new()
             .set("bootstrap.servers", cluster.bootstrap_servers())
             .set("client.id", "demo-publisher")

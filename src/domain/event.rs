@@ -11,6 +11,9 @@ const EVENT_COST: usize = 512;
 /// What a header takes beside its name and value.
 const HEADER_COST: usize = 64;
 
+/// Priorities of routes and events go from minus this to this; higher first.
+pub const HIGHEST_PRIORITY: i32 = 1000;
+
 /// One message from a source, with the parts that were found in it. Immutable, and shared by all
 /// deliveries that it causes. Its bytes are copied once at intake: a kept broker buffer would pin
 /// the whole fetch that it came in.
@@ -28,7 +31,7 @@ pub struct Event {
     pub subject: Option<Box<str>>,
     /// The event's key (`event.key`), if one was found.
     pub key: Option<Box<str>>,
-    /// `event.priority`, if one was found.
+    /// `event.priority`, if one was found; within [`HIGHEST_PRIORITY`].
     pub priority: Option<i32>,
     /// Who produced it: a URI-reference (`event.source`).
     pub producer: Arc<str>,

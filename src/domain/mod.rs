@@ -27,7 +27,7 @@ pub use attempt::{Attempt, Attempted, DeliveryId};
 pub use breaker_policy::BreakerPolicy;
 pub use condition::{Condition, Operator, Presence};
 pub use dead_letter::{DeadLetter, Failed, Failure};
-pub use event::{BrokerLog, Content, Data, Event, EventTime, Kind, Origin};
+pub use event::{BrokerLog, Content, Data, Event, EventTime, HIGHEST_PRIORITY, Kind, Origin};
 pub use field::Field;
 pub use lease::Lease;
 pub use moment::Moment;

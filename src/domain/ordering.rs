@@ -9,3 +9,14 @@ pub enum Ordering {
     /// One at a time for each partition.
     Strict,
 }
+
+impl Ordering {
+    /// As it is written in a configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Ordering::None => "none",
+            Ordering::ByKey => "by_key",
+            Ordering::Strict => "strict",
+        }
+    }
+}

@@ -15,6 +15,11 @@ pub struct TargetId(pub u32);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RouteId(pub u32);
 
+impl RouteId {
+    /// A route that the configuration does not have any more.
+    pub const GONE: RouteId = RouteId(u32::MAX);
+}
+
 /// One assignment of one partition to this process. Each assignment gets a new number, unique in
 /// the process, so that whatever belongs to an earlier one is recognised as stale.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -17,6 +17,21 @@ pub struct RetryPolicy {
     pub on_exhausted: Exhausted,
 }
 
+impl RetryPolicy {
+    /// Divides what is waited, and how much of it in memory, by `scale`.
+    pub fn divide_waits(&mut self, scale: u32) {
+        let scale = scale.max(1);
+        self.hold /= scale;
+        match &mut self.backoff {
+            Backoff::Exponential { initial, max_delay, .. } => {
+                *initial /= scale;
+                *max_delay /= scale;
+            }
+            Backoff::Schedule { waits, .. } => waits.iter_mut().for_each(|wait| *wait /= scale),
+        }
+    }
+}
+
 /// How long to wait before each retry, and how many there are.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Backoff {

@@ -15,6 +15,9 @@ pub struct Waiting {
     pub tier: Tier,
     /// When it is due, in milliseconds since 1970-01-01 UTC.
     pub due_ms: i64,
+    /// No attempt is to be made before this, in milliseconds since 1970-01-01 UTC, if that is later than
+    /// `due_ms`: the wait is longer than the longest tier.
+    pub not_before_ms: Option<i64>,
     /// Attempts made. They count against `retry.attempts`.
     pub attempts: u32,
     /// When the first attempt was made or the first move, in milliseconds since 1970-01-01 UTC.

@@ -1,5 +1,6 @@
 #[cfg(test)]
 use super::Sabotage;
+use super::chains::Link;
 use super::ledger::State;
 use super::protocol::{Command, Note, WriteId};
 use super::timers::Timer;
@@ -14,12 +15,19 @@ impl Engine {
     pub(super) fn release(&mut self, id: DeliveryId, reason: ReleaseReason) {
         let Some(delivery) = self.ledger.delivery(id) else { return };
         let (target, route, state) = (delivery.target, delivery.route, delivery.state);
-        let slot = delivery.slot;
+        let (slot, link) = (delivery.slot, delivery.link);
+        if state == State::Held {
+            self.ledger.unhold(slot);
+        }
         let event = self.ledger.event(slot).clone();
         let lane = self.lane(target);
         lane.closed(event.weight());
-        if matches!(state, State::Held | State::Writing) {
+        if matches!(state, State::Held | State::Writing | State::Blocked) {
             lane.unhold();
+        }
+        if let Some(key) = link {
+            // Whatever waits for it is released too.
+            lane.chains.remove(Link { generation: event.generation, key }, id);
         }
         self.note(Note::Released { target, route, event, reason });
         let closed = self.ledger.release_delivery(id);
@@ -84,6 +92,7 @@ impl Engine {
         self.timers.retain(|timer| match timer {
             Timer::Retry(id) => ledger.delivery(*id).is_some(),
             Timer::Write(write) => writes.is_open(*write),
+            Timer::Lane(_) | Timer::Shelve(_) => true,
         });
     }
 
@@ -93,12 +102,15 @@ impl Engine {
             return;
         }
         self.writes.forget(generation);
+        for lane in &mut self.lanes {
+            lane.chains.forget(generation);
+        }
         let reason = self.release_reason();
         for (delivery, event) in self.ledger.forget(generation) {
             let (target, route) = (delivery.target, delivery.route);
             let lane = self.lane(target);
             lane.closed(event.weight());
-            if matches!(delivery.state, State::Held | State::Writing) {
+            if matches!(delivery.state, State::Held | State::Writing | State::Blocked) {
                 lane.unhold();
             }
             self.note(Note::Released { target, route, event, reason });

@@ -19,6 +19,8 @@ pub(super) struct Ledger {
     tenures: HashMap<Generation, Tenure>,
     open: Vec<Grant>,
     closed: Vec<Grant>,
+    /// What deliveries that are held keep in memory.
+    held: Vec<Grant>,
 }
 
 /// Place of an open event in the ledger.
@@ -54,8 +56,15 @@ pub(super) struct Delivery {
     opened: Moment,
     /// Attempts started.
     pub(super) attempts: u32,
-    /// When the first attempt started.
-    pub(super) first_attempt: Option<Moment>,
+    /// When the first attempt or move was made, in milliseconds since 1970-01-01 UTC.
+    pub(super) first_ms: Option<i64>,
+    /// How often it was moved to a retry tier.
+    pub(super) moves: u32,
+    /// How often in a row without an attempt in between.
+    pub(super) idle_moves: u32,
+    pub(super) priority: i32,
+    /// For which others of its target it waits, by this number in its partition; `None` if for none.
+    pub(super) link: Option<u64>,
     /// Rare, so it takes little room where there is none.
     pub(super) failure: Option<Box<Failure>>,
     pub(super) state: State,
@@ -70,8 +79,10 @@ pub(super) enum State {
     InFlight,
     /// Waits in memory for its next attempt.
     Held,
-    /// Its dead letter is on its way to the store.
+    /// Its dead letter or its move is on its way to the store.
     Writing,
+    /// Waits for earlier ones of an ordered target.
+    Blocked,
 }
 
 /// What follows from the end of an obligation.
@@ -94,6 +105,7 @@ impl Ledger {
             tenures: HashMap::new(),
             open: vec![Grant::default(); consumers],
             closed: vec![Grant::default(); consumers],
+            held: vec![Grant::default(); consumers],
         }
     }
 
@@ -135,7 +147,11 @@ impl Ledger {
             route,
             opened: now,
             attempts: 0,
-            first_attempt: None,
+            first_ms: None,
+            moves: 0,
+            idle_moves: 0,
+            priority: 0,
+            link: None,
             failure: None,
             state: State::Ready,
         };
@@ -257,8 +273,11 @@ impl Ledger {
         let lost: Vec<DeliveryId> =
             self.deliveries_where(|_, event| event.receipt.generation == generation).collect();
         let lost = (lost.into_iter())
-            .map(|id| self.deliveries.remove(id.slot as usize))
-            .map(|delivery| {
+            .map(|id| {
+                let delivery = self.deliveries.remove(id.slot as usize);
+                if delivery.state == State::Held {
+                    self.unhold(delivery.slot);
+                }
                 let event = self.events[delivery.slot.0].event.clone();
                 (delivery, event)
             })
@@ -279,7 +298,7 @@ impl Ledger {
     pub(super) fn waiting(&self, generation: Option<Generation>) -> Vec<DeliveryId> {
         self.deliveries_where(|delivery, event| {
             generation.is_none_or(|generation| event.receipt.generation == generation)
-                && matches!(delivery.state, State::Ready | State::Held)
+                && matches!(delivery.state, State::Ready | State::Held | State::Blocked)
         })
         .collect()
     }
@@ -301,6 +320,38 @@ impl Ledger {
     /// Events and bytes of one consumer that have closed since the start.
     pub(super) fn closed(&self, consumer: ConsumerId) -> Grant {
         self.closed[usize::from(consumer.0)]
+    }
+
+    /// Who read the event.
+    pub(super) fn consumer(&self, slot: EventSlot) -> ConsumerId {
+        self.events[slot.0].receipt.consumer
+    }
+
+    /// What deliveries that are held keep in memory.
+    pub(super) fn held(&self, consumer: ConsumerId) -> Grant {
+        self.held[usize::from(consumer.0)]
+    }
+
+    pub(super) fn hold(&mut self, slot: EventSlot) {
+        let OpenEvent { event, receipt, .. } = &self.events[slot.0];
+        let held = &mut self.held[usize::from(receipt.consumer.0)];
+        held.events += 1;
+        held.bytes += event.weight();
+    }
+
+    pub(super) fn unhold(&mut self, slot: EventSlot) {
+        let OpenEvent { event, receipt, .. } = &self.events[slot.0];
+        let held = &mut self.held[usize::from(receipt.consumer.0)];
+        held.events = held.events.saturating_sub(1);
+        held.bytes = held.bytes.saturating_sub(event.weight());
+    }
+
+    /// The deliveries that are held for one consumer.
+    pub(super) fn held_ones(&self, consumer: ConsumerId) -> Vec<DeliveryId> {
+        self.deliveries_where(|delivery, event| {
+            event.receipt.consumer == consumer && delivery.state == State::Held
+        })
+        .collect()
     }
 
     /// Whether nothing is open.

@@ -1,9 +1,10 @@
 use std::collections::VecDeque;
 
 use super::lane::Lane;
-use crate::domain::{DeliveryId, TargetId};
+use crate::domain::TargetId;
 
-/// The permits of the whole process (`limits.in_flight`), and the lanes that want one, in turn.
+/// The permits of the whole process (`limits.in_flight`), and the lanes that want one, in turn: each
+/// may send so many bytes before the next one's turn comes (deficit round robin).
 ///
 /// One permit is kept for each lane that has none, so that a target that never answers can't hold
 /// all of them (DESIGN.md §4.3); where there are too many lanes for that, half of all permits are.
@@ -19,6 +20,9 @@ pub(super) struct Permits {
     aside: VecDeque<TargetId>,
 }
 
+/// What a lane may send in one turn, in bytes: one or two small events, or a part of a large one.
+const QUANTUM: u64 = 1024;
+
 impl Permits {
     pub(super) fn new(limit: usize, lanes: usize) -> Permits {
         Permits { limit, taken: 0, resting: lanes, round: VecDeque::new(), aside: VecDeque::new() }
@@ -29,32 +33,25 @@ impl Permits {
         self.taken == 0
     }
 
-    /// Lets a lane take its turn, if it can dispatch.
+    /// Lets a lane take its turn, which can dispatch and may.
     pub(super) fn join(&mut self, target: TargetId, lane: &mut Lane) {
-        if !lane.in_round && lane.can_dispatch() {
+        if !lane.in_round {
             lane.in_round = true;
-            self.round.push_back(target);
+            // Who has not used its turn up goes on with it.
+            if lane.deficit >= lane.next_weight() && lane.deficit > 0 {
+                self.round.push_front(target);
+            } else {
+                self.round.push_back(target);
+            }
         }
     }
 
-    /// Takes a permit for the next delivery of the lane whose turn it is.
-    pub(super) fn take(&mut self, lanes: &mut [Lane]) -> Option<(TargetId, DeliveryId)> {
-        while self.taken < self.limit {
-            let target = self.next(lanes)?;
-            let lane = &mut lanes[target.0 as usize];
-            let rested = lane.is_resting();
-            let Some(delivery) = lane.take() else { continue };
-            self.resting -= usize::from(rested);
-            self.taken += 1;
-            self.join(target, lane);
-            return Some((target, delivery));
+    /// The lane whose turn it is, if there is a permit for it. It may have become unable to dispatch
+    /// since it joined.
+    pub(super) fn next(&mut self, lanes: &mut [Lane]) -> Option<TargetId> {
+        if self.taken >= self.limit {
+            return None;
         }
-        None
-    }
-
-    /// A lane that was put aside is offered a permit again as soon as one is to spare. If it has none
-    /// itself by then, it has joined the round as well, where it need not wait for that.
-    fn next(&mut self, lanes: &mut [Lane]) -> Option<TargetId> {
         let kept = self.resting.min(self.limit / 2);
         let is_spare = self.limit - self.taken > kept;
         if is_spare && let Some(target) = self.aside.pop_front() {
@@ -64,6 +61,16 @@ impl Permits {
         loop {
             let target = self.round.pop_front()?;
             let lane = &mut lanes[target.0 as usize];
+            let weight = lane.next_weight();
+            if lane.deficit < weight {
+                lane.deficit += QUANTUM;
+                // Alone it need not wait for its turn.
+                if lane.deficit < weight && self.round.is_empty() {
+                    lane.deficit = weight;
+                }
+                self.round.push_back(target);
+                continue;
+            }
             lane.in_round = false;
             if is_spare || lane.is_resting() {
                 return Some(target);
@@ -75,10 +82,15 @@ impl Permits {
         }
     }
 
-    pub(super) fn give_back(&mut self, target: TargetId, lane: &mut Lane) {
+    /// Takes a permit for a lane, which had some before or not.
+    pub(super) fn take(&mut self, rested: bool) {
+        self.resting -= usize::from(rested);
+        self.taken += 1;
+    }
+
+    pub(super) fn give_back(&mut self, lane: &mut Lane) {
         lane.give_back_permit();
         self.resting += usize::from(lane.is_resting());
         self.taken = self.taken.saturating_sub(1);
-        self.join(target, lane);
     }
 }

@@ -2,7 +2,8 @@ use std::sync::Arc;
 
 use crate::domain::{
     Attempt, Attempted, ConsumerId, DeadLetter, DeadLetterReason, DeliveryId, Event, Generation, Move,
-    Outcome, Receipt, ReleaseReason, Reply, RouteId, Settled, SourceId, TargetId, Tier, Waiting,
+    Outcome, Receipt, ReleaseReason, Reply, RouteId, Settled, SourceId, TargetId, TargetStanding, Tier,
+    Waiting,
 };
 
 /// What the engine is told.
@@ -47,6 +48,9 @@ pub enum Input {
     Revoked(ConsumerId, Generation),
     /// A partition is gone: forget everything of it at once. Later completions are ignored.
     Lost(Generation),
+    /// A consumer has had no room for a while: what waits in memory for long leaves it for a retry
+    /// tier, if others are held up by it.
+    Pressed(ConsumerId),
     /// The process is stopping: dispatch nothing more, release what waits, let what is in flight finish.
     Shutdown,
 }
@@ -134,6 +138,13 @@ pub enum Note {
         target: TargetId,
         /// Where from.
         tier: Tier,
+    },
+    /// A target stands otherwise than before.
+    Stands {
+        /// Which.
+        target: TargetId,
+        /// How.
+        standing: TargetStanding,
     },
     /// A delivery that is ready has to wait for the rate of its target.
     RateLimited(TargetId),

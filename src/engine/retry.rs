@@ -21,16 +21,19 @@ pub(super) enum Decision {
 /// How long a withheld attempt waits. The lease is renewed or lost well within a second.
 const WITHHELD_WAIT: Duration = Duration::from_millis(500);
 
+/// Even without any wait configured, a receiver is not asked more often by what blocks its order.
+const LEAST_BLOCKED_WAIT: Duration = Duration::from_secs(1);
+
 /// A wait longer than this is not told apart from it; it keeps all times far from overflow.
 const LONGEST_WAIT: Duration = Duration::from_secs(366 * 24 * 3600);
 
-/// Decides after attempt number `attempts` (from 1), of which the first started at `first`.
+/// Decides after attempt number `attempts` (from 1), when the first one started `age` ago.
 pub(super) fn decide(
     policy: &RetryPolicy,
     success: &StatusSet,
     reply: &Reply,
     attempts: u32,
-    first: Moment,
+    age: Duration,
     now: Moment,
     random: &mut fastrand::Rng,
 ) -> Decision {
@@ -50,11 +53,19 @@ pub(super) fn decide(
         return Decision::End(DeadLetterReason::Exhausted);
     };
     let wait = wait.max(asked_for(policy.retry_after, reply, now)).min(LONGEST_WAIT);
-    let age = now.since(first) + wait;
-    if policy.max_age.is_some_and(|max_age| age > max_age) {
+    if policy.max_age.is_some_and(|max_age| age.saturating_add(wait) > max_age) {
         return Decision::End(DeadLetterReason::Expired);
     }
     Decision::Retry(wait)
+}
+
+/// What a delivery waits that is tried on without end after its last attempt (`on_exhausted: block`).
+pub(super) fn longest_wait(backoff: &Backoff) -> Duration {
+    let wait = match backoff {
+        Backoff::Schedule { waits, .. } => waits.last().copied(),
+        Backoff::Exponential { max_delay, .. } => Some(*max_delay),
+    };
+    wait.unwrap_or_default().max(LEAST_BLOCKED_WAIT)
 }
 
 /// The wait after attempt number `attempts`, with jitter; `None` after the last one.
@@ -87,7 +98,7 @@ fn seconds_capped(seconds: f64, cap: Duration) -> Duration {
 }
 
 /// What a `Retry-After` asks for, cut at the policy's maximum.
-fn asked_for(rule: HonourRetryAfter, reply: &Reply, now: Moment) -> Duration {
+pub(super) fn asked_for(rule: HonourRetryAfter, reply: &Reply, now: Moment) -> Duration {
     let (HonourRetryAfter::Honour { max }, Reply::Status { retry_after: Some(retry_after), .. }) =
         (rule, reply)
     else {

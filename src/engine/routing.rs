@@ -32,8 +32,9 @@ pub enum Verdict {
 /// What all routes say of one event.
 #[derive(Debug, Default)]
 pub struct Matches {
-    /// Each target once, with the first route in file order that named it.
-    pub deliveries: Vec<(TargetId, RouteId)>,
+    /// Each target once, with the first route in file order that named it, and the highest priority of
+    /// all that did.
+    pub deliveries: Vec<(TargetId, RouteId, i32)>,
     /// The routes that could not judge the event.
     pub poisoned: Vec<RouteId>,
     /// Whether at least one route takes it (its targets may all be switched off).
@@ -74,9 +75,11 @@ impl Routing {
             match judge(plan, *id, event) {
                 Verdict::Takes => {
                     matches.taken = true;
-                    for target in &plan.routes[id.0 as usize].to {
-                        if !matches.deliveries.iter().any(|(named, _)| named == target) {
-                            matches.deliveries.push((*target, *id));
+                    let route = &plan.routes[id.0 as usize];
+                    for target in &route.to {
+                        match matches.deliveries.iter_mut().find(|(named, ..)| named == target) {
+                            Some((.., priority)) => *priority = route.priority.max(*priority),
+                            None => matches.deliveries.push((*target, *id, route.priority)),
                         }
                     }
                 }

@@ -7,11 +7,16 @@ use bytes::Bytes;
 
 use super::*;
 use crate::domain::{
-    Content, Data, EventTime, Fault, Field, Generation, Lease, Origin, ReleaseReason, RetryAfter, SourceId,
+    Attempt, Attempted, Content, Data, DeadLetter, DeadLetterReason, DiscardReason, Event, EventTime, Fault,
+    Field, Generation, Kind, Lease, Origin, Outcome, Receipt, ReleaseReason, Reply, RetryAfter, RouteId,
+    SourceId,
 };
-use crate::plan::{self, Layers, Window};
+use crate::plan::{self, Layers, Target, Window};
 
+mod lanes;
+mod order;
 mod permits;
+mod tiers;
 
 const CONSUMER: ConsumerId = ConsumerId(0);
 const SOURCE: SourceId = SourceId(0);
@@ -24,10 +29,17 @@ struct Desk {
 }
 
 fn desk(targets_and_routes: &str) -> Desk {
+    desk_with(targets_and_routes, |_| {})
+}
+
+/// As [`desk`], with a plan that is changed like this.
+fn desk_with(targets_and_routes: &str, change: impl FnOnce(&mut Plan)) -> Desk {
     let sources = "sources: { orders: { kafka: { brokers: localhost:9092, topics: [orders] } } }\n";
     let text = format!("{sources}{targets_and_routes}");
-    let plan =
+    let mut plan =
         plan::load_text("test.yaml", &text, &Layers::default()).unwrap_or_else(|faults| panic!("{faults}"));
+    change(&mut plan);
+    plan.consumers = Plan::consumers(&plan.sources, &plan.targets, &plan.routes);
     let now = Moment { mono_us: 1_000_000, wall_ms: 1_700_000_000_000 };
     Desk { engine: Engine::new(Arc::new(plan), 1), now }
 }
@@ -37,6 +49,16 @@ fn one_target(settings: &str) -> Desk {
     desk(&format!(
         "targets: {{ crm: {{ url: 'https://crm.example.com/', {settings} }} }}\nroutes: [{{ to: [crm] }}]\n"
     ))
+}
+
+/// As [`one_target`], with a target that is changed like this.
+fn one_target_with(settings: &str, change: impl FnOnce(&mut Target)) -> Desk {
+    desk_with(
+        &format!(
+            "targets: {{ crm: {{ url: 'https://crm.example.com/', {settings} }} }}\nroutes: [{{ to: [crm] }}]\n"
+        ),
+        |plan| change(&mut plan.targets[0]),
+    )
 }
 
 fn event(position: i64, event_type: Option<&str>) -> Event {
@@ -388,7 +410,9 @@ fn a_retry_after_lengthens_the_wait_up_to_its_maximum() {
         (RetryAfter::At(1_700_000_040_000), 40),
         (RetryAfter::At(0), 5),
     ] {
-        let mut desk = one_target("retry: { schedule: [5s], retry_after_max: 1m }");
+        let mut desk = one_target_with("retry: { schedule: [5s], retry_after_max: 1m }", |target| {
+            target.retry.hold = Duration::from_secs(60);
+        });
         desk.arrive(event(0, Some("a")));
         let attempt = desk.only_attempt();
         desk.answer(&attempt, Reply::Status { status: 429, retry_after: Some(retry_after) });

@@ -2,7 +2,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use super::protocol::WriteId;
-use crate::domain::{DeliveryId, Moment};
+use crate::domain::{DeliveryId, Moment, TargetId};
 
 /// What is due at some time. One that outlived its purpose is ignored when it rings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -11,6 +11,10 @@ pub(super) enum Timer {
     Retry(DeliveryId),
     /// A write that the store could not take.
     Write(WriteId),
+    /// A lane may send again.
+    Lane(TargetId),
+    /// A lane that is closed by then is closed for long.
+    Shelve(TargetId),
 }
 
 /// Everything that waits for a time, soonest first.
@@ -19,7 +23,12 @@ pub(super) struct Timers(BinaryHeap<Reverse<(u64, Timer)>>);
 
 impl Timers {
     pub(super) fn set(&mut self, due: Moment, timer: Timer) {
-        self.0.push(Reverse((due.mono_us, timer)));
+        self.set_us(due.mono_us, timer);
+    }
+
+    /// As [`Timers::set`], with the microseconds of the monotonic clock.
+    pub(super) fn set_us(&mut self, due_us: u64, timer: Timer) {
+        self.0.push(Reverse((due_us, timer)));
     }
 
     /// The next timer that is due at `now`.

@@ -2,10 +2,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::ledger::EventSlot;
-use super::protocol::WriteId;
-use crate::domain::{DeadLetter, DeliveryId, Generation};
+use super::protocol::{Command, WriteId};
+use crate::domain::{DeadLetter, DeliveryId, Generation, Move};
 
-/// Dead letters that the store has not confirmed yet. Each is repeated until it is.
+/// Dead letters and moves that a store has not confirmed yet. Each is repeated until it is.
 #[derive(Debug, Default)]
 pub(super) struct Writes {
     open: BTreeMap<WriteId, Write>,
@@ -16,10 +16,17 @@ pub(super) struct Writes {
 struct Write {
     generation: Generation,
     obligation: Obligation,
-    letter: DeadLetter,
+    payload: Payload,
     refusals: u32,
     /// Refused, and not sent again yet.
     waiting: bool,
+}
+
+/// What is written.
+#[derive(Debug, Clone)]
+pub(super) enum Payload {
+    Letter(Box<DeadLetter>),
+    Move(Box<Move>),
 }
 
 /// What ends when a write is confirmed.
@@ -27,7 +34,7 @@ struct Write {
 pub(super) enum Obligation {
     /// A delivery.
     Delivery(DeliveryId),
-    /// The event's own dead letter.
+    /// The event's own dead letter, or the move of a delivery whose target is not known.
     Event(EventSlot),
 }
 
@@ -39,29 +46,42 @@ impl Writes {
         &mut self,
         generation: Generation,
         obligation: Obligation,
-        letter: DeadLetter,
+        payload: Payload,
     ) -> WriteId {
         self.next += 1;
-        let write = Write { generation, obligation, letter, refusals: 0, waiting: false };
+        let write = Write { generation, obligation, payload, refusals: 0, waiting: false };
         self.open.insert(WriteId(self.next), write);
         WriteId(self.next)
     }
 
-    /// The letter to send now, if the write is still open.
-    pub(super) fn letter(&mut self, id: WriteId) -> Option<DeadLetter> {
+    /// The command to send now, if the write is still open.
+    pub(super) fn command(&mut self, id: WriteId) -> Option<Command> {
         let write = self.open.get_mut(&id)?;
         write.waiting = false;
-        Some(write.letter.clone())
+        Some(match write.payload.clone() {
+            Payload::Letter(letter) => Command::DeadLetter { write: id, letter },
+            Payload::Move(moved) => Command::Move { write: id, moved },
+        })
     }
 
-    pub(super) fn close(&mut self, id: WriteId) -> Option<(Obligation, DeadLetter)> {
-        self.open.remove(&id).map(|write| (write.obligation, write.letter))
+    /// The move that is written, if it is one.
+    pub(super) fn moved(&self, id: WriteId) -> Option<(Obligation, &Move)> {
+        match self.open.get(&id)? {
+            Write { obligation, payload: Payload::Move(moved), .. } => Some((*obligation, moved)),
+            Write { payload: Payload::Letter(_), .. } => None,
+        }
+    }
+
+    pub(super) fn close(&mut self, id: WriteId) -> Option<(Obligation, Payload)> {
+        self.open.remove(&id).map(|write| (write.obligation, write.payload))
     }
 
     /// From now on without the value, and the second time without the message's headers and key
-    /// too; `false` if nothing is left to be omitted.
+    /// too; `false` if nothing is left to be omitted. A move has nothing that could be.
     pub(super) fn shrink(&mut self, id: WriteId) -> bool {
-        let Some(Write { letter, .. }) = self.open.get_mut(&id) else { return false };
+        let Some(Write { payload: Payload::Letter(letter), .. }) = self.open.get_mut(&id) else {
+            return false;
+        };
         let shrunk = !letter.omit_headers;
         letter.omit_headers = letter.omit_value;
         letter.omit_value = true;

@@ -7,7 +7,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry};
 
-use crate::domain::{DiscardReason, Event, Outcome, Reply, RouteId, SourceId, TargetId};
+use crate::domain::{DiscardReason, Event, Outcome, Reply, RouteId, SourceId, TargetId, TargetState};
 use crate::engine::Note;
 use crate::plan::{Log, LogFormat, LogLevel, Plan};
 
@@ -68,6 +68,28 @@ pub fn log_note(plan: &Plan, note: &Note) {
                 }
                 Outcome::Discarded(DiscardReason::OnExhausted(reason)) => {
                     tracing::warn!(event, route, target, attempts, %status, %reason, error, "discarded");
+                }
+            }
+        }
+        Note::Stands { target, standing } => {
+            let (target, state) = (target_name(plan, *target), standing.state.as_str());
+            let reason = standing.reason.as_deref();
+            match standing.state {
+                TargetState::Open { .. } => tracing::warn!(
+                    target,
+                    state,
+                    reason,
+                    "the target does not answer; one delivery is tried now and then"
+                ),
+                TargetState::Disabled => tracing::error!(
+                    target,
+                    state,
+                    reason,
+                    "the target is switched off until a restart; its deliveries go to the dead letters"
+                ),
+                TargetState::Active => tracing::info!(target, state, "the target answers again"),
+                TargetState::Paused { .. } | TargetState::Probing => {
+                    tracing::debug!(target, state, reason, "the target's state has changed");
                 }
             }
         }

@@ -178,7 +178,7 @@ impl Metrics {
                 self.target(*target, |target| target.resumed[tier.index()].inc());
             }
             Note::RateLimited(target) => self.target(*target, |target| target.rate_limited.inc()),
-            Note::Retrying { .. } => {}
+            Note::Retrying { .. } | Note::Stands { .. } => {}
             Note::Released { target, reason, .. } => self.target(*target, |target| match reason {
                 ReleaseReason::Revoked => target.revoked.inc(),
                 ReleaseReason::Shutdown => target.shut_down.inc(),

@@ -6,12 +6,13 @@ use super::places::place;
 use super::tree::{Node, ScalarKind, Taint, Value};
 use super::walk::{Item, Keys};
 
-/// The places that conditions look at, each once.
+/// The places that conditions and ordered targets look at, each once.
 #[derive(Default)]
 pub(super) struct Fields(pub Vec<Place>);
 
 impl Fields {
-    fn index(&mut self, place: Place) -> usize {
+    /// Where `place` stands among them.
+    pub(super) fn index(&mut self, place: Place) -> usize {
         match self.0.iter().position(|known| *known == place) {
             Some(index) => index,
             None => {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::string::FromUtf8Error;
 use std::sync::Arc;
 
+use super::cgroup;
 use super::environment;
 use super::fault::Findings;
 use super::interpolate::{Interpolation, WhenUnset};
@@ -24,6 +25,8 @@ pub struct Layers {
     pub environment: BTreeMap<String, String>,
     /// What happens to references without a value.
     pub when_unset: WhenUnset,
+    /// The memory that the system lets the process have, in bytes; `None`: as much as there is.
+    pub memory_limit: Option<u64>,
 }
 
 /// The environment may hold secrets and is not shown.
@@ -41,7 +44,7 @@ impl Layers {
         let variables = std::env::vars_os();
         let unicode =
             variables.filter_map(|(name, text)| Some((name.into_string().ok()?, text.into_string().ok()?)));
-        Layers { paths, environment: unicode.collect(), when_unset }
+        Layers { paths, environment: unicode.collect(), when_unset, memory_limit: cgroup::memory_limit() }
     }
 }
 
@@ -51,6 +54,8 @@ pub(super) struct Document {
     pub root: Node,
     /// How many files there were.
     pub files: usize,
+    /// The memory that the system lets the process have, in bytes.
+    pub memory_limit: Option<u64>,
 }
 
 /// A file that was found.
@@ -92,7 +97,11 @@ pub(super) fn assemble_text(layers: &Layers, name: &str, text: &str, findings: &
 fn assembled(layers: &Layers, laid: Vec<Node>, files: usize, findings: &Findings) -> Document {
     let empty = Node { origin: Origin::Program, value: Value::Map(Map::default()) };
     let all = laid.into_iter().chain(environment::layer(&layers.environment, findings));
-    Document { root: all.reduce(merge::lay_document_over).unwrap_or(empty), files }
+    Document {
+        root: all.reduce(merge::lay_document_over).unwrap_or(empty),
+        files,
+        memory_limit: layers.memory_limit,
+    }
 }
 
 fn usual_place(findings: &Findings) -> Option<PathBuf> {

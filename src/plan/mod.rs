@@ -6,6 +6,8 @@
 //! configuration). What is built in, defaults and dialects, is data in the same language
 //! (`presets`).
 
+mod budget;
+mod cgroup;
 mod concealed;
 mod conditions;
 mod dead_letters;
@@ -14,10 +16,13 @@ mod environment;
 mod fault;
 mod interpolate;
 mod kafka;
+mod lane_rules;
 mod layers;
 mod merge;
 mod nats;
+mod ordered;
 mod origin;
+mod own_places;
 mod places;
 mod presets;
 mod properties;
@@ -37,6 +42,7 @@ mod types;
 mod units;
 mod walk;
 
+pub use budget::Budget;
 pub use concealed::Concealed;
 pub use fault::{Fault, Faults};
 pub use interpolate::WhenUnset;

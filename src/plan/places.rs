@@ -79,20 +79,17 @@ pub(super) fn event_parts(event: &Item<'_>) -> EventParts {
         subject: part(&mut keys, "subject"),
         key: part(&mut keys, "key"),
         producer: part(&mut keys, "source"),
-        priority: None,
+        priority: part(&mut keys, "priority"),
         data: part(&mut keys, "data"),
     };
     let inside_itself = |place: &Place| matches!(place, Place::Data(_));
     if parts.data.as_ref().is_some_and(|places| places.iter().any(inside_itself)) {
         event.fault("`data` can't be found inside itself; write `body:PATH` in `event.data`");
     }
-    // The defaults for both are empty lists, which may be written out.
-    let empty = |key: &str| event.node.as_map().and_then(|map: &Map| map.get(key)).is_some_and(is_empty);
-    for key in ["tenant", "priority"] {
-        match empty(key) {
-            true => keys.skip(key),
-            false => keys.later(&[key]),
-        }
+    // Its default is an empty list, which may be written out.
+    match event.node.as_map().and_then(|map: &Map| map.get("tenant")).is_some_and(is_empty) {
+        true => keys.skip("tenant"),
+        false => keys.later(&["tenant"]),
     }
     keys.done();
     parts

@@ -50,7 +50,7 @@ impl Presets {
         }
     }
 
-    /// The program's defaults for `top`, `source`, `target` or `signature`.
+    /// The program's defaults for `top`, `source`, `target`, `exponential` or `signature`.
     pub(super) fn program(&self, section: &str) -> Map {
         self.program.get(section).cloned().map(Node::into_map).unwrap_or_default()
     }

@@ -1,4 +1,4 @@
-//! `success`, `retry` and `on_exhausted` of a target.
+//! `success`, `retry` and `disable_on` of a target.
 
 use std::time::Duration;
 
@@ -23,13 +23,16 @@ pub(super) fn one_form(target: &Item<'_>) {
     }
 }
 
-/// The program's own `retry` as it is laid under another one: a schedule has its own number of
-/// attempts, and no jitter unless it sets one.
-pub(super) fn program_layer(program: &Map, retry: Option<&Node>) -> Map {
+/// The program's own `retry` as it is laid under another one, whose form it has: a schedule of one's
+/// own has no jitter unless it sets one, and `exponential` is under exponential waits.
+pub(super) fn program_layer(program: &Map, exponential: Map, retry: Option<&Node>) -> Map {
     let mut layer = program.clone();
-    if retry.and_then(Node::as_map).is_some_and(|map| map.get("schedule").is_some()) {
-        EXPONENTIAL.iter().for_each(|key| drop(layer.remove(key)));
+    let sets = |key: &str| retry.and_then(Node::as_map).is_some_and(|map| map.get(key).is_some());
+    if sets("schedule") {
         layer.set("jitter", Node::program("none"));
+    } else if EXPONENTIAL.iter().any(|key| sets(key)) {
+        drop(layer.remove("schedule"));
+        exponential.0.into_iter().for_each(|entry| layer.set(&entry.key, entry.node));
     }
     layer
 }
@@ -37,7 +40,6 @@ pub(super) fn program_layer(program: &Map, retry: Option<&Node>) -> Map {
 /// Reads `retry` of a target whose layers are all laid.
 pub(super) fn policy(retry: &Item<'_>, on_exhausted: Exhausted) -> RetryPolicy {
     let mut keys = retry.keys();
-    keys.later(&["hold"]);
     let backoff = backoff(&mut keys);
     let policy = RetryPolicy {
         backoff,
@@ -47,8 +49,8 @@ pub(super) fn policy(retry: &Item<'_>, on_exhausted: Exhausted) -> RetryPolicy {
             timeout: false,
         }),
         retry_after: retry_after(&mut keys),
-        max_age: keys.get("max_age").filter(|item| !item.is("off")).map(|item| item.duration(LEAST_WAIT)),
-        hold: Duration::from_secs(15),
+        max_age: keys.get("max_age").and_then(Item::unless_off).map(|item| item.duration(LEAST_WAIT)),
+        hold: keys.get("hold").map_or(Duration::ZERO, |item| item.duration(Duration::ZERO)),
         on_exhausted,
     };
     keys.done();
@@ -121,6 +123,11 @@ pub(super) fn success(item: &Item<'_>) -> StatusSet {
         item.fault("an empty list would never let a delivery succeed; write for example `[2xx]`");
     }
     elements.iter().fold(StatusSet::default(), |all, element| all.union(statuses(element, "")))
+}
+
+/// Reads `disable_on`.
+pub(super) fn disable_on(item: &Item<'_>) -> StatusSet {
+    item.elements().iter().fold(StatusSet::default(), |all, element| all.union(statuses(element, "")))
 }
 
 /// Reads `408` or `4xx`.

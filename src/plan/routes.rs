@@ -1,8 +1,9 @@
 //! `routes`.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use crate::domain::{RouteId, SourceId, TargetId, TypePattern, TypePatternFault, TypeSet};
+use crate::domain::{HIGHEST_PRIORITY, RouteId, SourceId, TargetId, TypePattern, TypePatternFault, TypeSet};
 
 use super::conditions::{Fields, conditions};
 use super::origin::Origin;
@@ -21,6 +22,9 @@ pub(super) struct Surroundings<'a> {
     /// How many files the configuration has; with several, a route needs a name.
     pub files: usize,
 }
+
+/// What `priority` may be.
+const PRIORITIES: RangeInclusive<i32> = -HIGHEST_PRIORITY..=HIGHEST_PRIORITY;
 
 /// `enabled` of a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +62,6 @@ pub(super) fn shown_name(route: &Node, index: usize) -> String {
 
 fn route(item: &Item<'_>, id: RouteId, around: &Surroundings<'_>, fields: &mut Fields) -> Route {
     let mut keys = item.keys();
-    keys.later(&["priority"]);
     let unnamed = format!("route-{}", id.0 + 1);
     let name = match keys.get("name") {
         Some(item) => item.parse(unnamed, units::name),
@@ -77,7 +80,7 @@ fn route(item: &Item<'_>, id: RouteId, around: &Surroundings<'_>, fields: &mut F
         types: type_set(&types),
         conditions: keys.get("where").map(|item| conditions(&item, fields)).unwrap_or_default(),
         to: to.map(|item| targets(&item, around)).unwrap_or_default(),
-        priority: 0,
+        priority: keys.get("priority").map_or(0, |item| item.number(PRIORITIES)),
         name: name.into(),
     };
     keys.done();

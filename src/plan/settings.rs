@@ -90,7 +90,7 @@ fn collect(node: &Node, path: &str, settings: &mut Vec<Setting>) {
 fn shown(path: &str, node: &Node, scalar: &Scalar) -> String {
     let segments: Vec<&str> = path.split('.').collect();
     let hidden = match segments.as_slice() {
-        ["targets", _, "secrets", ..] => true,
+        ["targets", _, "secrets", ..] | ["admin", "token"] => true,
         ["targets", _, "headers", ..] => !matches!(node.origin, Origin::Dialect(_)),
         ["sources", _, "kafka", "properties", property @ ..] => is_sensitive(&property.join(".")),
         ["sources", _, "nats", "user" | "password" | "token" | "nkey"] => true,

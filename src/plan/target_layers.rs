@@ -9,22 +9,7 @@ use super::tree::{Map, Node, Value};
 use super::walk::Item;
 
 /// Keys of a target that a later version brings.
-pub(super) const LATER: [&str; 14] = [
-    "method",
-    "http",
-    "auth",
-    "tls",
-    "proxy",
-    "connect_timeout",
-    "rate",
-    "breaker",
-    "disable_on",
-    "disable_after",
-    "ordering",
-    "key",
-    "priority",
-    "tenant",
-];
+pub(super) const LATER: [&str; 7] = ["method", "http", "auth", "tls", "proxy", "connect_timeout", "tenant"];
 
 /// Keys that belong to one target only.
 const NOT_IN_DEFAULTS: [&str; 4] = ["url", "secrets", "auth", "tenant"];
@@ -81,7 +66,6 @@ impl<'a> TargetLayers<'a> {
         let mut dialect_entry = None;
         if let Some((entry, (name, mut keys))) = dialect {
             required_headers = take_required_headers(&mut keys);
-            self.name_unenforced(target, &name, &mut keys);
             let origin = Origin::Dialect(name.into());
             layers = merge::lay_target_over(layers, Node { origin, value: Value::Map(keys) });
             dialect_entry = Some(entry);
@@ -100,7 +84,11 @@ impl<'a> TargetLayers<'a> {
     fn complete(&self, map: &mut Map, target: &Item<'_>) {
         let mut program = self.presets.program("target");
         if let Some(retry) = program.get("retry").cloned() {
-            let layer = retry::program_layer(&retry.into_map(), map.get("retry"));
+            let layer = retry::program_layer(
+                &retry.into_map(),
+                self.presets.program("exponential"),
+                map.get("retry"),
+            );
             program.set("retry", Node { origin: Origin::Program, value: Value::Map(layer) });
         }
         let program = Node { origin: Origin::Program, value: Value::Map(program) };
@@ -122,21 +110,6 @@ impl<'a> TargetLayers<'a> {
             let program = Node { origin: Origin::Program, value: program };
             let complete = merge::lay_over(program, signature.clone());
             map.set("signature", complete);
-        }
-    }
-
-    /// Takes out the rules of a dialect that are not enforced yet, and says so.
-    fn name_unenforced(&self, target: &Item<'_>, dialect: &str, keys: &mut Map) {
-        for key in LATER {
-            let Some(entry) = keys.remove(key) else { continue };
-            if !is_off(&entry.node) {
-                let set = target.node.as_map().and_then(|map| map.get("dialect"));
-                let at = set.map_or(&target.node.origin, |node| &node.origin);
-                self.findings.notice(format!(
-                    "{at}: {}: `{key}` of the dialect {dialect} is not enforced yet",
-                    target.path
-                ));
-            }
         }
     }
 }
@@ -164,16 +137,6 @@ fn take_required_headers(keys: &mut Map) -> Vec<String> {
             names.iter().filter_map(|name| Some(name.as_scalar()?.text.clone())).collect()
         }
         _ => Vec::new(),
-    }
-}
-
-/// A rule that says that nothing is to be done.
-fn is_off(node: &Node) -> bool {
-    match &node.value {
-        Value::Null => true,
-        Value::Scalar(scalar) => matches!(scalar.text.as_str(), "off" | "none"),
-        Value::List(elements) => elements.is_empty(),
-        Value::Map(map) => map.0.is_empty(),
     }
 }
 

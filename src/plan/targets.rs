@@ -5,7 +5,9 @@ use std::time::Duration;
 use crate::domain::{Exhausted, Ordering, StatusSet};
 use crate::wire::{Blueprint, RequestSpec};
 
+use super::conditions::Fields;
 use super::egress::{egress, url};
+use super::lane_rules;
 use super::presets::Presets;
 use super::request;
 use super::retry;
@@ -18,7 +20,14 @@ use super::walk::{Item, Keys};
 const LEAST_TIMEOUT: Duration = Duration::from_millis(10);
 
 /// Reads one target. `None` if a fault was found in it.
-pub(super) fn target(item: &Item<'_>, name: &str, layered: &Layered, presets: &Presets) -> Option<Target> {
+pub(super) fn target(
+    item: &Item<'_>,
+    name: &str,
+    layered: &Layered,
+    presets: &Presets,
+    replicas: u32,
+    fields: &mut Fields,
+) -> Option<Target> {
     let mut keys = item.keys();
     keys.later(&LATER);
     keys.skip("dialect");
@@ -33,9 +42,15 @@ pub(super) fn target(item: &Item<'_>, name: &str, layered: &Layered, presets: &P
     let labels = labels(&mut keys);
     let timeout = keys.get("timeout").map_or(LEAST_TIMEOUT, |item| item.duration(LEAST_TIMEOUT));
     let success = keys.get("success").map_or_else(StatusSet::default, |item| retry::success(&item));
-    let on_exhausted = on_exhausted(&mut keys);
+    let ordering = lane_rules::ordering(&mut keys);
+    let key = lane_rules::key(&mut keys, ordering, fields);
+    let on_exhausted = on_exhausted(&mut keys, ordering);
     let retry = keys.get("retry").map(|item| retry::policy(&item, on_exhausted));
     let concurrency = keys.get("concurrency").map_or(1, |item| item.number(1..=10_000));
+    let rate = lane_rules::rate(&mut keys, replicas);
+    let breaker = lane_rules::breaker(&mut keys);
+    let disable_on = keys.get("disable_on").map_or_else(StatusSet::default, |item| retry::disable_on(&item));
+    let disable_after = lane_rules::disable_after(&mut keys);
     keys.done();
     let blueprint = compiled(item, &spec?);
     Some(Target {
@@ -51,12 +66,12 @@ pub(super) fn target(item: &Item<'_>, name: &str, layered: &Layered, presets: &P
         success,
         retry: retry?,
         concurrency,
-        rate: None,
-        breaker: None,
-        disable_on: StatusSet::default(),
-        disable_after: None,
-        ordering: Ordering::None,
-        key: None,
+        rate,
+        breaker,
+        disable_on,
+        disable_after,
+        ordering,
+        key,
     })
 }
 
@@ -88,15 +103,20 @@ fn target_id(id: &str) -> Result<String, String> {
     }
 }
 
-fn on_exhausted(keys: &mut Keys<'_>) -> Exhausted {
+fn on_exhausted(keys: &mut Keys<'_>, ordering: Ordering) -> Exhausted {
+    let choices = [
+        ("dead_letter", Exhausted::DeadLetter),
+        ("discard", Exhausted::Discard),
+        ("block", Exhausted::Block),
+    ];
     let Some(item) = keys.get("on_exhausted") else { return Exhausted::DeadLetter };
-    if item.is("block") {
+    let chosen = item.choice(&choices);
+    if chosen == Exhausted::Block && ordering == Ordering::None {
         item.fault(
-            "`block` is for ordered targets, which are not supported yet; write `dead_letter` or `discard`",
+            "`block` is for ordered targets; set `ordering: by_key` or `strict`, or write `dead_letter` or `discard`",
         );
-        return Exhausted::DeadLetter;
     }
-    item.choice(&[("dead_letter", Exhausted::DeadLetter), ("discard", Exhausted::Discard)])
+    chosen
 }
 
 fn labels(keys: &mut Keys<'_>) -> Vec<(String, String)> {

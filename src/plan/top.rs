@@ -3,15 +3,19 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use secrecy::SecretString;
+
 use crate::domain::{SourceId, TargetId};
 
 use super::Examined;
 use super::conditions::Fields;
-use super::dead_letters::{dead_letters, refuse_reading};
+use super::dead_letters::dead_letters;
 use super::fault::{Faults, Findings};
 use super::layers::Document;
 use super::merge;
+use super::ordered;
 use super::origin::Origin;
+use super::own_places;
 use super::presets::Presets;
 use super::routes::{Surroundings, Switch, routes};
 use super::settings;
@@ -20,14 +24,19 @@ use super::target_layers::{Layered, TargetLayers, pruned};
 use super::targets::target;
 use super::tree::{Map, Node, Value};
 use super::types::{
-    Admin, DeadLetters, Limits, Log, LogFormat, LogLevel, Nats, NatsMode, Plan, Route, Shutdown, Source,
-    Target, Window,
+    Admin, Limits, Log, LogFormat, LogLevel, Nats, NatsMode, Plan, Route, Shutdown, Source, Target, Window,
 };
 use super::units;
 use super::walk::{Item, Keys};
 
 /// The budget where neither the configuration nor the system sets one, in bytes.
 const DEFAULT_MEMORY: u64 = 256 << 20;
+/// Of what the system lets the process have, so many per cent are the budget; the rest is for what
+/// can't be counted.
+const BUDGET_PER_CENT: u64 = 60;
+
+/// With less, not even one client of a broker could be kept within it.
+const LEAST_MEMORY: u64 = 64 << 20;
 
 /// Keys that a later version brings.
 const LATER: [&str; 3] = ["event_types", "store", "metrics"];
@@ -37,6 +46,10 @@ pub(super) fn plan(document: Document, findings: Findings) -> Result<Examined, F
     let presets = Presets::read(&findings);
     let laid = laid(document.root, &presets, &findings);
     let mut plan = read(&laid, document.files, &presets, &findings);
+    let configured = laid.root.nearest(["limits", "memory"]).as_scalar().is_some();
+    if let Some(limit) = document.memory_limit.filter(|_| !configured) {
+        plan.limits.memory = (limit / 100 * BUDGET_PER_CENT).max(LEAST_MEMORY);
+    }
     remark_on(&plan, &laid.root, &findings);
     let settings = settings::settings(&laid.root);
     plan.hash = settings::hash(&settings);
@@ -182,12 +195,12 @@ fn read(laid: &Laid, files: usize, presets: &Presets, findings: &Findings) -> Pl
     let shutdown = shutdown(&mut keys);
     let source_names = source_names(&laid.root);
     let (dead_letters, on) = dead_letters(&mut keys, &source_names);
-    let sources = sources(&mut keys, &source_names, &dead_letters, on);
+    let sources = sources(&mut keys, &source_names, on);
     let replicas = keys.get("replicas").map_or(1, |item| item.number(1..=10_000));
     judge_replicas(replicas, &sources, &root);
-    let targets = targets(&mut keys, laid, presets);
-    let around = Surroundings { sources: &source_names, targets: &targets.names, files };
     let mut fields = Fields::default();
+    let targets = targets(&mut keys, laid, presets, replicas, &mut fields);
+    let around = Surroundings { sources: &source_names, targets: &targets.names, files };
     let routes = match keys.require("routes", "without a route every event would be dropped") {
         Some(item) => {
             if matches!(&item.node.value, Value::List(routes) if routes.is_empty()) {
@@ -198,7 +211,7 @@ fn read(laid: &Laid, files: usize, presets: &Presets, findings: &Findings) -> Pl
         None => Vec::new(),
     };
     keys.done();
-    Plan {
+    let plan = Plan {
         consumers: Plan::consumers(&sources, &targets.read, &routes),
         time_scale: 1,
         name,
@@ -214,14 +227,17 @@ fn read(laid: &Laid, files: usize, presets: &Presets, findings: &Findings) -> Pl
         fields: fields.0,
         dead_letters,
         notices: Vec::new(),
-    }
+    };
+    own_places::judge(&plan, &root);
+    ordered::judge(&plan, &root);
+    plan
 }
 
 fn admin(keys: &mut Keys<'_>) -> Admin {
     let loopback = SocketAddr::from(([127, 0, 0, 1], 9477));
     let Some(item) = keys.get("admin") else { return Admin { listen: loopback, token: None } };
     let mut keys = item.keys();
-    keys.later(&["token", "tokens"]);
+    keys.later(&["tokens"]);
     let listen = keys.get("listen").map_or(loopback, |item| {
         let quoted = item.quoted();
         item.parse(loopback, |text| {
@@ -230,8 +246,24 @@ fn admin(keys: &mut Keys<'_>) -> Admin {
             })
         })
     });
+    let token = keys.get("token").map(|item| item.parse(SecretString::default(), token));
     keys.done();
-    Admin { listen, token: None }
+    if token.is_none() && !listen.ip().is_loopback() {
+        item.findings().notice(format!(
+            "{}: admin.listen: {listen} is no loopback address and there is no `admin.token`, so /api refuses \
+             everything; metrics and probes need none",
+            item.node.nearest(["listen"]).origin
+        ));
+    }
+    Admin { listen, token }
+}
+
+/// The text may not be shown.
+fn token(text: &str) -> Result<SecretString, String> {
+    match !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        true => Ok(SecretString::from(text)),
+        false => Err("a token has visible ASCII characters only, because a header carries it".to_owned()),
+    }
 }
 
 fn log(keys: &mut Keys<'_>) -> Log {
@@ -263,7 +295,12 @@ fn limits(keys: &mut Keys<'_>) -> Limits {
     };
     let Some(item) = keys.get("limits") else { return limits };
     let mut keys = item.keys();
-    keys.later(&["memory"]);
+    if let Some(item) = keys.get("memory") {
+        limits.memory = item.size();
+        if limits.memory < LEAST_MEMORY {
+            item.fault(format!("{} is too small; it must be at least 64MiB", item.quoted()));
+        }
+    }
     limits.in_flight = keys.get("in_flight").map_or(1, |item| item.number(1..=1_000_000));
     let mut bytes = None;
     if let Some(item) = keys.get("window") {
@@ -307,12 +344,7 @@ fn shutdown(keys: &mut Keys<'_>) -> Shutdown {
     Shutdown { deadline }
 }
 
-fn sources(
-    keys: &mut Keys<'_>,
-    names: &[String],
-    letters: &DeadLetters,
-    on: Option<SourceId>,
-) -> Vec<Source> {
+fn sources(keys: &mut Keys<'_>, names: &[String], on: Option<SourceId>) -> Vec<Source> {
     let Some(item) = keys.require("sources", "write for example `sources: { NAME: { kafka: … } }`") else {
         return Vec::new();
     };
@@ -324,9 +356,6 @@ fn sources(
     for (named, id) in entries.iter().zip((0..).map(SourceId)) {
         judge_name(&named.item, named.at, named.name);
         sources.push(source(&named.item, id, names, on));
-    }
-    for (source, named) in sources.iter().zip(&entries) {
-        refuse_reading(source, &named.item, letters, &sources);
     }
     sources
 }
@@ -355,7 +384,13 @@ struct Targets {
     names: Vec<(String, Switch)>,
 }
 
-fn targets(keys: &mut Keys<'_>, laid: &Laid, presets: &Presets) -> Targets {
+fn targets(
+    keys: &mut Keys<'_>,
+    laid: &Laid,
+    presets: &Presets,
+    replicas: u32,
+    fields: &mut Fields,
+) -> Targets {
     let mut targets = Targets { read: Vec::new(), names: Vec::new() };
     let Some(item) = keys.require("targets", "write for example `targets: { NAME: { url: https://… } }`")
     else {
@@ -365,7 +400,7 @@ fn targets(keys: &mut Keys<'_>, laid: &Laid, presets: &Presets) -> Targets {
         judge_name(&named.item, named.at, named.name);
         let layered = laid.targets.iter().find(|(name, _)| name == named.name);
         let read = match layered {
-            Some((_, layered)) => target(&named.item, named.name, layered, presets),
+            Some((_, layered)) => target(&named.item, named.name, layered, presets, replicas, fields),
             None => {
                 named.item.keys().done();
                 None

@@ -7,9 +7,10 @@ use std::time::Duration;
 use ipnet::IpNet;
 use secrecy::SecretString;
 
+use super::budget::Budget;
 use crate::domain::{
-    BreakerPolicy, Condition, Ordering, Place, Rate, RetryPolicy, SourceId, StatusSet, SubjectPattern,
-    TargetId, Tier, TypeSet,
+    BreakerPolicy, Condition, ConsumerId, Ordering, Place, Rate, RetryPolicy, SourceId, StatusSet,
+    SubjectPattern, TargetId, Tier, TypeSet,
 };
 use crate::wire::Blueprint;
 
@@ -73,6 +74,25 @@ impl Plan {
         consumers
     }
 
+    /// How much of one consumer may be open, within `limits.window` and the [`Budget`].
+    pub fn window(&self, consumer: ConsumerId) -> Window {
+        Budget::of(self).window(consumer)
+    }
+
+    /// Divides all waits of retries by `scale`, at least 1, so that a schedule of hours can be watched in
+    /// minutes; the lengths of the tiers are divided by whoever writes their records.
+    pub fn rehearse(&mut self, scale: u32) {
+        self.time_scale = scale.max(1);
+        for target in &mut self.targets {
+            target.retry.divide_waits(self.time_scale);
+        }
+    }
+
+    /// The Kafka topic that says which dead letters were redriven or purged.
+    pub fn letter_state_topic(&self) -> String {
+        format!("{}.dlq-state", self.name)
+    }
+
     /// The Kafka topic of a retry tier.
     pub fn tier_topic(&self, tier: Tier) -> String {
         format!("{}.retry.{tier}", self.name)
@@ -126,10 +146,9 @@ pub enum Reads {
 /// `admin`.
 #[derive(Debug, Clone)]
 pub struct Admin {
-    /// Where `/metrics`, `/healthz` and `/readyz` are served; these need no token, so any address
-    /// will do.
+    /// Where it is served. `/metrics`, `/healthz` and `/readyz` need no token.
     pub listen: SocketAddr,
-    /// `token`: `/api` needs it; none is needed on a loopback address.
+    /// `token`: `/api` needs it; without one it is there on a loopback address only.
     pub token: Option<SecretString>,
 }
 

@@ -1,4 +1,4 @@
-//! Durations, sizes, names: the small notations of the configuration.
+//! Durations, sizes, rates, names: the small notations of the configuration.
 
 use std::time::Duration;
 
@@ -31,6 +31,19 @@ pub(super) fn size(text: &str) -> Option<u64> {
         _ => return None,
     };
     number.checked_mul(bytes)
+}
+
+/// Reads `10/s`, `100/m` or `5/h`, as so many a second.
+pub(super) fn rate(text: &str) -> Option<f64> {
+    let (number, unit) = text.split_once('/')?;
+    let seconds = match unit.trim() {
+        "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        _ => return None,
+    };
+    let number: u32 = number.trim().parse().ok().filter(|number| *number > 0)?;
+    Some(f64::from(number) / seconds)
 }
 
 fn split(text: &str) -> Option<(u64, &str)> {
@@ -93,6 +106,16 @@ mod tests {
         assert_eq!(size("100"), Some(100));
         for wrong in ["64KB", "MiB", "1.5MiB", "99999999999999GiB", "-1"] {
             assert_eq!(size(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn rates_are_so_many_in_a_second_a_minute_or_an_hour() {
+        assert_eq!(rate("10/s"), Some(10.0));
+        assert_eq!(rate("90/m"), Some(1.5));
+        assert_eq!(rate("1800 / h"), Some(0.5));
+        for wrong in ["", "10", "10/d", "0/s", "-1/s", "1.5/s", "10/s/s", "/s", "99999999999/s"] {
+            assert_eq!(rate(wrong), None, "{wrong}");
         }
     }
 

@@ -194,6 +194,11 @@ impl<'a> Item<'a> {
         })
     }
 
+    /// The value, unless it is `off`.
+    pub(super) fn unless_off(self) -> Option<Item<'a>> {
+        (!self.is("off")).then_some(self)
+    }
+
     /// A size in bytes such as `64KiB`.
     pub(super) fn size(&self) -> u64 {
         let quoted = self.quoted();

@@ -393,7 +393,7 @@ impl World {
 
     /// The rules that hold at every moment.
     fn check(&mut self, replica: usize) -> Check {
-        let limits = self.plan.limits;
+        let (limits, now) = (self.plan.limits, self.now);
         let plan = self.plan.clone();
         let Some(running) = self.running(replica) else { return Ok(()) };
         let (open, alive) = (running.engine.open(ConsumerId(0)), running.alive());
@@ -419,7 +419,7 @@ impl World {
                 ));
             }
         }
-        for (index, lane) in running.engine.lanes().iter().enumerate() {
+        for (index, lane) in running.engine.lanes(now).iter().enumerate() {
             if lane.in_flight != running.in_flight[index] {
                 return Err(format!(
                     "lane {index} counts {} permits, {} are out",

@@ -12,7 +12,8 @@ use super::event_time;
 use super::looks::{Compiler, Look, Profile};
 use super::words::Words;
 use crate::domain::{
-    BrokerLog, Content, Data, Event, EventTime, Field, Generation, Kind, Lease, Origin, SourceId,
+    BrokerLog, Content, Data, Event, EventTime, Field, Generation, HIGHEST_PRIORITY, Kind, Lease, Origin,
+    SourceId,
 };
 use crate::json::{self, Selection};
 use crate::plan::Plan;
@@ -161,7 +162,7 @@ impl Intake {
             time: parts.time,
             subject: parts.subject,
             key: parts.key,
-            priority: None,
+            priority: parts.priority,
             producer: parts.producer,
             kind,
             body: value.map_or_else(Bytes::new, Bytes::copy_from_slice),
@@ -224,6 +225,7 @@ struct Parts {
     time: EventTime,
     subject: Option<Box<str>>,
     key: Option<Box<str>>,
+    priority: Option<i32>,
     producer: Arc<str>,
     fields: Box<[Option<Field>]>,
 }
@@ -256,6 +258,7 @@ impl<'a> Reading<'a> {
             time: profile.time.iter().find_map(time).unwrap_or(stored),
             subject: self.first(&profile.subject, &outside).map(Box::from),
             key: self.first(&profile.key, &outside).map(Box::from),
+            priority: self.first(&profile.priority, &outside).and_then(|text| priority(&text)),
             producer: self
                 .first(&profile.producer, &outside)
                 .map_or_else(|| self.intake.producer.clone(), |text| self.intake.words.share(&text)),
@@ -369,6 +372,13 @@ impl<'a> Reading<'a> {
             Namespace::Nats => format!("nats:{topic}"),
         }
     }
+}
+
+/// A number, or a text that is one; anything else is no priority. Without a fraction, and kept in range.
+fn priority(text: &str) -> Option<i32> {
+    let number: f64 = text.trim().parse().ok()?;
+    let highest = f64::from(HIGHEST_PRIORITY);
+    number.is_finite().then(|| number.clamp(-highest, highest) as i32)
 }
 
 /// The tokens of a subject from number `first` (from 1) on: that one, or all that follow too.

@@ -39,6 +39,7 @@ pub(super) struct Profile {
     pub(super) time: Box<[Look]>,
     pub(super) subject: Box<[Look]>,
     pub(super) key: Box<[Look]>,
+    pub(super) priority: Box<[Look]>,
     pub(super) producer: Box<[Look]>,
     pub(super) data: Box<[Look]>,
     /// One for each of [`Plan::fields`](crate::plan::Plan::fields).
@@ -142,13 +143,14 @@ impl Compiler {
         let subject = part(&set.subject, defaults.subject);
         let key = part(&set.key, vec![Place::Key]);
         let producer = part(&set.producer, defaults.producer);
+        let priority = part(&set.priority, Vec::new());
         let fields = self.looks(fields, &data);
         let data = self.looks(&data, &[]);
         let inside = |looks: &[Look]| looks.iter().any(|look| matches!(look, Look::Data { .. }));
-        let looks_inside_data = [&event_type, &id, &time, &subject, &key, &producer, &fields]
+        let looks_inside_data = [&event_type, &id, &time, &subject, &key, &priority, &producer, &fields]
             .into_iter()
             .any(|looks| inside(looks));
-        Profile { event_type, id, time, subject, key, producer, data, fields, looks_inside_data }
+        Profile { event_type, id, time, subject, key, priority, producer, data, fields, looks_inside_data }
     }
 
     fn looks(&mut self, places: &[Place], data: &[Place]) -> Box<[Look]> {

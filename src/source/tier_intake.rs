@@ -141,6 +141,7 @@ mod tests {
             routes: vec!["all".into()],
             tier: Tier::ONE_MINUTE,
             due_ms: 5,
+            not_before_ms: None,
             attempts: 1,
             first_ms: 4,
             moves: 1,

@@ -235,8 +235,10 @@ impl DeadLetterRecord {
             routes: self.routes.clone(),
             tier: Tier::NOW,
             due_ms: now_ms,
+            not_before_ms: now_ms,
             attempts: 0,
-            first_ms: self.failure.as_ref().map_or(stored_ms, |failure| failure.first_ms),
+            // `retry.max_age` counts from here: it has all of it again. When it failed first stays in `failure`.
+            first_ms: now_ms,
             moves: 0,
             idle_moves: 0,
             priority,
@@ -353,7 +355,7 @@ mod tests {
         assert_eq!((&*source, &*event_id, stored_ms), ("orders", "e-1", 250));
         assert_eq!((waiting.target.as_deref(), &*waiting.routes[0]), (Some("crm"), "billing"));
         assert_eq!((waiting.attempts, waiting.due_ms, waiting.tier), (0, 10_000, Tier::NOW));
-        assert_eq!((waiting.first_ms, waiting.priority), (0, 3));
+        assert_eq!((waiting.first_ms, waiting.priority), (10_000, 3), "max_age begins anew");
         let failure = waiting.failure.expect("its history");
         assert_eq!((failure.last_status, failure.last_ms), (Some(503), 1500));
         assert_eq!(failure.history[1], Failed { at_ms: 1500, result: "503".into() });

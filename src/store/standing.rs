@@ -25,13 +25,15 @@ impl Standing {
         }
         match (&self.told, &up) {
             (Some(Err(_)), Ok(())) => {
-                tracing::info!(source = self.source, "dead letters can be written again")
+                tracing::info!(source = self.source, "dead letters and retries can be written again")
             }
-            (Some(Err(_)), Err(reason)) => tracing::debug!(source = self.source, "dead letters: {reason}"),
+            (Some(Err(_)), Err(reason)) => {
+                tracing::debug!(source = self.source, "dead letters and retries: {reason}")
+            }
             (_, Err(reason)) => tracing::error!(
                 source = self.source,
-                "dead letters can't be written: {reason}. Events that need it wait, and nothing is acknowledged \
-                 past them",
+                "dead letters or retries can't be written: {reason}. Events that need it wait, and nothing is \
+                 acknowledged past them",
             ),
             (_, Ok(())) => {}
         }

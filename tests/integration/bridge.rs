@@ -28,9 +28,20 @@ pub struct Bridge {
 impl Bridge {
     /// Starts `run` with this configuration, which must not set `admin`.
     pub fn start(config: &str) -> Bridge {
+        Bridge::start_with(config, &[])
+    }
+
+    /// As [`Bridge::start`], with waits of retries and tiers that are so many times shorter.
+    pub fn rehearsing(config: &str, time_scale: u32) -> Bridge {
+        let bridge = Bridge::start_with(config, &["--time-scale", &time_scale.to_string()]);
+        bridge.wait_ready();
+        bridge
+    }
+
+    fn start_with(config: &str, arguments: &[&str]) -> Bridge {
         let folder = Folder::new("bridge");
         let config = folder.file("hookferry.yaml", &format!("admin: {{ listen: '127.0.0.1:0' }}\n{config}"));
-        let mut child = command().args(["run", "-c"]).arg(&config).spawn().unwrap();
+        let mut child = command().args(["run", "-c"]).arg(&config).args(arguments).spawn().unwrap();
         let log = Arc::default();
         follow(child.stdout.take().unwrap(), &log);
         follow(child.stderr.take().unwrap(), &log);

@@ -51,6 +51,8 @@ mod dialects;
 #[cfg(feature = "real-brokers")]
 mod frozen;
 #[cfg(feature = "real-brokers")]
+mod isolation;
+#[cfg(feature = "real-brokers")]
 mod jetstream;
 #[cfg(feature = "real-brokers")]
 mod jetstream_acks;
@@ -74,5 +76,7 @@ mod rebalance;
 mod redrive;
 #[cfg(feature = "real-brokers")]
 mod retry;
+#[cfg(feature = "real-brokers")]
+mod schedules;
 #[cfg(feature = "real-brokers")]
 mod shutdown;

@@ -53,6 +53,12 @@ pub enum Answer {
     HangThen(u16),
     /// Close the connection without an answer.
     Close,
+    /// Reset the connection without an answer.
+    Reset,
+    /// 200, with a body that comes byte by byte without an end.
+    Drip,
+    /// 200, with a body of so many bytes.
+    Flood(usize),
 }
 
 type Script = dyn Fn(&Request) -> Answer + Send + Sync;
@@ -201,6 +207,24 @@ async fn serve(mut stream: TcpStream, shared: Arc<Shared>) -> Option<()> {
             Answer::Hang => released(&shared, 200).await?,
             Answer::HangThen(status) => released(&shared, status).await?,
             Answer::Close | Answer::After(..) => return None,
+            Answer::Reset => {
+                stream.set_zero_linger().ok()?;
+                return None;
+            }
+            Answer::Drip => {
+                stream.write_all(&long_head(usize::MAX)).await.ok()?;
+                loop {
+                    stream.write_all(b"x").await.ok()?;
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            }
+            Answer::Flood(bytes) => {
+                stream.write_all(&long_head(bytes)).await.ok()?;
+                for _ in 0..bytes.div_ceil(CHUNK.len()) {
+                    stream.write_all(&CHUNK).await.ok()?;
+                }
+                continue;
+            }
         };
         stream.write_all(reply.as_bytes()).await.ok()?;
     }
@@ -209,6 +233,12 @@ async fn serve(mut stream: TcpStream, shared: Arc<Shared>) -> Option<()> {
 async fn released(shared: &Shared, status: u16) -> Option<String> {
     shared.released.subscribe().wait_for(|released| *released).await.ok()?;
     Some(head(status, ""))
+}
+
+const CHUNK: [u8; 65536] = [b'x'; 65536];
+
+fn long_head(bytes: usize) -> Vec<u8> {
+    format!("HTTP/1.1 200 x\r\ncontent-length: {bytes}\r\n\r\n").into_bytes()
 }
 
 fn head(status: u16, headers: &str) -> String {

@@ -234,5 +234,5 @@ fn a_letter_without_its_value_is_named_and_left<S: NowTier>() {
     assert_eq!(redriven.status.code(), Some(1), "{said}");
     assert!(said.contains("redriven 1 of 2 dead letters"), "{said}");
     assert!(said.contains(": its value was left out for its size"), "{said}");
-    assert_eq!(letters.listed(&[]), [("large".to_owned(), String::new())]);
+    assert_eq!((letters.listed(&[]).len(), letters.listed(&["--reason", "oversized"]).len()), (1, 1));
 }

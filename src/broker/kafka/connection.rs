@@ -5,7 +5,8 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
 use secrecy::ExposeSecret;
 
-use crate::plan::{Kafka, Plan, Source};
+use super::OwnTopic;
+use crate::plan::{Budget, Kafka, Plan, Source};
 
 /// A group member that is not heard of for so long is given up by its broker, in milliseconds.
 const SESSION_TIMEOUT_MS: u64 = 10_000;
@@ -70,7 +71,7 @@ impl<'a> Connection<'a> {
         let message_bytes =
             self.plan.limits.max_event.saturating_add(RECORD_ROOM).clamp(1_000_000, 1_000_000_000);
         let mut config = self.with_defaults(&[
-            ("queue.buffering.max.kbytes", "65536"),
+            ("queue.buffering.max.kbytes", &(Budget::of(self.plan).unwritten() >> 10).to_string()),
             ("linger.ms", "5"),
             ("message.timeout.ms", "10000"),
             ("request.timeout.ms", "8000"),
@@ -109,7 +110,8 @@ impl<'a> Connection<'a> {
 
     /// Our own topics by their exact names, so that a source's `^.*` never reads what we write.
     fn own_topics(&self) -> String {
-        format!("^{}$", regex::escape(&self.plan.dead_letters.topic))
+        let exactly = |name: &String| format!("^{}$", regex::escape(name));
+        OwnTopic::names(self.plan).iter().map(exactly).collect::<Vec<_>>().join(",")
     }
 }
 

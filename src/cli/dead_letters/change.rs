@@ -138,8 +138,8 @@ fn warn_of_targets(plan: &Plan, census: &Census) {
     for name in census.targets.keys().flatten() {
         match plan.targets.iter().find(|target| *target.name == **name) {
             None => complain(&format!(
-                "warning: there is no target {name} in this configuration; what is redriven for it waits for a day, and \
-                 is a dead letter again if there is none by then"
+                "warning: there is no target {name} in this configuration: unless the running replicas have one, its letters will \
+                 be dead letters again a day after their first failure"
             )),
             Some(target) if !target.enabled => {
                 complain(&format!(

@@ -44,6 +44,17 @@ fn explained_by(examined: &Examined, body: &str) -> (String, serde_json::Value) 
 }
 
 #[test]
+fn order_and_priority_are_shown_where_there_are_any() {
+    let config = CONFIG
+        .replace("in\n    dialect: ops-center", "in\n    ordering: by_key")
+        .replace("to: [shop]", "to: [shop], priority: 5");
+    let (text, document) = explained_by(&examined(&config), r#"{"type":"order.created"}"#);
+    assert!(text.contains("target shop (by route all-orders, in order for each key, priority 5):"), "{text}");
+    let request = &document["requests"][0];
+    assert_eq!((&request["ordering"], &request["priority"]), (&json!("by_key"), &json!(5)));
+}
+
+#[test]
 fn each_route_says_whether_it_takes_the_event_and_why_not() {
     let (text, document) = explained(r#"{"event_id":"e-1","type":"order.created","amount":99}"#);
     assert!(text.starts_with("event e-1, type order.created\n"), "{text}");

@@ -1,4 +1,7 @@
+use std::time::Duration;
+
 use super::*;
+use crate::domain::{Backoff, HonourRetryAfter, Ordering, Rate, StatusSet, Tier};
 
 const WITH_SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
 
@@ -16,14 +19,7 @@ fn notices(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn every_dialect_loads_and_names_its_rules_that_are_not_enforced() {
-    let unenforced = |dialect: &str| match dialect {
-        "cost-katana" | "llm-optimizer" => {
-            vec![format!("targets.crm: `rate` of the dialect {dialect} is not enforced yet")]
-        }
-        "dcision" => vec![format!("targets.crm: `ordering` of the dialect {dialect} is not enforced yet")],
-        _ => Vec::new(),
-    };
+fn every_dialect_loads_and_all_its_rules_count() {
     for dialect in [
         "cost-katana",
         "ops-center",
@@ -36,8 +32,55 @@ fn every_dialect_loads_and_names_its_rules_that_are_not_enforced() {
         "slack",
         "raw",
     ] {
-        assert_eq!(notices(&with_dialect(dialect)), unenforced(dialect), "{dialect}");
+        assert_eq!(notices(&with_dialect(dialect)), [""; 0], "{dialect}");
     }
+}
+
+/// What a policy waits, at most eight times, without its jitter.
+fn waits(backoff: &Backoff) -> Vec<u64> {
+    match backoff {
+        Backoff::Schedule { waits, .. } => waits.iter().map(Duration::as_secs).collect(),
+        Backoff::Exponential { attempts, initial, factor, max_delay, .. } => {
+            let wait = |retry| initial.mul_f64(factor.powi(retry)).min(*max_delay).as_secs();
+            (0..attempts.unwrap_or(9) as i32 - 1).map(wait).collect()
+        }
+    }
+}
+
+#[test]
+fn the_rules_of_the_seed_dialects_come_out_exactly() {
+    let waits_of = [
+        ("cost-katana", vec![5, 10, 20, 40, 80]),
+        ("ops-center", vec![60, 300, 900, 3600, 7200]),
+        ("llm-optimizer", vec![1, 2, 4, 8]),
+        ("dcision", vec![1, 2]),
+    ];
+    for (dialect, expected) in waits_of {
+        let plan = plan(&with_dialect(dialect));
+        let [target] = &plan.targets[..] else { panic!("one target") };
+
+        assert_eq!(waits(&target.retry.backoff), expected, "{dialect}");
+        for wait in expected.into_iter().map(Duration::from_secs) {
+            let held = wait <= target.retry.hold;
+            assert!(held || Tier::for_wait(wait).length() == wait, "{dialect} waits {wait:?} exactly");
+        }
+        assert_eq!((target.breaker, target.disable_on), (None, StatusSet::default()), "{dialect}");
+        let honours = target.retry.retry_after != HonourRetryAfter::Ignore;
+        assert_eq!(honours, dialect == "llm-optimizer", "{dialect}");
+        let order = if dialect == "dcision" { Ordering::Strict } else { Ordering::None };
+        assert_eq!(target.ordering, order, "{dialect}");
+    }
+}
+
+#[test]
+fn the_limits_of_the_seed_dialects_are_theirs() {
+    let rate = |dialect: &str| plan(&with_dialect(dialect)).targets[0].rate;
+
+    assert_eq!(rate("llm-optimizer"), Some(Rate { per_second: 10.0, burst: 20.0 }));
+    let katana = rate("cost-katana").expect("a limit");
+    assert!((katana.per_second * 60.0 - 100.0).abs() < 1e-9, "100 a minute: {katana:?}");
+    let off = with_dialect("llm-optimizer").replace("    secrets", "    rate: off\n    secrets");
+    assert_eq!(plan(&off).targets[0].rate, None, "it can be switched off");
 }
 
 #[test]

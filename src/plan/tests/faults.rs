@@ -15,7 +15,7 @@ fn a_mistyped_key_is_named_with_its_place_and_a_suggestion() {
     target_faults(
         "url: https://x.example/\nzzz: 3s",
         &[
-            "h.yaml:5:5: targets.crm.zzz: unknown key; there are: dialect id secrets signature headers payload egress allow_http url enabled description labels timeout success on_exhausted retry concurrency",
+            "h.yaml:5:5: targets.crm.zzz: unknown key; there are: dialect id secrets signature headers payload egress allow_http url enabled description labels timeout success ordering key on_exhausted retry concurrency rate breaker disable_on disable_after",
         ],
     );
 }
@@ -102,7 +102,7 @@ fn what_a_target_can_not_have_is_refused() {
         ),
         (
             "on_exhausted: block",
-            "h.yaml:5:19: targets.crm.on_exhausted: `block` is for ordered targets, which are not supported yet; write `dead_letter` or `discard`",
+            "h.yaml:5:19: targets.crm.on_exhausted: `block` is for ordered targets; set `ordering: by_key` or `strict`, or write `dead_letter` or `discard`",
         ),
         (
             "dialect: strip",
@@ -159,53 +159,24 @@ fn a_url_is_judged_without_being_shown() {
 #[test]
 fn keys_of_later_versions_are_refused() {
     let url = "url: https://x.example/\n";
-    for key in [
-        "method",
-        "http",
-        "auth",
-        "tls",
-        "proxy",
-        "connect_timeout",
-        "rate",
-        "breaker",
-        "disable_on",
-        "disable_after",
-        "ordering",
-        "key",
-        "priority",
-        "tenant",
-    ] {
+    for key in ["method", "http", "auth", "tls", "proxy", "connect_timeout", "tenant"] {
         let line = format!("h.yaml:5:5: targets.crm.{key}: not supported yet; remove it");
         target_faults(&format!("{url}{key}: x"), &[&line]);
     }
-    for (below, keys) in
-        [("payload", &["template", "template_file", "include", "exclude"][..]), ("retry", &["hold"])]
-    {
-        for key in keys {
-            let column = below.len() + 9;
-            let line = format!("h.yaml:5:{column}: targets.crm.{below}.{key}: not supported yet; remove it");
-            target_faults(&format!("{url}{below}: {{ {key}: x }}"), &[&line]);
-        }
+    for key in ["template", "template_file", "include", "exclude"] {
+        let line = format!("h.yaml:5:16: targets.crm.payload.{key}: not supported yet; remove it");
+        target_faults(&format!("{url}payload: {{ {key}: x }}"), &[&line]);
     }
     let base = with_target("url: https://x.example/");
-    for (text, key) in [
-        ("event_types: {}", "event_types"),
-        ("store: s", "store"),
-        ("admin: { token: x }", "admin.token"),
-        ("admin: { tokens: [] }", "admin.tokens"),
-        ("limits: { memory: 1MiB }", "limits.memory"),
-    ] {
+    for (text, key) in
+        [("event_types: {}", "event_types"), ("store: s", "store"), ("admin: { tokens: [] }", "admin.tokens")]
+    {
         let column = if key.contains('.') { text.find('{').unwrap_or(0) + 3 } else { 1 };
         let line = format!("h.yaml:6:{column}: {key}: not supported yet; remove it");
         assert_eq!(faults(&format!("{base}{text}\n")), [line]);
     }
-    for part in ["tenant", "priority"] {
-        let text = base.replacen("[t] } }", &format!("[t] }}, event: {{ {part}: [body:x] }} }}"), 1);
-        assert_eq!(
-            faults(&text),
-            [format!("h.yaml:1:69: sources.s.event.{part}: not supported yet; remove it")]
-        );
-    }
+    let text = base.replacen("[t] } }", "[t] }, event: { tenant: [body:x] } }", 1);
+    assert_eq!(faults(&text), ["h.yaml:1:69: sources.s.event.tenant: not supported yet; remove it"]);
 }
 
 #[test]
@@ -273,6 +244,40 @@ fn a_source_of_its_own_dead_letters_is_refused() {
         faults(&text),
         [
             "h.yaml:1:53: sources.s.kafka.topics: the dead letters are written here; a source that reads them would never end"
+        ]
+    );
+}
+
+#[test]
+fn a_source_of_what_hookferry_itself_writes_is_refused() {
+    for (topic, what) in [
+        ("hookferry.retry.1m", "deliveries that wait are"),
+        ("hookferry.retry.now", "deliveries that wait are"),
+        ("hookferry.dlq-state", "what became of dead letters is"),
+    ] {
+        let text = with_target("url: https://x.example/").replacen("[t]", &format!("[t, {topic}]"), 1);
+        assert_eq!(
+            faults(&text),
+            [format!(
+                "h.yaml:1:53: sources.s.kafka.topics: {what} written here; a source that reads them would never end"
+            )]
+        );
+    }
+    let other = with_target("url: https://x.example/").replacen("[t]", "[other.retry.1m]", 1);
+    assert_eq!(plan(&other).sources.len(), 1);
+}
+
+#[test]
+fn dead_letters_lie_nowhere_else_of_hookferrys() {
+    let text = with_target("url: https://x.example/")
+        + "dead_letters: { topic: hookferry.retry.5m, stream: hookferry-retry, subject: hookferry.retry.x }\n";
+    let waiting = "deliveries that wait are written here; choose another name";
+    assert_eq!(
+        faults(&text),
+        [
+            format!("h.yaml:6:24: dead_letters.topic: {waiting}"),
+            format!("h.yaml:6:52: dead_letters.stream: {waiting}"),
+            format!("h.yaml:6:78: dead_letters.subject: {waiting}"),
         ]
     );
 }

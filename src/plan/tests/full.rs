@@ -4,7 +4,8 @@ use secrecy::ExposeSecret;
 
 use super::*;
 use crate::domain::{
-    Backoff, Condition, Exhausted, Field, HonourRetryAfter, Jitter, Operator, Place, SourceId, TargetId,
+    Backoff, BreakerPolicy, Condition, Exhausted, Field, HonourRetryAfter, Jitter, Operator, Ordering, Place,
+    SourceId, TargetId,
 };
 use crate::plan::{Egress, LogFormat, LogLevel, Network, Start, Tombstones, Topic};
 
@@ -128,7 +129,7 @@ fn targets_are_read() {
             attempts: Some(3),
             initial: Duration::from_millis(250),
             factor: 3.0,
-            max_delay: Duration::from_secs(60),
+            max_delay: Duration::from_secs(3600),
             jitter: Jitter::Fraction(0.1),
         }
     );
@@ -305,16 +306,15 @@ fn program_defaults_are_those_of_the_contract() {
     assert_eq!(plan.dead_letters.topic, "hookferry.dlq");
     assert_eq!(plan.sources[0].kafka().unwrap().group, "hookferry-s");
     assert_eq!((target.timeout, target.concurrency), (Duration::from_secs(10), 64));
+    let schedule = [5, 60, 300, 900, 3600, 7200, 21_600, 43_200].map(Duration::from_secs);
     assert_eq!(
         target.retry.backoff,
-        Backoff::Exponential {
-            attempts: Some(8),
-            initial: Duration::from_secs(1),
-            factor: 2.0,
-            max_delay: Duration::from_secs(60),
-            jitter: Jitter::Full,
-        }
+        Backoff::Schedule { waits: schedule.to_vec(), jitter: Jitter::Fraction(0.1) }
     );
+    assert_eq!(target.retry.hold, Duration::from_secs(15));
+    assert_eq!(target.breaker, Some(BreakerPolicy { failures: 10, probe: Duration::from_secs(10) }));
+    assert!(target.disable_on.contains(410) && !target.disable_on.contains(404));
+    assert_eq!((target.rate, target.disable_after, target.ordering), (None, None, Ordering::None));
     let retried: Vec<u16> =
         (100..600).filter(|status| target.retry.retry_on.statuses.contains(*status)).collect();
     assert_eq!(retried.len(), 103);

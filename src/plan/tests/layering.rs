@@ -228,6 +228,10 @@ fn who_sets_one_form_of_retry_drops_the_other_and_its_jitter() {
 
     let schedule = retry("retry: { attempts: 3, jitter: 0.2 }", "retry: { schedule: [1s] }");
     assert!(matches!(schedule, Backoff::Schedule { waits, jitter: Jitter::None } if waits.len() == 1));
+    let own = retry("", "retry: { jitter: full }");
+    assert!(matches!(own, Backoff::Schedule { waits, jitter: Jitter::Full } if waits.len() == 8));
+    let factor = retry("", "retry: { factor: 3 }");
+    assert!(matches!(factor, Backoff::Exponential { attempts: Some(8), jitter: Jitter::Full, .. }));
     let exponential = retry("retry: { schedule: [1s], jitter: 0.2 }", "retry: { attempts: 3 }");
     assert!(matches!(
         exponential,

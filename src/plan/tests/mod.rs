@@ -1,6 +1,7 @@
 mod dialects;
 mod faults;
 mod full;
+mod lanes;
 mod layering;
 mod masking;
 mod nats;

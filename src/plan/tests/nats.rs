@@ -49,6 +49,19 @@ fn a_stream_is_read_by_a_durable() {
 }
 
 #[test]
+fn a_source_of_the_retry_tiers_is_refused() {
+    let ours = "deliveries that wait are written here; a source that reads them would never end";
+    for nats in [
+        "servers: 'a:1', subjects: ['hookferry.retry.5m']",
+        "servers: 'a:1', stream: hookferry-retry, subjects: ['hookferry.>']",
+    ] {
+        assert_eq!(fault(nats), format!("sources.s.nats.subjects: {ours}"), "{nats}");
+    }
+    let elsewhere = "servers: 'a:1', stream: S, subjects: ['other.retry.5m']";
+    assert_eq!(nats(elsewhere).subjects.len(), 1);
+}
+
+#[test]
 fn without_a_stream_it_is_core_nats_and_that_is_said() {
     let text = with_nats(GOOD, "");
 

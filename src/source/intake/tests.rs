@@ -167,6 +167,30 @@ fn set_places_replace_the_defaults() {
 }
 
 #[test]
+fn a_priority_is_a_number_within_bounds() {
+    let intake =
+        intake(EventParts { priority: Some(vec![body(&["p"])]), ..EventParts::default() }, Vec::new());
+
+    for (value, priority) in [
+        ("5", Some(5)),
+        ("\"-7\"", Some(-7)),
+        ("2.9", Some(2)),
+        ("1e9", Some(1000)),
+        ("-1001", Some(-1000)),
+        ("\"urgent\"", None),
+        ("\"NaN\"", None),
+        ("true", None),
+        ("null", None),
+        ("[1]", None),
+    ] {
+        let event = read(&intake, message(Some(&format!(r#"{{"p":{value}}}"#)), &[]));
+        assert_eq!(event.priority, priority, "{value}");
+    }
+    let silent = read(&plain(), message(Some(r#"{"p":5,"priority":5}"#), &[]));
+    assert_eq!(silent.priority, None, "no place is looked at unless it is set");
+}
+
+#[test]
 fn fields_are_read_for_routes() {
     let fields = vec![
         body(&["cost", "amount"]),

@@ -97,7 +97,7 @@ impl Worker {
     ) -> Worker {
         let now = Instant::now();
         Worker {
-            allowance: Allowance::new(grant, plan.limits.window),
+            allowance: Allowance::new(grant, plan.window(outbox.consumer())),
             plan,
             source,
             outbox,

@@ -66,7 +66,7 @@ impl Worker {
         reachability: Arc<Reachability>,
     ) -> Worker {
         Worker {
-            allowance: Allowance::new(grant, plan.limits.window),
+            allowance: Allowance::new(grant, plan.window(outbox.consumer())),
             plan,
             source,
             nats,

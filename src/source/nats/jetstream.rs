@@ -157,7 +157,7 @@ impl Worker {
         let now = Instant::now();
         Worker {
             durable: Arc::new(Durable::new(&settings, &nats.subjects)),
-            allowance: Allowance::new(grant, plan.limits.window),
+            allowance: Allowance::new(grant, plan.window(outbox.consumer())),
             plan,
             source,
             nats,

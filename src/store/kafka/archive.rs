@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use rdkafka::admin::{NewTopic, TopicReplication};
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -14,8 +13,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, Prod
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
 use super::letter_states::{self, LetterStates};
-use super::topic;
-use crate::broker::kafka::{Connection, headers, pass_on, refusal, timestamp_ms};
+use crate::broker::kafka::{Admin, Connection, OwnTopic, headers, pass_on, refusal, timestamp_ms};
 use crate::broker::tier_record::HEADER;
 use crate::domain::{Moment, Tier};
 use crate::plan::{Kafka, Plan, Source};
@@ -267,7 +265,8 @@ impl<'a> Archive<'a> {
 
     pub(in crate::store) fn redrive(&self, letters: &[Redrive]) -> Vec<Result<(), LetterFault>> {
         let tier = self.plan.tier_topic(Tier::NOW);
-        if let Err(fault) = self.ready_for(&[&tier]) {
+        let states = OwnTopic::dead_letter_states(self.plan);
+        if let Err(fault) = self.ready_for(&[OwnTopic::tier(self.plan, Tier::NOW), states]) {
             return letters.iter().map(|_| Err(LetterFault::Unconfirmed(fault.clone()))).collect();
         }
         let records = letters.iter().map(|letter| Outgoing {
@@ -291,7 +290,7 @@ impl<'a> Archive<'a> {
     }
 
     pub(in crate::store) fn purge(&self, letters: &[(LetterPosition, i64)]) -> Vec<Result<(), LetterFault>> {
-        if let Err(fault) = self.ready_for(&[]) {
+        if let Err(fault) = self.ready_for(&[OwnTopic::dead_letter_states(self.plan)]) {
             return letters.iter().map(|_| Err(LetterFault::Unconfirmed(fault.clone()))).collect();
         }
         let letters = letters.iter().map(|(position, written_ms)| (position, *written_ms));
@@ -353,44 +352,32 @@ impl<'a> Archive<'a> {
     }
 
     /// Sees to it that there is a producer, and that what it writes to exists.
-    fn ready_for(&self, tiers: &[&str]) -> Result<(), String> {
+    fn ready_for(&self, topics: &[OwnTopic]) -> Result<(), String> {
         if self.producer.get().is_some() {
             return Ok(());
         }
-        for tier in tiers {
-            if !self.exists(tier)? {
-                return Err(format!(
-                    "the topic {tier} does not exist; `hookferry run` makes it at its start"
-                ));
-            }
-        }
         let config = self.connection.producer();
-        if !self.exists(&self.state_topic)? {
-            self.create_state_topic(&config)?;
+        for topic in topics {
+            if !self.marks_of(&topic.name)?.is_empty() {
+                continue;
+            }
+            let created = Admin::new(&config).and_then(|admin| admin.create(&[topic]));
+            let created = created.and_then(|results| {
+                results.into_iter().next().unwrap_or(Ok(())).map_err(KafkaError::AdminOp)
+            });
+            created.map_err(|error| {
+                format!(
+                    "the topic {} does not exist and can't be created ({error}); create it, for example with: {}",
+                    topic.name,
+                    topic.command(&self.kafka.brokers)
+                )
+            })?;
         }
         let producer = config
             .create_with_context(Confirmations::default())
             .map_err(|error| format!("no producer can be made: {}", refusal(&error)))?;
         let _ = self.producer.set(producer);
         Ok(())
-    }
-
-    fn exists(&self, topic: &str) -> Result<bool, String> {
-        Ok(!self.marks_of(topic)?.is_empty())
-    }
-
-    fn create_state_topic(&self, config: &ClientConfig) -> Result<(), String> {
-        let topic = &self.state_topic;
-        let new = NewTopic::new(topic, 1, TopicReplication::Fixed(-1)).set("cleanup.policy", "compact");
-        match topic::request(config, &new) {
-            Ok(()) | Err(RDKafkaErrorCode::TopicAlreadyExists) => Ok(()),
-            Err(error) => Err(format!(
-                "the topic {topic} does not exist and can't be created ({error}); create it, for example with: \
-                 kafka-topics.sh --bootstrap-server {} --create --topic {topic} --partitions 1 --config \
-                 cleanup.policy=compact",
-                self.kafka.brokers
-            )),
-        }
     }
 }
 

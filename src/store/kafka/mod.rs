@@ -1,13 +1,14 @@
-//! Dead letters on Apache Kafka (PRODUCT.md §5), in a topic of their own.
+//! Dead letters and retry tiers on Apache Kafka (PRODUCT.md §5), in topics of their own.
 
 mod archive;
-mod dead_letters;
+mod inspector;
 mod letter_states;
-mod topic;
+mod start;
+mod topics;
 mod writer;
 
 pub(super) use archive::Archive;
-pub(super) use dead_letters::start;
+pub(super) use start::start;
 
 #[cfg(test)]
 mod tests;

@@ -11,17 +11,21 @@ use rdkafka::producer::DefaultProducerContext;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
 
-use crate::domain::{DeadLetter, DeadLetterReason, Event, Generation, Lease, SourceId};
+use crate::broker::tier_record::{HEADER, TierRecord};
+use crate::domain::{DeadLetter, DeadLetterReason, Event, Generation, Lease, Move, SourceId, Tier, Waiting};
 use crate::engine::{StoreFault, WriteId};
 use crate::plan::{Plan, Start};
 use crate::source::{Intake, Message, Namespace, test_plan};
-use crate::store::{self, FromStore, Handle};
+use crate::store::{self, FromStore, Handle, Write};
 
 const PATIENCE: Duration = Duration::from_secs(40);
 
 fn cluster() -> MockCluster<'static, DefaultProducerContext> {
     let cluster = MockCluster::new(1).expect("a mock cluster");
     cluster.create_topic("hookferry.dlq", 1, 1).expect("a topic");
+    for tier in Tier::all() {
+        cluster.create_topic(&format!("hookferry.retry.{tier}"), 1, 1).expect("a topic");
+    }
     cluster
 }
 
@@ -33,7 +37,7 @@ fn plan(brokers: &str) -> Arc<Plan> {
     Arc::new(plan)
 }
 
-fn letter(plan: &Plan, body: &[u8]) -> DeadLetter {
+fn event(plan: &Plan, body: Option<&[u8]>) -> Arc<Event> {
     let message = Message {
         topic: "events".into(),
         partition: 0,
@@ -41,13 +45,33 @@ fn letter(plan: &Plan, body: &[u8]) -> DeadLetter {
         subject: None,
         timestamp_ms: Some(1),
         key: Some(b"k"),
-        value: Some(body),
+        value: body,
         headers: Box::default(),
     };
     let intake = Intake::new(plan, &plan.sources[0], SourceId(0), Namespace::Kafka { cluster: "c".into() });
-    let event: Event = intake.read(message, Generation(1), Arc::new(Lease::unlimited()));
+    Arc::new(intake.read(message, Generation(1), Arc::new(Lease::unlimited())))
+}
+
+fn moved(plan: &Plan, tier: Tier, body: Option<&[u8]>) -> Write {
+    let waiting = Waiting {
+        target: Some("crm".into()),
+        routes: vec!["all".into()],
+        tier,
+        due_ms: 5,
+        not_before_ms: None,
+        attempts: 1,
+        first_ms: 4,
+        moves: 1,
+        idle_moves: 0,
+        priority: 0,
+        failure: None,
+    };
+    Write::Move(Box::new(Move { event: event(plan, body), waiting }))
+}
+
+fn letter(plan: &Plan, body: &[u8]) -> DeadLetter {
     DeadLetter {
-        event: Arc::new(event),
+        event: event(plan, Some(body)),
         target: None,
         unknown: None,
         routes: Vec::new(),
@@ -106,14 +130,7 @@ fn a_dead_letter_is_confirmed_and_can_be_read_back() {
     running.until("stored", |running| running.stored.len() == 2);
     assert_eq!(running.stored, [(WriteId(1), Ok(())), (WriteId(2), Ok(()))]);
 
-    let reader: BaseConsumer = ClientConfig::new()
-        .set("bootstrap.servers", cluster.bootstrap_servers())
-        .set("group.id", "reader")
-        .create()
-        .expect("a reader");
-    let mut from = TopicPartitionList::new();
-    from.add_partition_offset("hookferry.dlq", 0, Offset::Beginning).expect("an offset");
-    reader.assign(&from).expect("assigned");
+    let reader = reader(&cluster, "hookferry.dlq");
     let first = reader.poll(PATIENCE).expect("a record").expect("no error");
     let second = reader.poll(PATIENCE).expect("a record").expect("no error");
     assert_eq!((first.key(), first.payload()), (Some(b"k".as_slice()), Some(b"body".as_slice())));
@@ -128,6 +145,66 @@ fn a_dead_letter_is_confirmed_and_can_be_read_back() {
     assert!(values.contains(&("hookferry-origin", "kafka:events/0/7".into())), "{values:?}");
 }
 
+/// From the first record of a topic's only partition.
+fn reader(cluster: &MockCluster<'_, DefaultProducerContext>, topic: &str) -> BaseConsumer {
+    let reader: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", cluster.bootstrap_servers())
+        .set("group.id", "reader")
+        .create()
+        .expect("a reader");
+    let mut from = TopicPartitionList::new();
+    from.add_partition_offset(topic, 0, Offset::Beginning).expect("an offset");
+    reader.assign(&from).expect("assigned");
+    reader
+}
+
+#[test]
+fn a_move_is_confirmed_and_says_all_that_is_to_be_known_of_its_delivery() {
+    let cluster = cluster();
+    let plan = plan(&cluster.bootstrap_servers());
+    let mut running = Running::start(&plan);
+    running.until("up", |running| running.up == Some(Ok(())));
+
+    running.store.write(WriteId(1), moved(&plan, Tier::FIVE_MINUTES, Some(b"body")));
+    running.store.write(WriteId(2), moved(&plan, Tier::FIVE_MINUTES, None));
+    running.until("stored", |running| running.stored.len() == 2);
+    assert_eq!(running.stored, [(WriteId(1), Ok(())), (WriteId(2), Ok(()))]);
+
+    let reader = reader(&cluster, "hookferry.retry.5m");
+    for value in [Some(b"body".as_slice()), None] {
+        let record = reader.poll(PATIENCE).expect("a record").expect("no error");
+        assert_eq!((record.key(), record.payload()), (Some(b"k".as_slice()), value));
+        let headers: Vec<_> = record.headers().expect("headers").iter().collect();
+        assert_eq!(headers.iter().map(|header| header.key).collect::<Vec<_>>(), [HEADER]);
+        let found = TierRecord::decode(headers[0].value.expect("a value")).expect("readable");
+        assert_eq!((&*found.source, found.waiting.target.as_deref()), ("orders", Some("crm")));
+        assert_eq!((found.position, found.tombstone), (7, value.is_none()));
+    }
+}
+
+/// The write that was refused is made again by the engine; it is not lost, and nothing else waits for it.
+#[test]
+fn a_tier_that_refuses_writes_keeps_none_of_the_others_from_them() {
+    let cluster = cluster();
+    let plan = plan(&cluster.bootstrap_servers());
+    let mut running = Running::start(&plan);
+    running.until("up", |running| running.up == Some(Ok(())));
+
+    let refused = RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
+    cluster.request_errors(RDKafkaApiKey::Produce, &[refused]);
+    running.store.write(WriteId(1), moved(&plan, Tier::ONE_MINUTE, Some(b"{}")));
+    running.until("down", |running| matches!(running.up, Some(Err(_))));
+    let down = running.up.clone().expect("told").expect_err("down");
+    assert!(down.contains("hookferry.retry.1m"), "{down}");
+
+    running.store.write(WriteId(2), letter(&plan, b"{}"));
+    running.store.write(WriteId(3), moved(&plan, Tier::ONE_HOUR, Some(b"{}")));
+    running.until("stored", |running| running.stored.len() == 3);
+    assert!(running.stored.contains(&(WriteId(2), Ok(()))), "{:?}", running.stored);
+    assert!(running.stored.contains(&(WriteId(3), Ok(()))), "{:?}", running.stored);
+    assert!(matches!(running.up, Some(Err(_))), "nothing was confirmed in the tier");
+}
+
 /// Somebody else has the event by then, and writes what is to be written of it.
 #[test]
 fn nothing_is_written_for_what_is_not_held_any_more() {
@@ -137,13 +214,16 @@ fn nothing_is_written_for_what_is_not_held_any_more() {
     running.until("up", |running| running.up == Some(Ok(())));
     let late = letter(&plan, b"late");
     late.event.lease.end();
+    let late_move = moved(&plan, Tier::NOW, Some(b"late"));
+    late_move.event().lease.end();
 
     running.store.write(WriteId(1), late);
-    running.until("refused", |running| running.stored.len() == 1);
+    running.store.write(WriteId(2), late_move);
+    running.until("refused", |running| running.stored.len() == 2);
 
-    let (write, result) = &running.stored[0];
-    assert_eq!(*write, WriteId(1));
-    assert!(matches!(result, Err(StoreFault::Unavailable(_))), "{result:?}");
+    for (_, result) in &running.stored {
+        assert!(matches!(result, Err(StoreFault::Unavailable(_))), "{result:?}");
+    }
     assert_eq!(running.up, Some(Ok(())), "the store itself is well");
 }
 

@@ -1,37 +1,29 @@
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, ConsumerContext};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 use rdkafka::{ClientConfig, ClientContext};
 
-use super::topic;
+use super::topics::{Look, TopicId, Topics};
 use crate::broker::kafka::pass_on;
-use crate::domain::{DeadLetter, Moment};
+use crate::broker::tier_record::{HEADER, TierRecord};
+use crate::domain::{DeadLetter, Kind, Moment, Move};
 use crate::engine::{StoreFault, WriteId};
 use crate::plan::Plan;
 use crate::store::record::Record;
 use crate::store::standing::Standing;
 use crate::store::{FromStore, Write};
 
-/// What a dead letter's headers may take beside the event.
-const HEADER_ROOM: usize = 64 * 1024;
 /// While writes are under way, how long one look for their results takes.
 const POLL: Duration = Duration::from_millis(5);
 const IDLE: Duration = Duration::from_millis(200);
-/// How long to wait before looking again whether a store that is down is up.
-const LOOK_AGAIN: Duration = Duration::from_secs(3);
-/// A write that failed is made again within this time, with its own time-out; if none was, nothing
-/// is left to be written.
-const REPEATED_WITHIN: Duration = Duration::from_secs(30);
-
 /// The store's thread.
 pub(super) struct Writer {
     plan: Arc<Plan>,
@@ -39,16 +31,10 @@ pub(super) struct Writer {
     producer_config: ClientConfig,
     producer: BaseProducer<WriterContext>,
     results: Arc<Results>,
-    /// Asks for the topic.
-    inspector: BaseConsumer<InspectorContext>,
+    topics: Topics,
     emit: Box<dyn Fn(Vec<FromStore>) + Send>,
     /// Accepted by the producer, and without a result.
-    open: BTreeSet<WriteId>,
-    /// The topic is there, as far as we know.
-    ensured: bool,
-    look_at: Instant,
-    /// When a write failed, as long as none was confirmed since.
-    failed: Option<Instant>,
+    open: BTreeMap<WriteId, TopicId>,
     standing: Standing,
 }
 
@@ -61,7 +47,6 @@ struct Results {
 }
 
 struct WriterContext(Arc<Results>);
-struct InspectorContext;
 
 impl ClientContext for WriterContext {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
@@ -88,42 +73,26 @@ impl ProducerContext for WriterContext {
     }
 }
 
-impl ClientContext for InspectorContext {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
-        pass_on(level, facility, text);
-    }
-
-    fn error(&self, _error: KafkaError, reason: &str) {
-        tracing::debug!(target: "librdkafka", "{reason}");
-    }
-}
-
-impl ConsumerContext for InspectorContext {}
-
 impl Writer {
     pub(super) fn new(
         plan: Arc<Plan>,
         source: String,
         producer_config: ClientConfig,
-        mut observer_config: ClientConfig,
+        observer_config: ClientConfig,
         emit: Box<dyn Fn(Vec<FromStore>) + Send>,
     ) -> Result<Writer, KafkaError> {
         let results = Arc::new(Results::default());
         let producer = producer_config.create_with_context(WriterContext(results.clone()))?;
-        observer_config.remove("group.id");
         Ok(Writer {
+            topics: Topics::new(&plan, producer_config.clone(), observer_config)?,
             plan,
             standing: Standing::new(source.clone()),
             source,
             producer_config,
             producer,
             results,
-            inspector: observer_config.create_with_context(InspectorContext)?,
             emit,
-            open: BTreeSet::new(),
-            ensured: false,
-            look_at: Instant::now(),
-            failed: None,
+            open: BTreeMap::new(),
         })
     }
 
@@ -144,9 +113,7 @@ impl Writer {
         let mut patience = patience;
         loop {
             match inbox.recv_timeout(patience) {
-                Ok((id, Write::Letter(letter))) => self.write(id, &letter),
-                // TODO(5)
-                Ok((id, Write::Move(_))) => self.answer(id, Err(StoreFault::Unavailable("not yet".into()))),
+                Ok((id, write)) => self.write(id, &write),
                 Err(RecvTimeoutError::Timeout) => return ControlFlow::Continue(()),
                 Err(RecvTimeoutError::Disconnected) => return ControlFlow::Break(()),
             }
@@ -154,37 +121,60 @@ impl Writer {
         }
     }
 
-    fn topic(&self) -> &str {
-        &self.plan.dead_letters.topic
-    }
-
-    fn write(&mut self, write: WriteId, letter: &DeadLetter) {
+    fn write(&mut self, id: WriteId, write: &Write) {
         // Somebody else has the event by now, after a freeze for example (DESIGN.md §4.7): the
         // engine is told so soon, and asks again only if not.
-        if !letter.event.lease.holds(Moment::now()) {
+        if !write.event().lease.holds(Moment::now()) {
             let reason = "the partition is not held any more";
-            return self.answer(write, Err(StoreFault::Unavailable(reason.into())));
+            return self.answer(id, Err(StoreFault::Unavailable(reason.into())));
         }
-        if !self.ensured {
-            let reason = self.standing.fault().unwrap_or("the topic is not known yet");
-            return self.answer(write, Err(StoreFault::Unavailable(reason.into())));
+        let topic = self.topics.of(write);
+        if let Some(reason) = self.topics.refusal(topic) {
+            return self.answer(id, Err(StoreFault::Unavailable(reason.into())));
         }
-        let record = Record::new(&self.plan, letter);
-        let mut native =
-            BaseRecord::<[u8], [u8], Box<WriteId>>::with_opaque_to(self.topic(), Box::new(write))
-                .headers(native_headers(&record));
-        native.key = record.key.as_deref();
-        native.payload = record.value.as_deref();
-        match self.producer.send(native) {
+        let sent = match write {
+            Write::Letter(letter) => self.send_letter(id, topic, letter),
+            Write::Move(moved) => self.send_move(id, topic, moved),
+        };
+        match sent {
             Ok(()) => {
-                self.open.insert(write);
+                self.open.insert(id, topic);
             }
-            Err((error, _)) => {
+            Err(error) => {
                 let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
-                let fault = self.fault(code);
-                self.answer(write, Err(fault));
+                let fault = self.fault(topic, code);
+                self.answer(id, Err(fault));
             }
         }
+    }
+
+    fn send_letter(&self, id: WriteId, topic: TopicId, letter: &DeadLetter) -> KafkaResult<()> {
+        let record = Record::new(&self.plan, letter);
+        self.send(id, topic, record.key.as_deref(), record.value.as_deref(), native_headers(&record.headers))
+    }
+
+    /// The message's key spreads the records over the partitions as it spread the messages; to be read
+    /// again it stands in the header, as all of the message but its value does.
+    fn send_move(&self, id: WriteId, topic: TopicId, moved: &Move) -> KafkaResult<()> {
+        let event = &moved.event;
+        let source = self.plan.sources.get(usize::from(event.source.0)).map_or("", |source| &source.name);
+        let header = (HEADER, TierRecord::new(source, moved).encode());
+        let value = (event.kind != Kind::Tombstone).then_some(&*event.body);
+        self.send(id, topic, event.origin.key.as_deref(), value, native_headers(&[header]))
+    }
+
+    fn send(
+        &self,
+        id: WriteId,
+        topic: TopicId,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: OwnedHeaders,
+    ) -> KafkaResult<()> {
+        let name = self.topics.name(topic);
+        let mut native = BaseRecord::<[u8], [u8], Box<WriteId>>::with_opaque_to(name, Box::new(id));
+        (native.key, native.payload) = (key, value);
+        self.producer.send(native.headers(headers)).map_err(|(error, _)| error)
     }
 
     /// Hands over what the broker confirmed or refused since the last time.
@@ -195,20 +185,19 @@ impl Writer {
         let mut answers = Vec::with_capacity(delivered.len());
         let mut confirmed = false;
         for (write, result) in delivered {
-            if !self.open.remove(&write) {
-                continue;
+            let Some(topic) = self.open.remove(&write) else { continue };
+            if result.is_ok() {
+                confirmed = true;
+                self.topics.confirmed(topic);
             }
-            confirmed |= result.is_ok();
-            let result = result.map_err(|code| self.fault(code));
+            let result = result.map_err(|code| self.fault(topic, code));
             answers.push(FromStore::Stored(write, result));
         }
         if !answers.is_empty() {
             (self.emit)(answers);
         }
         if confirmed {
-            self.failed = None;
-            self.results.down.store(false, Ordering::Release);
-            self.tell_up(Ok(()));
+            self.tell_up();
         }
         self.replace_if_fatal();
     }
@@ -217,8 +206,9 @@ impl Writer {
         (self.emit)(vec![FromStore::Stored(write, result)]);
     }
 
-    /// What a failed write means. All but a refusal for its size means that the store is down.
-    fn fault(&mut self, code: RDKafkaErrorCode) -> StoreFault {
+    /// What a failed write means. All but a refusal for its size means that its topic can't be
+    /// written.
+    fn fault(&mut self, topic: TopicId, code: RDKafkaErrorCode) -> StoreFault {
         match code {
             RDKafkaErrorCode::MessageSizeTooLarge
             | RDKafkaErrorCode::InvalidMessageSize
@@ -226,56 +216,28 @@ impl Writer {
             // Our own queue is full: the brokers are slow, not gone.
             RDKafkaErrorCode::QueueFull => {}
             _ => {
-                self.ensured = false;
-                self.look_at = Instant::now() + LOOK_AGAIN;
-                self.failed = Some(Instant::now());
-                self.tell_up(Err(format!("the dead-letter topic {} can't be written: {code}", self.topic())));
+                self.topics.failed(topic, code);
+                self.tell_up();
             }
         }
         StoreFault::Unavailable(code.to_string().into())
     }
 
-    /// While the store is not known to be up: looks, now and then, whether it is.
+    /// While not all topics are known to be there: looks, now and then, whether they are.
     fn look(&mut self) {
-        let forgotten = self.failed.is_some_and(|failed| failed.elapsed() >= REPEATED_WITHIN);
-        if forgotten && self.open.is_empty() {
-            self.failed = None;
-            self.ensured = false;
-            self.look_at = Instant::now();
+        if self.open.is_empty() {
+            self.topics.forget_failures();
         }
-        if self.results.down.load(Ordering::Acquire) && self.ensured {
-            self.ensured = false;
-            self.look_at = Instant::now();
+        if self.results.down.swap(false, Ordering::AcqRel) {
+            self.topics.doubt();
         }
-        if self.ensured || Instant::now() < self.look_at {
-            return;
-        }
-        self.serve_inspector();
-        let largest = self.plan.limits.max_event.saturating_add(HEADER_ROOM);
-        match topic::ensure(&self.inspector, &self.producer_config, self.topic(), largest) {
-            Ok(()) => {
-                self.ensured = true;
-                self.results.down.store(false, Ordering::Release);
-                // A topic that is there may still refuse writes: the one that failed is made again,
-                // and says whether it gets through.
-                if self.failed.is_none() {
-                    self.tell_up(Ok(()));
-                }
-            }
-            Err(reason) => {
-                self.look_at = Instant::now() + LOOK_AGAIN;
-                self.tell_up(Err(reason));
-            }
+        if self.topics.look() == Look::Done {
+            self.tell_up();
         }
     }
 
-    /// Lets librdkafka hand over its log lines and errors.
-    fn serve_inspector(&self) {
-        while self.inspector.poll(Duration::ZERO).is_some() {}
-    }
-
-    fn tell_up(&mut self, up: Result<(), String>) {
-        if let Some(news) = self.standing.tell(up) {
+    fn tell_up(&mut self) {
+        if let Some(news) = self.standing.tell(self.topics.up()) {
             (self.emit)(vec![news]);
         }
     }
@@ -285,14 +247,14 @@ impl Writer {
         let Some((code, reason)) = self.producer.client().fatal_error() else { return };
         tracing::error!(
             source = self.source,
-            "the dead-letter producer gave up ({code}: {reason}); it is replaced"
+            "the producer of dead letters and retries gave up ({code}: {reason}); it is replaced"
         );
         let results = Arc::new(Results::default());
         match self.producer_config.create_with_context(WriterContext(results.clone())) {
             Ok(producer) => {
                 self.producer = producer;
                 self.results = results;
-                let lost = std::mem::take(&mut self.open).into_iter();
+                let lost = std::mem::take(&mut self.open).into_keys();
                 let fault = StoreFault::Unavailable(reason.into());
                 (self.emit)(lost.map(|write| FromStore::Stored(write, Err(fault.clone()))).collect());
             }
@@ -301,8 +263,9 @@ impl Writer {
     }
 }
 
-fn native_headers(record: &Record) -> OwnedHeaders {
-    let empty = OwnedHeaders::new_with_capacity(record.headers.len());
-    (record.headers.iter())
-        .fold(empty, |headers, (key, value)| headers.insert(Header { key, value: Some(&value[..]) }))
+fn native_headers<K: AsRef<str>, V: AsRef<[u8]>>(headers: &[(K, V)]) -> OwnedHeaders {
+    let empty = OwnedHeaders::new_with_capacity(headers.len());
+    headers.iter().fold(empty, |all, (key, value)| {
+        all.insert(Header { key: key.as_ref(), value: Some(value.as_ref()) })
+    })
 }

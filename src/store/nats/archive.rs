@@ -68,8 +68,11 @@ impl<'a> Archive<'a> {
             Ok(link) => link.map_err(unreachable)?,
             Err(_) => return Err(unreachable("it took too long".to_owned())),
         };
+        // The context starts a task of its own.
+        let entered = runtime.enter();
         let context =
             ContextBuilder::new().timeout(PATIENCE).ack_timeout(PATIENCE).build(link.client.clone());
+        drop(entered);
         let stream: Arc<str> = Arc::from(&*plan.dead_letters.stream);
         let found = match runtime.block_on(context.get_stream(&*stream)) {
             Ok(found) => Some(found),

@@ -6,10 +6,14 @@
 //! bench fill BROKERS TOPIC PARTITIONS EVENTS     creates the topic and fills it with 500-byte events
 //! bench fill-nats SERVERS STREAM EVENTS          makes a stream for STREAM.> and fills it with the same
 //! bench event                                    prints one such event
+//! bench receive-badly                            receivers that behave badly, and one that measures
+//! bench trickle BROKERS TOPIC RATE SECONDS       publishes so many events a second
 //! ```
 //!
 //! `GET /stats` answers `COUNT NANOSECONDS`: the requests other than this one since the last such
 //! question, and the time from the first to the last of them.
+
+mod isolation;
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -35,13 +39,17 @@ fn main() -> anyhow::Result<()> {
             fill(brokers, topic, partitions.parse()?, events.parse()?)
         }
         ["fill-nats", servers, stream, events] => fill_nats(servers, stream, events.parse()?),
+        ["receive-badly"] => isolation::receive(),
+        ["trickle", brokers, topic, rate, seconds] => {
+            isolation::trickle(brokers, topic, rate.parse()?, seconds.parse()?)
+        }
         ["event"] => {
             println!("{}", event(0));
             Ok(())
         }
         _ => bail!(
             "usage: bench receive | bench fill BROKERS TOPIC PARTITIONS EVENTS | bench fill-nats SERVERS STREAM EVENTS \
-             | bench event"
+             | bench event | bench receive-badly | bench trickle BROKERS TOPIC RATE SECONDS"
         ),
     }
 }

@@ -8,8 +8,8 @@ use crate::broker::kafka::{Connection, refusal};
 use crate::plan::{Kafka, Plan, Source};
 use crate::store::{FromStore, Handle};
 
-/// Starts an idempotent producer of dead letters on a thread of its own, on the brokers of this
-/// source. A write counts only once every in-sync replica has it.
+/// Starts an idempotent producer of dead letters and tier records on a thread of its own, on the
+/// brokers of this source. A write counts only once every in-sync replica has it.
 ///
 /// # Errors
 /// The client can't be created, or there is no thread for it.
@@ -26,7 +26,7 @@ pub(in crate::store) fn start(
         .map_err(|error| StartFault::Client { source_name: source_name.clone(), reason: refusal(&error) })?;
     let (mail, inbox) = mpsc::channel();
     thread::Builder::new()
-        .name(format!("kafka-dlq-{source_name}"))
+        .name(format!("kafka-store-{source_name}"))
         .spawn(move || writer.run(&inbox))
         .map_err(|reason| StartFault::Thread { source_name, reason })?;
     Ok(Handle::new(move |id, write| drop(mail.send((id, write)))))

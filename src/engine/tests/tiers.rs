@@ -1,0 +1,230 @@
+//! Waits in retry tiers.
+
+use super::*;
+use crate::domain::{Failed, Failure, Move, Tier, Waiting};
+
+const TIERS: ConsumerId = ConsumerId(1);
+
+impl Desk {
+    fn only_move(&mut self) -> (WriteId, Move) {
+        match self.commands().as_slice() {
+            [Command::Move { write, moved }] => (*write, (**moved).clone()),
+            other => panic!("expected one move, got {other:?}"),
+        }
+    }
+
+    /// The record of a move comes back.
+    fn resume(&mut self, moved: &Move, position: i64) {
+        let mut event = event(0, Some("a"));
+        event.generation = Generation(9);
+        event.id = moved.event.id.clone();
+        let receipt = Receipt { consumer: TIERS, generation: Generation(9), position };
+        let waiting = Box::new(moved.waiting.clone());
+        self.engine.handle(Input::Resumed { event: Arc::new(event), receipt, waiting }, self.now);
+    }
+
+    fn fail(&mut self) {
+        let attempt = self.only_attempt();
+        self.answer(&attempt, status(503));
+    }
+}
+
+fn five_minutes() -> Desk {
+    let mut desk = one_target("retry: { schedule: [5m, 15m] }");
+    desk.arrive(event(7, Some("a")));
+    desk.fail();
+    desk
+}
+
+#[test]
+fn a_wait_that_is_too_long_for_memory_is_spent_in_a_tier() {
+    let mut desk = five_minutes();
+    let (write, moved) = desk.only_move();
+
+    let waiting = &moved.waiting;
+    assert_eq!((waiting.target.as_deref(), waiting.tier.name(), waiting.attempts), (Some("crm"), "5m", 1));
+    assert_eq!(waiting.due_ms, desk.now.wall_ms + 300_000);
+    let failure = waiting.failure.as_ref().expect("it failed once");
+    assert_eq!(failure.history, [Failed { at_ms: desk.now.wall_ms, result: "503".into() }]);
+    assert!(desk.settled().is_empty(), "the move is not confirmed yet");
+    desk.stored(write, Ok(()));
+    assert_eq!(desk.settled(), [7]);
+    assert!(desk.engine.is_idle());
+}
+
+#[test]
+fn attempts_are_counted_on_when_it_comes_back() {
+    let mut desk = five_minutes();
+    let (write, moved) = desk.only_move();
+    desk.stored(write, Ok(()));
+    desk.commands();
+    desk.wait(Duration::from_secs(300));
+    desk.resume(&moved, 3);
+
+    let second = desk.only_attempt();
+    assert_eq!(second.number, 2);
+    desk.answer(&second, status(503));
+    let (write, again) = desk.only_move();
+    assert_eq!((again.waiting.tier.name(), again.waiting.attempts, again.waiting.moves), ("15m", 2, 2));
+    desk.stored(write, Ok(()));
+    assert_eq!(desk.settled(), [3]);
+    desk.wait(Duration::from_secs(900));
+    desk.resume(&again, 4);
+    desk.fail();
+    let (_, letter) = desk.only_letter();
+    assert_eq!((letter.reason, letter.attempts), (DeadLetterReason::Exhausted, 3));
+    assert_eq!(letter.failure.map(|failure| failure.history.len()), Some(3));
+}
+
+#[test]
+fn without_its_store_it_waits_in_memory_and_is_attempted_in_time() {
+    let mut desk = five_minutes();
+    let mut made = 0;
+    for _ in 0..40 {
+        for command in desk.commands() {
+            match command {
+                Command::Move { write, .. } => {
+                    desk.stored(write, Err(StoreFault::Unavailable("down".into())))
+                }
+                Command::Attempt(attempt) => made = attempt.number,
+                other => panic!("{other:?}"),
+            }
+        }
+        desk.wait(Duration::from_secs(10));
+    }
+    assert_eq!(made, 2, "the second attempt was made after five minutes");
+}
+
+#[test]
+fn a_record_that_is_too_large_for_its_tier_goes_to_the_dead_letters() {
+    let mut desk = five_minutes();
+    let (write, _) = desk.only_move();
+    desk.stored(write, Err(StoreFault::TooLarge));
+    assert_eq!(desk.only_letter().1.reason, DeadLetterReason::Oversized);
+}
+
+#[test]
+fn a_wait_longer_than_the_longest_tier_is_spent_in_several() {
+    let mut desk = one_target("retry: { schedule: [20h] }");
+    desk.arrive(event(7, Some("a")));
+    desk.fail();
+    let (write, first) = desk.only_move();
+    assert_eq!(first.waiting.tier.name(), "12h");
+    desk.stored(write, Ok(()));
+    desk.commands();
+    desk.wait(Duration::from_secs(12 * 3600));
+    desk.resume(&first, 0);
+    let (_, second) = desk.only_move();
+    assert_eq!(
+        (second.waiting.tier.name(), second.waiting.attempts, second.waiting.not_before_ms),
+        ("12h", 1, None)
+    );
+}
+
+fn waiting(target: Option<&str>) -> Waiting {
+    Waiting {
+        target: target.map(Into::into),
+        routes: vec!["route-1".into()],
+        tier: Tier::ONE_HOUR,
+        due_ms: 0,
+        not_before_ms: None,
+        attempts: 1,
+        first_ms: 1_700_000_000_000,
+        moves: 1,
+        idle_moves: 0,
+        priority: 0,
+        failure: Some(Failure {
+            first_ms: 1_700_000_000_000,
+            last_ms: 1_700_000_000_000,
+            last_status: Some(503),
+            last_error: None,
+            history: Vec::new(),
+        }),
+    }
+}
+
+#[test]
+fn a_target_that_is_not_known_is_waited_for_a_day() {
+    let mut desk = one_target("");
+    let event = Arc::new(event(0, Some("a")));
+    let gone = Move { event, waiting: waiting(Some("gone")) };
+    desk.wait(Duration::from_secs(23 * 3600));
+    desk.resume(&gone, 0);
+    let (write, moved) = desk.only_move();
+    assert_eq!((moved.waiting.tier, moved.waiting.attempts), (Tier::ONE_HOUR, 1));
+    desk.stored(write, Ok(()));
+    assert_eq!(desk.settled(), [0]);
+
+    desk.wait(Duration::from_secs(3600));
+    desk.resume(&moved, 1);
+    let (write, letter) = desk.only_letter();
+    assert_eq!(letter.reason, DeadLetterReason::TargetUnknown);
+    assert_eq!(letter.unknown.and_then(|waiting| waiting.target).as_deref(), Some("gone"));
+    desk.stored(write, Ok(()));
+    assert_eq!(desk.settled(), [1]);
+}
+
+#[test]
+fn a_target_that_is_switched_off_gets_no_further_attempt() {
+    let mut desk = one_target("enabled: false");
+    let event = Arc::new(event(0, Some("a")));
+    desk.resume(&Move { event, waiting: waiting(Some("crm")) }, 0);
+    assert_eq!(desk.only_letter().1.reason, DeadLetterReason::TargetDisabled);
+}
+
+/// A poisoned event that was redriven is routed by the routes that could not judge it, and no others.
+#[test]
+fn an_event_without_a_target_is_routed_anew() {
+    let mut desk = desk(
+        "targets: { a: { url: 'https://a.example.com/' }, b: { url: 'https://b.example.com/' } }
+routes: [{ name: one, to: [a] }, { name: two, to: [b] }]",
+    );
+    let waiting = Waiting { routes: vec!["two".into()], ..waiting(None) };
+    desk.resume(&Move { event: Arc::new(event(0, Some("a"))), waiting }, 0);
+    assert_eq!(desk.only_attempt().target.0, 1);
+}
+
+#[test]
+fn what_cannot_be_read_goes_to_the_dead_letters() {
+    let mut desk = one_target("");
+    let receipt = Receipt { consumer: TIERS, generation: FIRST, position: 5 };
+    let input = Input::Unreadable { event: Arc::new(event(5, None)), receipt, detail: "no header".into() };
+    desk.engine.handle(input, desk.now);
+    let (write, letter) = desk.only_letter();
+    assert_eq!((letter.reason, letter.detail.as_deref()), (DeadLetterReason::Poisoned, Some("no header")));
+    desk.stored(write, Ok(()));
+    assert_eq!(desk.settled(), [5]);
+}
+
+/// Held deliveries may take half of the window; what is more waits on the broker, however short.
+#[test]
+fn only_half_of_the_window_waits_in_memory() {
+    let mut desk = desk_with(
+        "limits: { window: { events: 4 } }
+targets: { crm: { url: 'https://crm.example.com/', retry: { schedule: [5s] } } }\nroutes: [{ to: [crm] }]",
+        |_| {},
+    );
+    (0..3).for_each(|position| desk.arrive(event(position, Some("a"))));
+    for attempt in desk.attempts() {
+        desk.answer(&attempt, status(503));
+    }
+    assert_eq!(desk.only_move().1.waiting.tier.name(), "30s");
+}
+
+#[test]
+fn all_waits_in_tiers_are_scaled() {
+    let mut desk =
+        desk_with("targets: { crm: { url: 'https://crm.example.com/' } }\nroutes: [{ to: [crm] }]", |plan| {
+            plan.time_scale = 60;
+            // As if `5m` had been read.
+            plan.targets[0].retry.backoff = crate::domain::Backoff::Schedule {
+                waits: vec![Duration::from_secs(5)],
+                jitter: crate::domain::Jitter::None,
+            };
+            plan.targets[0].retry.hold = Duration::from_millis(250);
+        });
+    desk.arrive(event(0, Some("a")));
+    desk.fail();
+    let (_, moved) = desk.only_move();
+    assert_eq!((moved.waiting.tier.name(), moved.waiting.due_ms - desk.now.wall_ms), ("5m", 5_000));
+}

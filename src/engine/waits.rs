@@ -1,0 +1,280 @@
+use std::time::Duration;
+
+#[cfg(test)]
+use super::Sabotage;
+use super::ledger::State;
+use super::protocol::{Grant, Note};
+use super::timers::Timer;
+use super::writes::{Obligation, Payload};
+use super::{Engine, Life, queue};
+use crate::domain::{ConsumerId, DeliveryId, Moment, Move, Reply, TargetId, Tier, Waiting};
+use crate::plan::Reads;
+
+/// A lane that sends its queue within this is not slow, however long the queue is.
+const SLOW: Duration = Duration::from_secs(5);
+
+/// The two places where a delivery waits (DESIGN.md §4.3): in memory for a short time, else in a retry
+/// tier on the broker.
+impl Engine {
+    /// An attempt failed, and the next one is due after this wait.
+    pub(super) fn retry(&mut self, id: DeliveryId, wait: Duration, reply: Reply, now: Moment) {
+        let Some(delivery) = self.ledger.delivery(id) else { return };
+        let (target, slot, route) = (delivery.target, delivery.slot, delivery.route);
+        let attempts = delivery.attempts;
+        let event = self.ledger.event(slot).clone();
+        let wait_ms = wait.as_millis() as u64;
+        self.note(Note::Retrying { delivery: id, target, route, event, attempts, reply, wait_ms });
+        self.wait(id, wait, now);
+    }
+
+    /// No attempt before this wait is over.
+    pub(super) fn wait(&mut self, id: DeliveryId, wait: Duration, now: Moment) {
+        let Some(delivery) = self.ledger.delivery(id) else { return };
+        let (target, slot, is_ordered) = (delivery.target, delivery.slot, delivery.link.is_some());
+        let policy = &self.plan.targets[target.0 as usize];
+        let held = self.ledger.held(self.ledger.consumer(slot));
+        let window = self.window(self.ledger.consumer(slot));
+        let is_full = held.events * 2 >= window.events || held.bytes * 2 >= window.bytes;
+        if is_ordered || wait <= policy.retry.hold && !is_full {
+            return self.hold(id, wait, now);
+        }
+        if self.lane(target).is_disabled() {
+            return self.give_up(id, crate::domain::DeadLetterReason::TargetDisabled, now);
+        }
+        let tier = Tier::for_wait(wait.saturating_mul(self.plan.time_scale));
+        let not_before = (wait > self.length(tier)).then(|| now.after(wait).wall_ms);
+        self.move_to(id, tier, not_before, now);
+    }
+
+    /// Waits in memory.
+    pub(super) fn hold(&mut self, id: DeliveryId, wait: Duration, now: Moment) {
+        let Some(delivery) = self.ledger.delivery(id) else { return };
+        let (target, slot) = (delivery.target, delivery.slot);
+        delivery.state = State::Held;
+        self.ledger.hold(slot);
+        self.lane(target).hold();
+        if self.life == Life::Stopping || self.ledger.is_ending(slot) {
+            return self.release(id, self.release_reason());
+        }
+        #[cfg(test)]
+        if self.sabotage == Some(Sabotage::LoseHeldRetry) {
+            return;
+        }
+        self.timers.set(now.after(wait), Timer::Retry(id));
+    }
+
+    pub(super) fn retry_due(&mut self, id: DeliveryId, now: Moment) {
+        let Some(delivery) = self.ledger.delivery(id) else { return };
+        if delivery.state != State::Held {
+            return;
+        }
+        let (target, slot) = (delivery.target, delivery.slot);
+        self.ledger.unhold(slot);
+        self.lane(target).unhold();
+        self.make_ready(id, target, queue::Kind::Retry, now);
+    }
+
+    // ---- Tiers ----
+
+    /// How long a tier's records wait.
+    pub(super) fn length(&self, tier: Tier) -> Duration {
+        tier.length() / self.plan.time_scale
+    }
+
+    /// Hands a delivery over to a retry tier: it is no attempt.
+    fn move_to(&mut self, id: DeliveryId, tier: Tier, not_before_ms: Option<i64>, now: Moment) {
+        let due_ms = now.after(self.length(tier)).wall_ms;
+        let Some(delivery) = self.ledger.delivery(id) else { return };
+        delivery.state = State::Writing;
+        delivery.moves += 1;
+        let first_ms = *delivery.first_ms.get_or_insert(now.wall_ms);
+        let (target, slot, route) = (delivery.target, delivery.slot, delivery.route);
+        let waiting = Waiting {
+            target: Some((&*self.plan.targets[target.0 as usize].name).into()),
+            routes: self
+                .plan
+                .routes
+                .get(route.0 as usize)
+                .map(|route| (&*route.name).into())
+                .into_iter()
+                .collect(),
+            tier,
+            due_ms,
+            not_before_ms,
+            attempts: delivery.attempts,
+            first_ms,
+            moves: delivery.moves,
+            idle_moves: delivery.idle_moves,
+            priority: delivery.priority,
+            failure: delivery.failure.as_deref().cloned(),
+        };
+        self.lane(target).hold();
+        let event = self.ledger.event(slot).clone();
+        let generation = event.generation;
+        let payload = Payload::Move(Box::new(Move { event, waiting }));
+        let write = self.writes.open(generation, Obligation::Delivery(id), payload);
+        self.write(write);
+        #[cfg(test)]
+        if self.sabotage == Some(Sabotage::SkipMoveConfirmation) {
+            self.stored(write, Ok(()), now);
+        }
+    }
+
+    /// Moves a delivery that nothing is sent for now: the longer that lasts, the longer it waits.
+    fn shelve(&mut self, id: DeliveryId, now: Moment) {
+        let Some(delivery) = self.ledger.delivery(id) else { return };
+        let tier = match delivery.idle_moves {
+            0 => Tier::ONE_MINUTE,
+            1 => Tier::FIVE_MINUTES,
+            _ => Tier::FIFTEEN_MINUTES,
+        };
+        delivery.idle_moves += 1;
+        self.move_to(id, tier, None, now);
+    }
+
+    /// Moves a delivery for which there is no room; it comes back when the queue should be empty.
+    fn spill(&mut self, id: DeliveryId, drain: Duration, now: Moment) {
+        if let Some(delivery) = self.ledger.delivery(id) {
+            delivery.idle_moves += 1;
+        }
+        let longest = Tier::ONE_HOUR.length();
+        let tier = Tier::for_wait(drain.saturating_mul(self.plan.time_scale).min(longest));
+        self.move_to(id, tier, None, now);
+    }
+
+    /// Moves a delivery that has just become ready, if its target is closed for long or has more than
+    /// its share. `true` if it did.
+    pub(super) fn leaves_at_once(
+        &mut self,
+        id: DeliveryId,
+        target: TargetId,
+        kind: queue::Kind,
+        now: Moment,
+    ) -> bool {
+        let Some(delivery) = self.ledger.delivery(id) else { return false };
+        let slot = delivery.slot;
+        if delivery.link.is_some() || self.life == Life::Stopping || self.ledger.is_ending(slot) {
+            return false;
+        }
+        let hold = self.plan.targets[target.0 as usize].retry.hold;
+        let lane = &self.lanes[target.0 as usize];
+        if lane.is_closed_for_long(hold, now) && lane.ready() >= lane.keeps(now) {
+            self.shelve(id, now);
+            return true;
+        }
+        let consumer = self.ledger.consumer(slot);
+        if kind == queue::Kind::Fresh
+            && lane.holds(self.quota(consumer))
+            && self.another_has_room(consumer, target)
+            && let Some(drain) = self.lane(target).drain_time(now).filter(|drain| *drain > SLOW)
+        {
+            self.spill(id, drain, now);
+            return true;
+        }
+        false
+    }
+
+    /// A target has been closed for so long that what is ready leaves the memory.
+    pub(super) fn shelve_lane(&mut self, target: TargetId, now: Moment) {
+        let hold = self.plan.targets[target.0 as usize].retry.hold;
+        let lane = &self.lanes[target.0 as usize];
+        if self.life == Life::Stopping || self.is_ordered(target) || !lane.is_closed_for_long(hold, now) {
+            return;
+        }
+        let keeps = lane.keeps(now);
+        while self.lane(target).ready() > keeps
+            && let Some(id) = self.lane(target).withdraw()
+        {
+            self.shelve(id, now);
+        }
+    }
+
+    fn is_ordered(&self, target: TargetId) -> bool {
+        self.plan.targets[target.0 as usize].ordering != crate::domain::Ordering::None
+    }
+
+    /// A consumer has no room: what waits in memory for long, and keeps others from being read, goes.
+    pub(super) fn pressed(&mut self, consumer: ConsumerId, now: Moment) {
+        if self.life == Life::Stopping {
+            return;
+        }
+        let lanes = self.reach(consumer);
+        if lanes.len() < 2 {
+            return;
+        }
+        for id in self.ledger.held_ones(consumer) {
+            let Some(delivery) = self.ledger.delivery(id) else { continue };
+            let (target, slot, is_ordered) = (delivery.target, delivery.slot, delivery.link.is_some());
+            if is_ordered || self.ledger.is_ending(slot) {
+                continue;
+            }
+            self.ledger.unhold(slot);
+            self.lane(target).unhold();
+            self.move_to(id, Tier::for_wait(Duration::ZERO), None, now);
+        }
+        for target in lanes {
+            self.relieve(consumer, target, now);
+        }
+    }
+
+    /// Takes out of the queue of a slow target what it will not send soon.
+    fn relieve(&mut self, consumer: ConsumerId, target: TargetId, now: Moment) {
+        while self.another_has_room(consumer, target)
+            && let Some(drain) = self.lane(target).drain_time(now).filter(|drain| *drain > SLOW)
+            && let Some(id) = self.lane(target).withdraw()
+        {
+            match self.ledger.delivery(id).is_some() {
+                true => self.spill(id, drain, now),
+                false => debug_assert!(false, "a lane held a delivery that had ended"),
+            }
+        }
+    }
+
+    // ---- Shares ----
+
+    /// How many events and bytes a lane may have before it is looked at whether it is slow: all lanes of
+    /// a consumer together half of its window.
+    fn quota(&self, consumer: ConsumerId) -> Grant {
+        let window = self.window(consumer);
+        let lanes = 2 * self.reach(consumer).len().max(1) as u64;
+        Grant { events: (window.events / lanes).max(1), bytes: (window.bytes / lanes).max(1) }
+    }
+
+    /// The targets without order that a consumer's events may go to.
+    fn reach(&self, consumer: ConsumerId) -> Vec<TargetId> {
+        self.reach.get(usize::from(consumer.0)).cloned().unwrap_or_default()
+    }
+
+    fn another_has_room(&self, consumer: ConsumerId, target: TargetId) -> bool {
+        let quota = self.quota(consumer);
+        let others = self.reach.get(usize::from(consumer.0)).into_iter().flatten();
+        others.filter(|other| **other != target).any(|other| !self.lanes[other.0 as usize].holds(quota))
+    }
+}
+
+/// For each consumer, the targets without order that its events may go to.
+pub(super) fn reach(plan: &crate::plan::Plan) -> Vec<Vec<TargetId>> {
+    let targets = || (0..).map(TargetId).zip(&plan.targets);
+    let plain = |(_, target): &(TargetId, &crate::plan::Target)| {
+        target.enabled && target.ordering == crate::domain::Ordering::None
+    };
+    (plan.consumers.iter())
+        .map(|consumer| match consumer.reads {
+            Reads::Ordered(_) => Vec::new(),
+            Reads::Tiers => targets().filter(plain).map(|(id, _)| id).collect(),
+            Reads::Shared => {
+                let from = plan
+                    .routes
+                    .iter()
+                    .filter(|route| route.from.is_empty() || route.from.contains(&consumer.source));
+                let named: Vec<TargetId> = from.flat_map(|route| route.to.iter().copied()).collect();
+                targets().filter(plain).map(|(id, _)| id).filter(|id| named.contains(id)).collect()
+            }
+        })
+        .collect()
+}
+
+/// When the first attempt of a delivery failed, as far as its record says.
+pub(super) fn first_failure_ms(waiting: &Waiting) -> i64 {
+    waiting.failure.as_ref().map_or(waiting.first_ms, |failure| failure.first_ms)
+}

@@ -1,0 +1,99 @@
+//! The topics, streams and subjects that hookferry owns (PRODUCT.md §5): no source reads them, and no
+//! two of them are one.
+
+use crate::domain::{SubjectPattern, Tier};
+
+use super::tree::Node;
+use super::types::{Broker, NatsMode, Plan, Source, Topic};
+use super::walk::Item;
+
+/// A place of ours on a broker.
+struct Own {
+    kind: &'static str,
+    /// On Kafka.
+    topics: Vec<String>,
+    /// On NATS: the stream, and what its subjects begin with.
+    nats: Option<(String, String)>,
+}
+
+fn own_places(plan: &Plan) -> [Own; 3] {
+    let letters = &plan.dead_letters;
+    [
+        Own {
+            kind: "the dead letters are",
+            topics: vec![letters.topic.clone()],
+            nats: Some((letters.stream.clone(), letters.subject.clone())),
+        },
+        Own {
+            kind: "deliveries that wait are",
+            topics: Tier::all().map(|tier| plan.tier_topic(tier)).collect(),
+            nats: Some((plan.tier_stream(), format!("{}.retry", plan.name))),
+        },
+        Own { kind: "what became of dead letters is", topics: vec![plan.letter_state_topic()], nats: None },
+    ]
+}
+
+/// Refuses a source that reads what hookferry writes, since it would never end, and dead letters
+/// that lie where something else of ours is.
+pub(super) fn judge(plan: &Plan, root: &Item<'_>) {
+    let fault = |keys: &[&str], message: String| {
+        let node: &Node = root.node.nearest(keys.iter().copied());
+        Item::new(node, keys.join("."), root.findings()).fault(message);
+    };
+    let places = own_places(plan);
+    for source in &plan.sources {
+        let Some(own) = places.iter().find(|own| is_read(source, own, &plan.sources)) else { continue };
+        let keys = match &source.broker {
+            Broker::Kafka(_) => ["kafka", "topics"],
+            Broker::Nats(_) => ["nats", "subjects"],
+        };
+        let message = format!("{} written here; a source that reads them would never end", own.kind);
+        fault(&["sources", &source.name, keys[0], keys[1]], message);
+    }
+    let [letters, others @ ..] = &places;
+    for other in others {
+        let written = || format!("{} written here; choose another name", other.kind);
+        if letters.topics.iter().any(|topic| other.topics.contains(topic)) {
+            fault(&["dead_letters", "topic"], written());
+        }
+        let (Some((stream, subject)), Some((other_stream, other_subject))) = (&letters.nats, &other.nats)
+        else {
+            continue;
+        };
+        if stream == other_stream {
+            fault(&["dead_letters", "stream"], written());
+        }
+        if let (Some(below), Some(other_below)) = (below(subject), below(other_subject))
+            && below.overlaps(&other_below)
+        {
+            fault(&["dead_letters", "subject"], written());
+        }
+    }
+}
+
+/// Whether a source reads a place of ours; on NATS from where it is kept, or as it is published.
+fn is_read(source: &Source, own: &Own, all: &[Source]) -> bool {
+    let nats = match &source.broker {
+        Broker::Kafka(kafka) => {
+            return own.topics.iter().any(|topic| kafka.topics.contains(&Topic::Name(topic.clone())));
+        }
+        Broker::Nats(nats) => nats,
+    };
+    let Some((stream, subject)) = &own.nats else { return false };
+    let overlaps = below(subject).is_some_and(|ours| nats.subjects.iter().any(|read| read.overlaps(&ours)));
+    let there = match &nats.mode {
+        NatsMode::JetStream(js) => js.stream == *stream,
+        NatsMode::Core { .. } => any_kept_on_nats(all),
+    };
+    overlaps && there
+}
+
+fn below(subject: &str) -> Option<SubjectPattern> {
+    format!("{subject}.>").parse().ok()
+}
+
+/// Whether what any source's store keeps is on NATS. On which servers, their addresses don't tell.
+fn any_kept_on_nats(all: &[Source]) -> bool {
+    let keeper = |source: &Source| all.get(usize::from(source.store.0));
+    all.iter().filter_map(keeper).any(|keeper| keeper.nats().is_some())
+}
