@@ -235,7 +235,7 @@ impl DeadLetterRecord {
             routes: self.routes.clone(),
             tier: Tier::NOW,
             due_ms: now_ms,
-            not_before_ms: now_ms,
+            not_before_ms: None,
             attempts: 0,
             // `retry.max_age` counts from here: it has all of it again. When it failed first stays in `failure`.
             first_ms: now_ms,
