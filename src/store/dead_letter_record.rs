@@ -263,6 +263,12 @@ impl DeadLetterRecord {
     }
 }
 
+/// The target's name in a dead letter's headers; `None` if they are of no dead letter.
+pub(super) fn target_of(headers: &[(Box<str>, Bytes)]) -> Option<Option<Box<str>>> {
+    let said = Said(headers);
+    said.bytes("reason").map(|_| said.text("target"))
+}
+
 /// Our own headers.
 struct Said<'a>(&'a [(Box<str>, Bytes)]);
 

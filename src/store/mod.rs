@@ -2,6 +2,7 @@
 //! for their next attempt.
 
 mod archive;
+mod census;
 mod dead_letter_record;
 pub mod kafka;
 pub mod nats;
@@ -9,6 +10,7 @@ mod record;
 mod standing;
 
 pub use archive::{Archive, Depth, Found, LetterFault, Span, keepers};
+pub use census::{Census, Pending, start_census};
 pub use dead_letter_record::{DeadLetterRecord, LetterPosition, LetterState, LetterValue, Redrive};
 
 use std::sync::Arc;
