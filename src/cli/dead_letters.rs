@@ -78,11 +78,17 @@ impl Reading<'_> {
         mut visit: impl FnMut(usize, Box<DeadLetterRecord>, &mut Progress) -> ControlFlow<()>,
     ) -> Result<(), Exit> {
         let mut left = self.selection.limit.unwrap_or(u64::MAX);
+        if left == 0 {
+            return Ok(());
+        }
         let mut foreign: Option<(LetterPosition, u64)> = None;
         for (index, archive) in archives.iter().enumerate() {
             let mut progress = Progress::new(self.doing, archive.size());
             let mut stopped = false;
             let mut take = |found: Found| {
+                if stopped {
+                    return ControlFlow::Break(());
+                }
                 progress.step();
                 let letter = match found {
                     Found::Letter(letter) => letter,
@@ -95,25 +101,27 @@ impl Reading<'_> {
                 if done_with || !self.selection.takes(&letter, self.now_ms) {
                     return ControlFlow::Continue(());
                 }
-                if left == 0 {
-                    return ControlFlow::Break(());
-                }
                 left -= 1;
                 let flow = visit(index, letter, &mut progress);
-                stopped |= flow.is_break();
-                flow
+                stopped |= flow.is_break() || left == 0;
+                if stopped { ControlFlow::Break(()) } else { flow }
             };
             let mut read = |span| archive.read(span, self.depth, &mut take);
             let result = match self.positions {
                 [] => read(Span::All(self.selection.only_target())),
-                positions => positions.iter().try_for_each(|position| read(Span::One(position))),
+                positions => {
+                    // One that is named twice is meant once.
+                    let named = positions.iter().enumerate();
+                    let mut once = named.filter(|(index, own)| !positions[..*index].contains(own));
+                    once.try_for_each(|(_, position)| read(Span::One(position)))
+                }
             };
             progress.clear();
             if let Err(fault) = result {
                 complain(&format!("sources.{}: {fault}", archive.keeper()));
                 return Err(Exit::Failed);
             }
-            if stopped || left == 0 {
+            if stopped {
                 break;
             }
         }

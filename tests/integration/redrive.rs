@@ -20,6 +20,7 @@ on_every_broker! {
     nothing_is_changed_without_consent,
     purged_letters_are_gone,
     a_letter_without_its_value_is_named_and_left,
+    what_waits_for_a_person_is_counted,
 }
 
 /// The tier that redriven letters wait in.
@@ -213,6 +214,22 @@ fn purged_letters_are_gone<S: NowTier>() {
     assert_eq!(letters.answer(&["purge", "--yes"])["purged"], 5);
     assert_eq!(letters.listed(&[]), []);
     assert_eq!(letters.redriven().len(), 0);
+}
+
+fn what_waits_for_a_person_is_counted<S: NowTier>() {
+    let letters = Letters::<S>::written("pending");
+    letters.answer(&["purge", "--reason", "poisoned", "--yes"]);
+    // It finds what was written and purged before it ran, and hears of what is done meanwhile.
+    let bridge = Bridge::start(&std::fs::read_to_string(&letters.config).unwrap());
+    let pending = |target, count| {
+        bridge.wait_metric("hookferry_dead_letters_pending", &[("target", target)], count);
+    };
+    pending("crm", 3.0);
+    pending("chat", 2.0);
+    pending("", 0.0);
+    letters.answer(&["purge", "--target", "chat", "--yes"]);
+    pending("chat", 0.0);
+    pending("crm", 3.0);
 }
 
 fn a_letter_without_its_value_is_named_and_left<S: NowTier>() {
