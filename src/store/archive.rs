@@ -16,7 +16,7 @@ pub struct Archive<'a> {
 
 enum Keeper<'a> {
     Kafka(kafka::Archive<'a>),
-    Nats(nats::Archive<'a>),
+    Nats(Box<nats::Archive<'a>>),
 }
 
 /// Which dead letters are read.
@@ -80,7 +80,9 @@ impl<'a> Archive<'a> {
         let only_source = kept.next().filter(|_| kept.next().is_none()).map(|source| &*source.name);
         let broker = match &source.broker {
             Broker::Kafka(kafka) => Keeper::Kafka(kafka::Archive::open(plan, source, kafka, only_source)?),
-            Broker::Nats(nats) => Keeper::Nats(nats::Archive::open(plan, source, nats, only_source)?),
+            Broker::Nats(nats) => {
+                Keeper::Nats(Box::new(nats::Archive::open(plan, source, nats, only_source)?))
+            }
         };
         Ok(Archive { keeper: &source.name, broker })
     }

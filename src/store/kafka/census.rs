@@ -223,7 +223,8 @@ impl Book {
 
     fn forget_below(&mut self, partition: i32, low: i64) {
         let Some(letters) = self.partitions.get_mut(&partition) else { return };
-        while let Some(letter) = letters.pop_front_if(|letter| letter.offset < low) {
+        let gone = letters.partition_point(|letter| letter.offset < low);
+        for letter in letters.drain(..gone) {
             if letter.state == LetterState::Pending {
                 self.counts.remove_one(letter.slot as usize);
             }
