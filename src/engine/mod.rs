@@ -72,6 +72,8 @@ pub struct Engine {
     matches: Matches,
     ledger: Ledger,
     lanes: Vec<Lane>,
+    /// How much of each consumer may be open.
+    windows: Vec<Window>,
     /// For each consumer, the targets without order that its events may go to.
     reach: Vec<Vec<TargetId>>,
     permits: Permits,
@@ -124,6 +126,7 @@ impl Engine {
             matches: Matches::default(),
             ledger: Ledger::new(plan.consumers.len(), expected_open(&plan)),
             lanes: plan.targets.iter().map(Lane::new).collect(),
+            windows: (0..plan.consumers.len() as u16).map(|index| plan.window(ConsumerId(index))).collect(),
             reach: waits::reach(&plan),
             // One that is switched off never wants a permit, so none is kept for it.
             permits: Permits::new(
@@ -192,8 +195,8 @@ impl Engine {
     }
 
     /// How much of one consumer may be open.
-    fn window(&self, _consumer: ConsumerId) -> Window {
-        self.plan.limits.window
+    fn window(&self, consumer: ConsumerId) -> Window {
+        self.windows.get(usize::from(consumer.0)).copied().unwrap_or(self.plan.limits.window)
     }
 
     /// Events and bytes of one consumer that are open.

@@ -395,8 +395,7 @@ fn a_window_without_a_bound_is_no_overflow() {
         "targets: { a: { url: 'https://a.example.com/' } }
 routes: [{ types: [x], to: [a] }]",
     );
-    let plan = Arc::get_mut(&mut desk.engine.plan).expect("nobody else has it");
-    plan.limits.window = Window { events: u64::MAX, bytes: u64::MAX };
+    desk.engine.windows = vec![Window { events: u64::MAX, bytes: u64::MAX }];
     desk.arrive(event(0, Some("y")));
     assert_eq!(desk.engine.credit(CONSUMER).events, u64::MAX);
 }
