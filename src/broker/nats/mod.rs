@@ -1,8 +1,11 @@
-//! Reaching NATS servers: the options of every client of ours, and whether the servers answer.
+//! Reaching NATS servers: the options of every client of ours, whether the servers answer, and what a
+//! message holds.
 
+mod message;
 mod options;
 mod reachability;
 
+pub(crate) use message::{Delivered, headers};
 pub(crate) use options::{CORE_WAITING, options};
 pub(crate) use reachability::Reachability;
 

@@ -10,9 +10,9 @@ use crate::plan::Plan;
 use crate::store::record::Record;
 
 /// Ends the subject of an event's own dead letter. No target can have this name.
-const OF_THE_EVENT: &str = "_event";
+pub(super) const OF_THE_EVENT: &str = "_event";
 /// Headers that mean something to the server: those of the original are not repeated.
-const SERVERS_OWN: &str = "nats-";
+pub(super) const SERVERS_OWN: &str = "nats-";
 
 /// A dead letter as it is published.
 #[derive(Debug)]
@@ -25,7 +25,9 @@ pub(super) struct Letter {
 impl Letter {
     pub(super) fn new(plan: &Plan, letter: &DeadLetter) -> Letter {
         let target = letter.target.and_then(|target| plan.targets.get(usize::try_from(target.0).ok()?));
-        let target = target.map_or(OF_THE_EVENT, |target| &target.name);
+        let unknown = letter.unknown.as_ref().and_then(|waiting| waiting.target.as_deref());
+        let target = target.map(|target| &*target.name).or(unknown.filter(|name| is_token(name)));
+        let target = target.unwrap_or(OF_THE_EVENT);
         let Record { key, value, headers: said } = Record::new(plan, letter);
         let mut headers = HeaderMap::new();
         let mut dropped = false;
@@ -46,6 +48,11 @@ impl Letter {
             payload: value.unwrap_or_default(),
         }
     }
+}
+
+/// Whether a name that stood in a record can be part of a subject.
+fn is_token(name: &str) -> bool {
+    name.len() <= 63 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
 }
 
 /// Adds a header, if NATS can hold it.

@@ -1,8 +1,13 @@
 //! Dead letters on JetStream (PRODUCT.md §5), in a stream of their own.
 
+mod archive;
+mod census;
 mod letter;
 pub(crate) mod stream;
 mod writer;
+
+pub(super) use archive::Archive;
+pub(super) use census::start_census;
 
 use std::sync::Arc;
 use std::thread;
