@@ -150,7 +150,7 @@ fn a_target_becomes_ordered_and_shared_again_without_loss_or_repetition() {
     let scene = Scene::new("reordered", 1);
     let shared = plan(&scene, "");
     let strict = plan(&scene, "ordering: strict");
-    let group = format!("{}.crm", scene.group);
+    let group = format!("{}.sink", scene.group);
     scene.publish(events(0..3, 1));
     let mut first = Running::start(&shared, |reads| reads == Reads::Shared);
     first.until("the first three", |running| running.inputs.len() == 3);
