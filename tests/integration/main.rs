@@ -18,6 +18,8 @@ mod bridge;
 #[cfg(feature = "real-brokers")]
 mod kafka;
 #[cfg(feature = "real-brokers")]
+mod kafka_tiers;
+#[cfg(feature = "real-brokers")]
 mod nats;
 #[cfg(feature = "real-brokers")]
 mod nats_credentials;

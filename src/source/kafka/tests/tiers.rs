@@ -54,6 +54,7 @@ fn write(plan: &Arc<Plan>, moves: &[(Tier, i64, u32)]) {
             first_ms: 4,
             moves: *moves,
             idle_moves: 0,
+            not_before_ms: None,
             priority: 0,
             failure: None,
         };
