@@ -25,6 +25,8 @@ Inspect:
 Operate:
   publish  Put events into the topic of a source
              hookferry publish --source orders events.jsonl
+  targets  List or show how targets stand in a running process
+             hookferry targets list --url http://127.0.0.1:9477
 
 Options:
 {options}
@@ -88,6 +90,35 @@ pub enum Command {
     /// Put events into the topic or on the subject of a source
     #[command(after_help = "Example: hookferry publish --source orders events.jsonl")]
     Publish(Order),
+    /// See how targets stand in a running process
+    #[command(after_help = "Example: hookferry targets show crm")]
+    Targets(Targets),
+}
+
+/// What is asked of the targets.
+#[derive(Debug, Args)]
+pub struct Targets {
+    /// Where the process is asked; without it: `admin.listen` of the configuration, else http://127.0.0.1:9477
+    #[arg(long, value_name = "URL", global = true)]
+    pub url: Option<String>,
+    /// A file with the admin token; without it: `admin.token` of the configuration
+    #[arg(long, value_name = "FILE", global = true)]
+    pub token_file: Option<PathBuf>,
+    /// Which of them
+    #[command(subcommand)]
+    pub question: TargetQuestion,
+}
+
+/// Which targets are asked for.
+#[derive(Debug, Subcommand)]
+pub enum TargetQuestion {
+    /// One line for each target
+    List,
+    /// Everything of one target
+    Show {
+        /// The target's name
+        name: String,
+    },
 }
 
 /// What `explain` is asked.
