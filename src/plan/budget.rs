@@ -127,7 +127,6 @@ mod tests {
         let many = [(1, 8), (4, 4), (5, 0)];
         for (memory, counts) in [(64, &few), (128, &many), (256, &many), (1024, &many)] {
             for (sources, ordered) in *counts {
-                let (sources, ordered) = (*sources, *ordered);
                 let plan = plan(&format!("{memory}MiB"), sources, ordered);
                 assert!(total(&plan) <= memory * MIB, "{memory} MiB, {sources} sources, {ordered} ordered");
             }
