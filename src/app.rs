@@ -13,7 +13,7 @@ use crate::admin::{self, Admin};
 use crate::broker;
 use crate::domain::{ConsumerId, Moment, SourceId};
 use crate::engine::Engine;
-use crate::observe::{Health, Metrics};
+use crate::observe::{Health, Metrics, TargetBoard};
 use crate::pipeline::{ConsumerLink, Drained, Message, Observer, Parts, Pipeline};
 use crate::plan::Plan;
 use crate::sender::{self, Resolver, Senders};
@@ -103,7 +103,10 @@ impl Running {
 pub fn start(plan: Arc<Plan>, observer: Observer) -> Result<Running, StartFault> {
     let metrics = Arc::new(Metrics::new(&plan, Moment::now()));
     let health = Arc::new(Health::new(&plan));
-    let admin = Admin::start(plan.admin.listen, metrics.clone(), health.clone())?;
+    let targets = Arc::new(TargetBoard::new(plan.clone(), Moment::now()));
+    let observed =
+        admin::Observed { metrics: metrics.clone(), health: health.clone(), targets: targets.clone() };
+    let admin = Admin::start(&plan.admin, observed)?;
     let (send, inbox) = sync_channel(INBOX);
     let senders = start_senders(&plan, &send)?;
     let mut stores = Vec::new();
@@ -127,8 +130,18 @@ pub fn start(plan: Arc<Plan>, observer: Observer) -> Result<Running, StartFault>
         consumers.push(ConsumerLink { handle, grant });
     }
     let engine = Engine::new(plan.clone(), fastrand::u64(..));
-    let parts =
-        Parts { plan, engine, inbox, consumers, stores, senders, metrics: metrics.clone(), health, observer };
+    let parts = Parts {
+        plan,
+        engine,
+        inbox,
+        consumers,
+        stores,
+        senders,
+        metrics: metrics.clone(),
+        health,
+        targets,
+        observer,
+    };
     let pipeline =
         std::thread::Builder::new().name("pipeline".to_owned()).spawn(move || Pipeline::new(parts).run())?;
     Ok(Running { stop: Stopper(send), pipeline, admin, metrics, _censuses: censuses })

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::domain::{Attempt, Attempted, ConsumerId, Moment, Settled, SourceId, TargetId};
 use crate::engine::{Command, Engine, Input, Note};
-use crate::observe::{self, Health, LaneDepth, Metrics};
+use crate::observe::{self, Health, Metrics, TargetBoard};
 use crate::plan::Plan;
 use crate::sender::Senders;
 use crate::source::{self, FromSource, Report, SharedGrant, ToSource};
@@ -50,6 +50,8 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     /// For the probes.
     pub health: Arc<Health>,
+    /// How targets stand, for the API.
+    pub targets: Arc<TargetBoard>,
     /// For whoever wants to watch.
     pub observer: Observer,
 }
@@ -258,16 +260,11 @@ impl Pipeline {
         }
         self.observed = Instant::now();
         let now = Moment::now();
-        for (index, lane) in self.parts.engine.lanes(now).into_iter().enumerate() {
-            let depth = LaneDepth {
-                ready: lane.ready as u64,
-                retrying: lane.retrying as u64,
-                in_flight: lane.in_flight as u64,
-                bytes: lane.bytes,
-                oldest: lane.oldest.map(|opened| now.since(opened)),
-            };
-            self.parts.metrics.lane(TargetId(index as u32), depth);
+        let lanes = self.parts.engine.lanes(now);
+        for (index, lane) in lanes.iter().enumerate() {
+            self.parts.metrics.lane(TargetId(index as u32), lane, now);
         }
+        self.parts.targets.post(&lanes, now);
     }
 
     fn stop(&mut self) {

@@ -1,20 +1,78 @@
-use axum::extract::Request;
-use axum::http::header::{HOST, ORIGIN};
-use axum::http::{HeaderMap, StatusCode};
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::header::{AUTHORIZATION, HOST, ORIGIN, WWW_AUTHENTICATE};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
+use secrecy::ExposeSecret;
+use sha2::{Digest, Sha256};
 use url::{Host, Url};
 
-/// Answers only requests that name this machine by a loopback name and come from no foreign web
-/// page: without a token, everything except `/metrics` and the probes is for whoever sits at the
-/// machine (PRODUCT.md §3). A web page that points its own name at 127.0.0.1 sends that name.
-pub(super) async fn local_only(request: Request, next: Next) -> Response {
-    match refusal(request.headers()) {
-        None => next.run(request).await,
-        Some(reason) => super::answer(StatusCode::FORBIDDEN, reason),
+use crate::plan;
+
+/// Who may see everything except `/metrics` and the probes (PRODUCT.md §3).
+#[derive(Debug)]
+pub(super) enum Guard {
+    /// Whoever knows the token, of which this is the SHA-256.
+    Token([u8; 32]),
+    /// Whoever sits at the machine: it listens on a loopback address.
+    Local,
+    /// Nobody: anybody could come.
+    Closed,
+}
+
+impl Guard {
+    pub(super) fn new(settings: &plan::Admin) -> Guard {
+        match &settings.token {
+            Some(token) => Guard::Token(digest(token.expose_secret().as_bytes())),
+            None if settings.listen.ip().is_loopback() => Guard::Local,
+            None => Guard::Closed,
+        }
+    }
+
+    fn refusal(&self, headers: &HeaderMap) -> Option<(StatusCode, &'static str)> {
+        match self {
+            Guard::Token(token) if carries(headers, token) => None,
+            Guard::Token(_) => Some((
+                StatusCode::UNAUTHORIZED,
+                "`Authorization: Bearer …` with the `admin.token` is needed here",
+            )),
+            Guard::Local => refusal(headers).map(|reason| (StatusCode::FORBIDDEN, reason)),
+            Guard::Closed => Some((
+                StatusCode::FORBIDDEN,
+                "admin.listen is no loopback address and there is no admin.token, so this is answered to nobody; \
+                 set `admin.token`",
+            )),
+        }
     }
 }
 
+/// Lets through what the guard does not refuse.
+pub(super) async fn admit(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+    let Some((status, reason)) = guard.refusal(request.headers()) else { return next.run(request).await };
+    let mut response = super::refuse(status, reason);
+    if status == StatusCode::UNAUTHORIZED {
+        response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    response
+}
+
+/// Whether the request carries the token. Digests are compared, all of their bytes, so the time that
+/// it takes says nothing of the token.
+fn carries(headers: &HeaderMap, token: &[u8; 32]) -> bool {
+    let header = headers.get(AUTHORIZATION).and_then(|header| header.as_bytes().split_at_checked(7));
+    let Some((scheme, given)) = header else { return false };
+    let differences = digest(given).iter().zip(token).fold(0, |all, (given, token)| all | (given ^ token));
+    scheme.eq_ignore_ascii_case(b"bearer ") && differences == 0
+}
+
+fn digest(token: &[u8]) -> [u8; 32] {
+    Sha256::digest(token).into()
+}
+
+/// Without a token only requests are answered that name this machine by a loopback name and come from
+/// no foreign web page. A page that points its own name at 127.0.0.1 sends that name.
 fn refusal(headers: &HeaderMap) -> Option<&'static str> {
     let host = headers.get(HOST).and_then(|host| host.to_str().ok());
     if !host.is_some_and(|host| is_loopback(&format!("http://{host}"))) {
@@ -42,8 +100,6 @@ fn is_loopback(url: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use axum::http::HeaderValue;
-
     use super::*;
 
     fn refused(host: Option<&'static str>, origin: Option<&'static str>) -> bool {
@@ -73,5 +129,32 @@ mod tests {
         assert!(refused(None, None));
         assert!(refused(Some("localhost"), Some("https://example.com")));
         assert!(refused(Some("localhost"), Some("null")));
+    }
+
+    #[test]
+    fn a_token_opens_for_whoever_has_it_and_for_nobody_else() {
+        let guard = Guard::Token(digest(b"hunter2"));
+        let status = |header: Option<&'static str>| {
+            let mut headers = HeaderMap::new();
+            header.map(|text| headers.insert(AUTHORIZATION, HeaderValue::from_static(text)));
+            guard.refusal(&headers).map(|(status, _)| status)
+        };
+        for right in ["Bearer hunter2", "bearer hunter2"] {
+            assert_eq!(status(Some(right)), None, "{right}");
+        }
+        for wrong in ["Bearer hunter3", "Bearer hunter", "Bearer ", "Basic hunter2", "hunter2", ""] {
+            assert_eq!(status(Some(wrong)), Some(StatusCode::UNAUTHORIZED), "{wrong}");
+        }
+        assert_eq!(status(None), Some(StatusCode::UNAUTHORIZED));
+    }
+
+    #[test]
+    fn without_a_token_nothing_is_open_to_the_network() {
+        let settings =
+            |listen: &str| plan::Admin { listen: listen.parse().expect("an address"), token: None };
+        assert!(matches!(Guard::new(&settings("127.0.0.1:1")), Guard::Local));
+        let closed = Guard::new(&settings("0.0.0.0:1"));
+        let refusal = closed.refusal(&HeaderMap::new());
+        assert_eq!(refusal.map(|(status, _)| status), Some(StatusCode::FORBIDDEN));
     }
 }

@@ -1,6 +1,7 @@
-//! The HTTP surface for operators (PRODUCT.md §3): `/metrics`, `/healthz` and `/readyz`, on a
+//! The HTTP surface for operators (PRODUCT.md §3): `/metrics`, `/healthz`, `/readyz` and `/api`, on a
 //! thread of its own so that a stalled delivery loop can still be seen.
 
+mod api;
 mod connections;
 mod guard;
 #[cfg(test)]
@@ -17,11 +18,14 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use serde::Serialize;
 use tokio::sync::oneshot;
 
 use crate::domain::Moment;
-use crate::observe::{Health, Metrics};
+use crate::observe::{Health, Metrics, TargetBoard};
+use crate::plan;
 use connections::{BOUNDS, Bounds};
+use guard::Guard;
 
 /// Why the surface can't be served. Ends the process with exit code 3.
 #[derive(Debug, thiserror::Error)]
@@ -49,27 +53,28 @@ pub struct Admin {
     thread: Option<JoinHandle<()>>,
 }
 
-/// What the handlers read.
-#[derive(Clone)]
-struct Observed {
-    metrics: Arc<Metrics>,
-    health: Arc<Health>,
+/// What is shown.
+#[derive(Debug, Clone)]
+pub struct Observed {
+    /// Of `/metrics`.
+    pub metrics: Arc<Metrics>,
+    /// Of the probes.
+    pub health: Arc<Health>,
+    /// Of `/api/v1/targets`.
+    pub targets: Arc<TargetBoard>,
 }
 
 impl Admin {
-    /// Listens on `address` (port 0: any free one) and serves until it is stopped.
+    /// Listens as it is configured (port 0: any free one) and serves until it is stopped.
     ///
     /// # Errors
     /// The port is taken, or the system gives no thread.
-    pub fn start(
-        address: SocketAddr,
-        metrics: Arc<Metrics>,
-        health: Arc<Health>,
-    ) -> Result<Admin, StartFault> {
-        Admin::start_within(BOUNDS, address, Observed { metrics, health })
+    pub fn start(settings: &plan::Admin, observed: Observed) -> Result<Admin, StartFault> {
+        Admin::start_within(BOUNDS, settings, observed)
     }
 
-    fn start_within(bounds: Bounds, address: SocketAddr, observed: Observed) -> Result<Admin, StartFault> {
+    fn start_within(bounds: Bounds, settings: &plan::Admin, observed: Observed) -> Result<Admin, StartFault> {
+        let address = settings.listen;
         let listen = |cause| StartFault::Listen { address, cause };
         let listener = TcpListener::bind(address).map_err(listen)?;
         listener.set_nonblocking(true).map_err(listen)?;
@@ -77,7 +82,7 @@ impl Admin {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartFault::Thread)?;
         let (stop, stopped) = oneshot::channel();
-        let router = router(observed);
+        let router = router(observed, Guard::new(settings));
         let serve = move || runtime.block_on(serve(listener, router, bounds, stopped));
         let thread =
             std::thread::Builder::new().name("admin".to_owned()).spawn(serve).map_err(StartFault::Thread)?;
@@ -124,10 +129,10 @@ async fn serve(listener: TcpListener, router: Router, bounds: Bounds, stopped: o
     }
 }
 
-fn router(observed: Observed) -> Router {
-    Router::new()
+fn router(observed: Observed, guard: Guard) -> Router {
+    api::router()
         .fallback(unknown)
-        .layer(axum::middleware::from_fn(guard::local_only))
+        .layer(axum::middleware::from_fn_with_state(Arc::new(guard), guard::admit))
         .route("/metrics", get(metrics))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
@@ -159,14 +164,23 @@ async fn readyz(State(observed): State<Observed>) -> Response {
 }
 
 async fn unknown(uri: Uri) -> Response {
-    answer(
+    refuse(
         StatusCode::NOT_FOUND,
-        &format!("there is nothing at {}; there are /metrics, /healthz and /readyz", uri.path()),
+        &format!(
+            "there is nothing at {}; there are /metrics, /healthz, /readyz and /api/v1/targets",
+            uri.path()
+        ),
     )
 }
 
 /// An error as JSON.
-fn answer(status: StatusCode, error: &str) -> Response {
-    let body = serde_json::json!({ "error": error }).to_string();
-    (status, [(CONTENT_TYPE, "application/json")], body).into_response()
+fn refuse(status: StatusCode, error: &str) -> Response {
+    json(status, &serde_json::json!({ "error": error }))
+}
+
+fn json(status: StatusCode, answer: &impl Serialize) -> Response {
+    match serde_json::to_string(answer) {
+        Ok(body) => (status, [(CONTENT_TYPE, "application/json")], body).into_response(),
+        Err(cause) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{cause}\n")).into_response(),
+    }
 }

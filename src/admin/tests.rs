@@ -16,8 +16,17 @@ fn start() -> (Admin, Arc<Health>) {
 fn start_within(bounds: Bounds) -> (Admin, Arc<Health>) {
     let plan = plan();
     let health = Arc::new(Health::new(&plan));
-    let observed = Observed { metrics: Arc::new(Metrics::new(&plan, Moment::now())), health: health.clone() };
-    (Admin::start_within(bounds, ANY_PORT, observed).expect("a free port"), health)
+    let admin = Admin::start_within(bounds, &listening(ANY_PORT), observed(plan, health.clone()));
+    (admin.expect("a free port"), health)
+}
+
+fn listening(listen: SocketAddr) -> plan::Admin {
+    plan::Admin { listen, token: None }
+}
+
+fn observed(plan: plan::Plan, health: Arc<Health>) -> Observed {
+    let metrics = Arc::new(Metrics::new(&plan, Moment::now()));
+    Observed { metrics, health, targets: Arc::new(TargetBoard::new(Arc::new(plan), Moment::now())) }
 }
 
 /// The whole response of one GET.
@@ -39,6 +48,7 @@ fn the_probes_follow_health() {
     assert!(unready.contains("sources.orders: is not read yet"), "{unready}");
 
     health.consumer_ready(ConsumerId(0), Ok(()));
+    health.consumer_ready(ConsumerId(1), Ok(()));
     health.store_ready(SourceId(0), Ok(()));
     assert!(get(&admin, "/readyz", "x").starts_with("HTTP/1.1 200 "));
 }
@@ -62,10 +72,40 @@ fn unknown_paths_are_json_for_local_callers_only() {
 }
 
 #[test]
+fn targets_are_listed_and_shown_without_their_paths() {
+    let (admin, _) = start();
+    let all = get(&admin, "/api/v1/targets", "localhost");
+    assert!(all.starts_with("HTTP/1.1 200 "), "{all}");
+    assert!(all.contains(r#"{"targets":[{"name":"crm""#) && all.contains(r#""name":"shop""#), "{all}");
+    assert!(!all.contains("/hooks"), "{all}");
+    let one = get(&admin, "/api/v1/targets/crm", "localhost");
+    assert!(one.contains(r#""state":"disabled""#), "{one}");
+    let none = get(&admin, "/api/v1/targets/nobody", "localhost");
+    assert!(none.starts_with("HTTP/1.1 404 ") && none.contains("lists all"), "{none}");
+    assert!(get(&admin, "/api/v1/targets", "example.com").starts_with("HTTP/1.1 403 "));
+}
+
+#[test]
+fn with_a_token_only_metrics_and_probes_are_open() {
+    let settings = plan::Admin { token: Some("hunter2".into()), ..listening(ANY_PORT) };
+    let health = Arc::new(Health::new(&plan()));
+    let admin = Admin::start(&settings, observed(plan(), health)).expect("a free port");
+
+    let refused = get(&admin, "/api/v1/targets", "localhost");
+    assert!(refused.starts_with("HTTP/1.1 401 "), "{refused}");
+    assert!(refused.contains("www-authenticate: Bearer") && !refused.contains("shop"), "{refused}");
+    let shown = get(&admin, "/api/v1/targets", "example.com\r\nauthorization: Bearer hunter2");
+    assert!(shown.starts_with("HTTP/1.1 200 "), "{shown}");
+    assert!(get(&admin, "/metrics", "x").starts_with("HTTP/1.1 200 "));
+    assert!(get(&admin, "/healthz", "x").starts_with("HTTP/1.1 200 "));
+}
+
+#[test]
 fn a_taken_port_is_named_with_the_remedy() {
     let (admin, health) = start();
-    let metrics = Arc::new(Metrics::new(&plan(), Moment::now()));
-    let fault = Admin::start(admin.address(), metrics, health).expect_err("the port is taken").to_string();
+    let fault = Admin::start(&listening(admin.address()), observed(plan(), health))
+        .expect_err("the port is taken")
+        .to_string();
     assert!(fault.contains(&admin.address().to_string()), "{fault}");
     assert!(fault.contains("set another `admin.listen`"), "{fault}");
 }
@@ -105,6 +145,5 @@ fn stopping_frees_the_port_although_a_connection_is_open() {
     let address = admin.address();
     let _idle = TcpStream::connect(address).expect("it listens");
     admin.stop();
-    let metrics = Arc::new(Metrics::new(&plan(), Moment::now()));
-    assert!(Admin::start(address, metrics, health).is_ok());
+    assert!(Admin::start(&listening(address), observed(plan(), health)).is_ok());
 }

@@ -30,6 +30,8 @@ Operate:
              hookferry publish --source orders events.jsonl
   dead-letters  List, show, redrive and purge what could not be delivered
              hookferry dead-letters list --target crm --newer-than 1d
+  targets  List or show how targets stand in a running process
+             hookferry targets list --url http://127.0.0.1:9477
 
 Options:
 {options}
@@ -96,6 +98,9 @@ pub enum Command {
     /// List, show, redrive and purge what could not be delivered
     #[command(subcommand, after_help = "Example: hookferry dead-letters list --target crm --newer-than 1d")]
     DeadLetters(DeadLetters),
+    /// See how targets stand in a running process
+    #[command(after_help = "Example: hookferry targets show crm")]
+    Targets(Targets),
 }
 
 /// What is done about dead letters.
@@ -183,6 +188,32 @@ fn reason(text: &str) -> Result<DeadLetterReason, String> {
 
 fn age(text: &str) -> Result<Duration, String> {
     plan::duration(text).ok_or_else(|| "write it as 30m, 12h or 2d".to_owned())
+}
+
+/// What is asked of the targets.
+#[derive(Debug, Args)]
+pub struct Targets {
+    /// Where the process is asked; without it: `admin.listen` of the configuration, else http://127.0.0.1:9477
+    #[arg(long, value_name = "URL", global = true)]
+    pub url: Option<String>,
+    /// A file with the admin token; without it: `admin.token` of the configuration
+    #[arg(long, value_name = "FILE", global = true)]
+    pub token_file: Option<PathBuf>,
+    /// Which of them
+    #[command(subcommand)]
+    pub question: TargetQuestion,
+}
+
+/// Which targets are asked for.
+#[derive(Debug, Subcommand)]
+pub enum TargetQuestion {
+    /// One line for each target
+    List,
+    /// Everything of one target
+    Show {
+        /// The target's name
+        name: String,
+    },
 }
 
 /// What `explain` is asked.

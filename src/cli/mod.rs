@@ -5,6 +5,7 @@ mod check;
 mod dead_letters;
 mod explain;
 mod publish;
+mod targets;
 #[cfg(test)]
 mod tests;
 
@@ -45,6 +46,7 @@ pub fn main() -> Exit {
         complain(&"demo has its own configuration (see --print-config); leave -c out");
         return Exit::BadInput;
     }
+    let named = !config.is_empty();
     let layers = |when_unset| Layers::of_process(config, when_unset);
     match command {
         Command::Demo(options) => demonstrate(&options, format),
@@ -60,6 +62,11 @@ pub fn main() -> Exit {
             Ok(examined) => explain::explain(&examined, &question, format),
             Err(faults) => bad_configuration(&faults),
         },
+        Command::Targets(question) => {
+            // Where it runs, its secrets may be known to it alone.
+            let layers = (named || Layers::are_in_the_usual_place()).then(|| layers(WhenUnset::Allow));
+            targets::ask(&question, layers.as_ref(), format)
+        }
         Command::Publish(order) => {
             with_plan(&layers(WhenUnset::Fault), |plan| publish::publish(&plan, &order, format))
         }

@@ -133,10 +133,15 @@ mod tests {
         let reasons = health.ready().expect_err("nothing has joined");
         assert_eq!(
             reasons,
-            ["sources.orders: is not read yet", "sources.orders: dead-letter store: not reached yet",]
+            [
+                "sources.orders: is not read yet",
+                "sources.orders: retry tiers: is not read yet",
+                "sources.orders: dead-letter store: not reached yet",
+            ]
         );
 
         health.consumer_ready(ConsumerId(0), Ok(()));
+        health.consumer_ready(ConsumerId(1), Ok(()));
         health.store_ready(SOURCE, Ok(()));
         assert_eq!(health.ready(), Ok(()));
 
@@ -153,6 +158,7 @@ mod tests {
     fn a_draining_process_is_not_ready_although_everything_is_up() {
         let health = Health::new(&plan());
         health.consumer_ready(ConsumerId(0), Ok(()));
+        health.consumer_ready(ConsumerId(1), Ok(()));
         health.store_ready(SOURCE, Ok(()));
         health.drain();
         assert_eq!(health.ready(), Err(vec!["draining: the process is stopping".to_owned()]));

@@ -1,7 +1,6 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use prometheus::core::Collector;
 use prometheus::process_collector::ProcessCollector;
@@ -12,9 +11,9 @@ use prometheus::{
 
 use crate::domain::{
     Attempted, ConsumerId, DeadLetterReason, Event, Fault, Moment, Outcome, ReleaseReason, Reply, SourceId,
-    TargetId, Tier,
+    TargetId, TargetState, Tier,
 };
-use crate::engine::Note;
+use crate::engine::{LaneState, Note};
 use crate::plan::Plan;
 use crate::source::Report;
 use crate::store::Pending;
@@ -28,14 +27,18 @@ const ATTEMPT_BUCKETS: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.
 const DELIVERY_BUCKETS: [f64; 12] =
     [0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 60.0, 600.0, 3_600.0, 21_600.0, 86_400.0];
 
+const DISABLED: &str = TargetState::NAMES[4];
+
 /// Why a target's delivery can be in the dead letters.
-const TARGET_REASONS: [DeadLetterReason; 6] = [
+const TARGET_REASONS: [DeadLetterReason; 8] = [
     DeadLetterReason::Rejected,
     DeadLetterReason::Exhausted,
     DeadLetterReason::Expired,
     DeadLetterReason::Template,
     DeadLetterReason::Oversized,
     DeadLetterReason::Blocked,
+    DeadLetterReason::TargetUnknown,
+    DeadLetterReason::TargetDisabled,
 ];
 /// Why an event itself can be there.
 const EVENT_REASONS: [DeadLetterReason; 3] =
@@ -52,6 +55,8 @@ pub struct Metrics {
     /// The source of each consumer, and its name.
     consumers: Vec<(SourceId, String)>,
     targets: Vec<TargetMetrics>,
+    /// Read whenever it is asked for.
+    memory_used: IntGauge,
     dead_letters: IntCounterVec,
     pending: GaugeVec,
     /// What each keeper of dead letters told last.
@@ -103,6 +108,8 @@ struct TargetMetrics {
     in_flight: IntGauge,
     bytes: IntGauge,
     oldest: Gauge,
+    enabled: bool,
+    states: [(&'static str, IntGauge); 5],
 }
 
 /// `attempts_total` of one target, one for each `result`.
@@ -121,21 +128,6 @@ struct AttemptCounters {
     blocked: IntCounter,
 }
 
-/// What waits for one target in this process, at one moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct LaneDepth {
-    /// Deliveries that could start now.
-    pub ready: u64,
-    /// Deliveries that wait for their next attempt.
-    pub retrying: u64,
-    /// Deliveries with a request under way.
-    pub in_flight: u64,
-    /// Bytes of the events of all of them.
-    pub bytes: u64,
-    /// For how long the oldest of them has been open; `None` if there is none.
-    pub oldest: Option<Duration>,
-}
-
 impl Metrics {
     /// Declares all metrics and their labels for this plan, and counts the plan as loaded at `now`.
     pub fn new(plan: &Plan, now: Moment) -> Metrics {
@@ -147,15 +139,9 @@ impl Metrics {
             plan.targets.iter().map(|target| families.target(&target.name, target.enabled)).collect();
         families.declare_dead_letters(plan);
         families.declare_build(plan);
+        let memory_used = families.declare_memory(plan);
         let add = Declare { registry: &families.registry };
-        let reload_successful = add.added(
-            IntGauge::with_opts(opts(
-                "config_last_reload_successful",
-                "Whether the configuration was loaded.",
-            ))
-            .expect(CONSTANT),
-        );
-        reload_successful.set(1);
+        add.gauge("config_last_reload_successful", "Whether the configuration was loaded.").set(1);
         let reload_timestamp = add.added(
             Gauge::with_opts(opts(
                 "config_last_reload_success_timestamp_seconds",
@@ -168,6 +154,7 @@ impl Metrics {
             sources,
             consumers: named.collect(),
             targets,
+            memory_used,
             dead_letters: families.dead_letters,
             pending: families.pending,
             pending_by_keeper: Mutex::default(),
@@ -301,14 +288,20 @@ impl Metrics {
         self.source(source, |source| source.store_up.set(i64::from(up)));
     }
 
-    /// What waits for one target now.
-    pub fn lane(&self, target: TargetId, depth: LaneDepth) {
+    /// How the lane of one target stands now.
+    pub fn lane(&self, target: TargetId, lane: &LaneState, now: Moment) {
         self.target(target, |target| {
-            target.ready.set(clamped(depth.ready));
-            target.retrying.set(clamped(depth.retrying));
-            target.in_flight.set(clamped(depth.in_flight));
-            target.bytes.set(clamped(depth.bytes));
-            target.oldest.set(depth.oldest.unwrap_or_default().as_secs_f64());
+            target.ready.set(clamped(lane.ready as u64));
+            target.retrying.set(clamped(lane.retrying as u64));
+            target.in_flight.set(clamped(lane.in_flight as u64));
+            target.bytes.set(clamped(lane.bytes));
+            let oldest = lane.oldest.map(|opened| now.since(opened)).unwrap_or_default();
+            target.oldest.set(oldest.as_secs_f64());
+            // One that is switched off by configuration has no lane that could say so.
+            let state = if target.enabled { lane.standing.state.as_str() } else { DISABLED };
+            for (name, gauge) in &target.states {
+                gauge.set(i64::from(*name == state));
+            }
         });
     }
 
@@ -317,6 +310,7 @@ impl Metrics {
     /// # Errors
     /// A metric could not be written as text.
     pub fn render(&self) -> prometheus::Result<String> {
+        self.memory_used.set(clamped(resident_bytes().unwrap_or_default()));
         TextEncoder::new().encode_to_string(&self.registry.gather())
     }
 
@@ -352,6 +346,13 @@ impl AttemptCounters {
 
 fn no_parts() -> Vec<AtomicI64> {
     Tier::all().map(|_| AtomicI64::new(0)).collect()
+}
+
+/// The process's resident memory, as the system counts it (proc_pid_status(5)); `None` where it doesn't.
+fn resident_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
 }
 
 /// Gauges are signed; nothing that is counted here comes near the end of them.
@@ -523,8 +524,12 @@ impl Families {
             Tier::all().map(|tier| counters.with_label_values(&[name, tier.name()])).collect()
         };
         let queue = |state| self.queue.with_label_values(&[name, state]);
-        self.state.with_label_values(&[name, "active"]).set(i64::from(enabled));
-        self.state.with_label_values(&[name, "disabled"]).set(i64::from(!enabled));
+        let initial = if enabled { TargetState::Active.as_str() } else { DISABLED };
+        let states = TargetState::NAMES.map(|state| {
+            let gauge = self.state.with_label_values(&[name, state]);
+            gauge.set(i64::from(state == initial));
+            (state, gauge)
+        });
         TargetMetrics {
             name: name.to_owned(),
             opened: self.opened.with_label_values(&[name]),
@@ -545,6 +550,8 @@ impl Families {
             in_flight: queue("in_flight"),
             bytes: self.queue_bytes.with_label_values(&[name]),
             oldest: self.oldest_delivery_age.with_label_values(&[name]),
+            enabled,
+            states,
         }
     }
 
@@ -583,6 +590,14 @@ impl Families {
         }
     }
 
+    /// The budget, and what is used.
+    fn declare_memory(&self, plan: &Plan) -> IntGauge {
+        let add = Declare { registry: &self.registry };
+        add.gauge("memory_budget_bytes", "`limits.memory`, or what it is by default.")
+            .set(clamped(plan.limits.memory));
+        add.gauge("memory_used_bytes", "The resident memory of the process.")
+    }
+
     fn declare_build(&self, plan: &Plan) {
         let add = Declare { registry: &self.registry };
         add.gauges("config_info", "The configuration that is in force.", &["hash"])
@@ -610,6 +625,10 @@ impl Declare<'_> {
 
     fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
         self.added(IntGaugeVec::new(opts(name, help), labels).expect(CONSTANT))
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> IntGauge {
+        self.added(IntGauge::with_opts(opts(name, help)).expect(CONSTANT))
     }
 
     fn float_gauges(&self, name: &str, help: &str, labels: &[&str]) -> GaugeVec {

@@ -4,9 +4,11 @@
 mod health;
 mod logs;
 mod metrics;
+mod targets;
 #[cfg(test)]
 pub(crate) mod testing;
 
 pub use health::Health;
 pub use logs::{init, log_note};
-pub use metrics::{LaneDepth, Metrics};
+pub use metrics::Metrics;
+pub use targets::{Queue, RateLimit, TargetBoard, TargetLimits, TargetStatus};

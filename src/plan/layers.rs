@@ -38,6 +38,11 @@ impl fmt::Debug for Layers {
 }
 
 impl Layers {
+    /// Whether there is a configuration that need not be named.
+    pub fn are_in_the_usual_place() -> bool {
+        USUAL.iter().any(|path| Path::new(path).exists())
+    }
+
     /// These files and folders, with the environment of this process. Variables that are not
     /// Unicode are left out.
     pub fn of_process(paths: Vec<PathBuf>, when_unset: WhenUnset) -> Layers {
@@ -104,8 +109,10 @@ fn assembled(layers: &Layers, laid: Vec<Node>, files: usize, findings: &Findings
     }
 }
 
+/// Where a configuration is looked for that is not named.
+const USUAL: [&str; 2] = ["hookferry.yaml", "/etc/hookferry"];
+
 fn usual_place(findings: &Findings) -> Option<PathBuf> {
-    const USUAL: [&str; 2] = ["hookferry.yaml", "/etc/hookferry"];
     let found = USUAL.iter().map(PathBuf::from).find(|path| path.exists());
     if found.is_none() {
         let message = "there is no ./hookferry.yaml and no /etc/hookferry/; name a file or folder with `-c`";

@@ -12,6 +12,7 @@ mod cli;
 mod docs;
 mod house;
 mod process;
+mod targets;
 
 #[cfg(feature = "real-brokers")]
 mod bridge;

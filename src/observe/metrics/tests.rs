@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::*;
-use crate::domain::{DeliveryId, DiscardReason, RouteId};
+use crate::domain::{DeliveryId, DiscardReason, RouteId, TargetStanding};
 use crate::observe::testing::{STORED_MS, event, plan};
 
 const CONSUMER: ConsumerId = ConsumerId(0);
@@ -190,14 +190,11 @@ fn reports_of_a_source_are_counted() {
         NOW,
     );
     metrics.store_up(SOURCE, true);
-    let depth = LaneDepth {
-        ready: 1,
-        retrying: 2,
-        in_flight: 3,
-        bytes: 400,
-        oldest: Some(Duration::from_millis(7_500)),
-    };
-    metrics.lane(SHOP, depth);
+    let later = NOW.after(Duration::from_millis(7_500));
+    let standing = TargetStanding { state: TargetState::Probing, ..TargetStanding::default() };
+    let lane = LaneState { ready: 1, retrying: 2, in_flight: 3, bytes: 400, oldest: Some(NOW), standing };
+    metrics.lane(SHOP, &lane, later);
+    metrics.lane(TargetId(0), &LaneState::default(), later);
     let samples = samples(&metrics);
     assert_eq!(samples[r#"hookferry_commits_total{result="ok",source="orders"}"#], 1.0);
     assert_eq!(samples[r#"hookferry_commits_total{result="failed",source="orders"}"#], 1.0);
@@ -207,6 +204,14 @@ fn reports_of_a_source_are_counted() {
     assert_eq!(samples[r#"hookferry_queue_deliveries{state="retrying",target="shop"}"#], 2.0);
     assert_eq!(samples[r#"hookferry_queue_bytes{target="shop"}"#], 400.0);
     assert_eq!(samples[r#"hookferry_oldest_delivery_age_seconds{target="shop"}"#], 7.5);
+    for (target, current) in [("shop", "probing"), ("crm", "disabled")] {
+        for state in TargetState::NAMES {
+            let sample = samples[&format!(r#"hookferry_target_state{{state="{state}",target="{target}"}}"#)];
+            assert_eq!(sample == 1.0, state == current, "{target} {state}");
+        }
+    }
+    assert_eq!(samples["hookferry_memory_budget_bytes"], f64::from(256 << 20));
+    assert!(samples["hookferry_memory_used_bytes"] > 1e6, "it is measured");
 }
 
 /// Each keeper tells of its own letters; what has no target, or none of the plan, has an empty one.

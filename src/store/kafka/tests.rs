@@ -63,6 +63,7 @@ fn moved(plan: &Plan, tier: Tier, body: Option<&[u8]>) -> Write {
         first_ms: 4,
         moves: 1,
         idle_moves: 0,
+        not_before_ms: None,
         priority: 0,
         failure: None,
     };
