@@ -1,3 +1,4 @@
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use prometheus::core::Collector;
@@ -51,6 +52,10 @@ pub struct Metrics {
     dead_letters: IntCounterVec,
     lag: IntGaugeVec,
     oldest_unsettled: GaugeVec,
+    /// One for each tier.
+    waiting: Vec<IntGauge>,
+    /// What each consumer said last of each tier.
+    waiting_parts: Vec<Vec<AtomicI64>>,
 }
 
 #[derive(Debug)]
@@ -159,6 +164,8 @@ impl Metrics {
             dead_letters: families.dead_letters,
             lag: families.lag,
             oldest_unsettled: families.oldest_unsettled,
+            waiting: Tier::all().map(|tier| families.waiting.with_label_values(&[tier.name()])).collect(),
+            waiting_parts: plan.consumers.iter().map(|_| no_parts()).collect(),
             registry: families.registry,
         }
     }
@@ -220,7 +227,8 @@ impl Metrics {
 
     /// Takes over what a source says of itself.
     pub fn report(&self, consumer: ConsumerId, report: &Report, now: Moment) {
-        let Some((source, consumer)) = self.consumers.get(usize::from(consumer.0)) else { return };
+        let id = usize::from(consumer.0);
+        let Some((source, consumer)) = self.consumers.get(id) else { return };
         let Some(metrics) = self.sources.get(usize::from(source.0)) else { return };
         match report {
             Report::Ready(_) => {}
@@ -238,6 +246,13 @@ impl Metrics {
                 self.oldest_unsettled
                     .with_label_values(&[&*metrics.name, consumer, topic, &partition])
                     .set(age_ms as f64 / 1000.0);
+            }
+            Report::Waiting { tier, deliveries } => {
+                let part = self.waiting_parts.get(id).and_then(|parts| parts.get(tier.index()));
+                if let (Some(part), Some(gauge)) = (part, self.waiting.get(tier.index())) {
+                    let now = clamped(*deliveries);
+                    gauge.add(now - part.swap(now, Ordering::Relaxed));
+                }
             }
             Report::Lost { messages, .. } => metrics.lost.inc_by(*messages),
             Report::Dropped(messages) => metrics.dropped.inc_by(*messages),
@@ -309,6 +324,10 @@ impl AttemptCounters {
     }
 }
 
+fn no_parts() -> Vec<AtomicI64> {
+    Tier::all().map(|_| AtomicI64::new(0)).collect()
+}
+
 /// Gauges are signed; nothing that is counted here comes near the end of them.
 fn clamped(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
@@ -328,6 +347,7 @@ struct Families {
     store_up: IntGaugeVec,
     lag: IntGaugeVec,
     oldest_unsettled: GaugeVec,
+    waiting: IntGaugeVec,
     dead_letters: IntCounterVec,
     opened: IntCounterVec,
     deliveries: IntCounterVec,
@@ -380,6 +400,11 @@ impl Families {
                 "oldest_unsettled_age_seconds",
                 "How long ago the broker stored the oldest message that is not settled.",
                 &PARTITION,
+            ),
+            waiting: add.gauges(
+                "waiting_deliveries",
+                "Deliveries that wait in a retry tier, by the partition's owner.",
+                &["tier"],
             ),
             dead_letters: add.counters(
                 "dead_letters_total",

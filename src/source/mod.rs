@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::broker::StartFault;
-use crate::domain::{ConsumerId, Generation, Settled};
+use crate::domain::{ConsumerId, Generation, Settled, Tier};
 use crate::engine::{Grant, Input};
 use crate::plan::{Broker, Plan, Reads};
 
@@ -90,17 +90,17 @@ pub fn start(
         return Err(StartFault::NoSource(reader.source.0));
     };
     let outbox = Outbox::new(consumer, emit);
-    if reader.reads != Reads::Shared {
-        // TODO(5): tiers and ordered consumers
-        outbox.ready(Ok(()));
-        return Ok(Handle::new(move |message| {
-            if matches!(message, ToSource::Stop) {
-                outbox.stopped(Ok(()));
-            }
-        }));
-    }
     match &settings.broker {
-        Broker::Kafka(kafka) => kafka::start(&plan, reader.source, settings, kafka, grant, outbox),
+        Broker::Kafka(kafka) => kafka::start(&plan, reader, settings, kafka, grant, outbox),
+        Broker::Nats(_) if reader.reads != Reads::Shared => {
+            // TODO(5): tiers and ordered consumers
+            outbox.ready(Ok(()));
+            Ok(Handle::new(move |message| {
+                if matches!(message, ToSource::Stop) {
+                    outbox.stopped(Ok(()));
+                }
+            }))
+        }
         Broker::Nats(nats) => nats::start(&plan, reader.source, settings, nats, grant, outbox),
     }
 }
@@ -134,6 +134,13 @@ pub enum Report {
         /// In milliseconds since 1970-01-01 UTC, to within a second; `None` if all are settled or
         /// the partition was given up.
         stored_ms: Option<i64>,
+    },
+    /// How many deliveries wait in this process's part of a retry tier.
+    Waiting {
+        /// Which tier.
+        tier: Tier,
+        /// How many.
+        deliveries: u64,
     },
     /// Messages that the broker deleted before they were read.
     Lost {

@@ -6,7 +6,7 @@ use rdkafka::error::KafkaError;
 use secrecy::ExposeSecret;
 
 use super::OwnTopic;
-use crate::plan::{Budget, Kafka, Plan, Source};
+use crate::plan::{Budget, Kafka, Plan, Reads, Source};
 
 /// A group member that is not heard of for so long is given up by its broker, in milliseconds.
 const SESSION_TIMEOUT_MS: u64 = 10_000;
@@ -23,12 +23,31 @@ pub struct Connection<'a> {
     plan: &'a Plan,
     source: &'a Source,
     kafka: &'a Kafka,
+    reads: Reads,
 }
 
 impl<'a> Connection<'a> {
     /// The connection of one of the plan's sources, which has these settings.
     pub fn new(plan: &'a Plan, source: &'a Source, kafka: &'a Kafka) -> Connection<'a> {
-        Connection { plan, source, kafka }
+        Connection { plan, source, kafka, reads: Reads::Shared }
+    }
+
+    /// As the consumer of the source, or of the tiers on its broker, that reads this.
+    pub fn reading(self, reads: Reads) -> Connection<'a> {
+        Connection { reads, ..self }
+    }
+
+    /// The consumer's group. That of the tiers is one for all sources of this name.
+    pub fn group(&self) -> String {
+        let Connection { plan, kafka, .. } = self;
+        match self.reads {
+            Reads::Shared => kafka.group.clone(),
+            Reads::Ordered(target) => {
+                let name = plan.targets.get(target.0 as usize).map_or("", |target| &target.name);
+                format!("{}.{name}", kafka.group)
+            }
+            Reads::Tiers => format!("{}.retry", plan.name),
+        }
     }
 
     /// For a client that only looks: metadata, offsets. It is in the group's name, so that it can
@@ -41,14 +60,19 @@ impl<'a> Connection<'a> {
 
     /// For the group's member.
     pub fn member(&self) -> ClientConfig {
+        // Of the tiers little is read ahead, from many topics, which may appear one after the other.
+        let (queue_kib, fetch, partition_fetch, refresh_ms) = match self.reads {
+            Reads::Shared | Reads::Ordered(_) => ("4096", "2097152", "262144", "30000"),
+            Reads::Tiers => ("1024", "524288", "65536", "10000"),
+        };
         let mut config = self.with_defaults(&[
             // A small queue with the default back-off of 1 s stalls every partition a second at a time.
-            ("queued.max.messages.kbytes", "4096"),
+            ("queued.max.messages.kbytes", queue_kib),
             ("fetch.queue.backoff.ms", "20"),
             // What is fetched ahead is memory. A larger message still comes: alone (KIP-74).
-            ("fetch.max.bytes", "2097152"),
-            (PARTITION_FETCH, "262144"),
-            ("topic.metadata.refresh.interval.ms", "30000"),
+            ("fetch.max.bytes", fetch),
+            (PARTITION_FETCH, partition_fetch),
+            ("topic.metadata.refresh.interval.ms", refresh_ms),
         ]);
         if config.get(PARTITION_FETCH_ALIAS).is_some() {
             config.remove(PARTITION_FETCH);
@@ -59,10 +83,10 @@ impl<'a> Connection<'a> {
             config.set("heartbeat.interval.ms", heartbeat_interval_ms(session_timeout_ms).to_string());
         }
         self.own_group(&mut config);
-        config
-            .set("group.protocol", "classic")
-            .set("partition.assignment.strategy", "cooperative-sticky")
-            .set("topic.blacklist", self.own_topics());
+        config.set("group.protocol", "classic").set("partition.assignment.strategy", "cooperative-sticky");
+        if self.reads != Reads::Tiers {
+            config.set("topic.blacklist", self.own_topics());
+        }
         config
     }
 
@@ -99,7 +123,7 @@ impl<'a> Connection<'a> {
 
     fn own_group(&self, config: &mut ClientConfig) {
         config
-            .set("group.id", &self.kafka.group)
+            .set("group.id", self.group())
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
             .set("auto.offset.reset", "earliest")

@@ -2,9 +2,11 @@
 
 mod options;
 mod reachability;
+mod tier_stream;
 
 pub(crate) use options::{CORE_WAITING, options};
 pub(crate) use reachability::Reachability;
+pub(crate) use tier_stream::TierStream;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

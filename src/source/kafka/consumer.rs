@@ -12,8 +12,8 @@ use super::probe::{News, Probe};
 use super::worker::Worker;
 use crate::broker::StartFault;
 use crate::broker::kafka::{Connection, Reachability, refusal, sure_tenure};
-use crate::domain::SourceId;
-use crate::plan::{Kafka, Plan, Source};
+use crate::domain::Tier;
+use crate::plan::{Consumer, Kafka, Plan, Reads, Source, Topic};
 use crate::source::outbox::Outbox;
 use crate::source::{Handle, SharedGrant, ToSource};
 
@@ -24,14 +24,14 @@ pub(super) enum Mail {
     Probe(News),
 }
 
-/// Reads one source's topics as a member of its consumer group: two threads, one that polls and one
+/// Reads the topics of one consumer as a member of its group: two threads, one that polls and one
 /// that makes the calls that block.
 ///
 /// # Errors
 /// The clients can't be created, or there is no thread for them.
 pub(in crate::source) fn start(
     plan: &Arc<Plan>,
-    source: SourceId,
+    reader: Consumer,
     settings: &Source,
     kafka: &Kafka,
     grant: Arc<SharedGrant>,
@@ -41,7 +41,7 @@ pub(in crate::source) fn start(
     let client_fault =
         |error: KafkaError| StartFault::Client { source_name: name.clone(), reason: refusal(&error) };
     let thread_fault = |reason| StartFault::Thread { source_name: name.clone(), reason };
-    let connection = Connection::new(plan, settings, kafka);
+    let connection = Connection::new(plan, settings, kafka).reading(reader.reads);
     let member = Member {
         config: connection.member(),
         reachability: Arc::new(Reachability::new(name, &kafka.brokers)),
@@ -54,19 +54,31 @@ pub(in crate::source) fn start(
 
     let (mail, inbox) = mpsc::channel();
     let (asks, asked) = mpsc::channel();
-    let probe = Probe::new(observer, plan.clone(), source, member.reachability.clone());
+    let probe = Probe::new(observer, plan.clone(), reader, member.reachability.clone());
     let news = mail.clone();
-    spawn(format!("kafka-probe-{name}"), move || {
+    // Linux shows 15 bytes of a thread's name.
+    let named = if reader.reads == Reads::Shared { name } else { plan.consumer_name(&reader) };
+    let named = named.to_owned();
+    spawn(format!("kafka-probe-{named}"), move || {
         // The worker may have gone; then the next look at its questions ends this thread.
         probe.run(&asked, &|told| drop(news.send(Mail::Probe(told))));
     })
     .map_err(thread_fault)?;
     let plan = plan.clone();
-    spawn(format!("kafka-{name}"), move || {
-        Worker::new(plan, source, grant, outbox, member, membership, asks).run(&inbox);
+    spawn(format!("kafka-{named}"), move || {
+        Worker::new(plan, reader, grant, outbox, member, membership, asks).run(&inbox);
     })
     .map_err(thread_fault)?;
     Ok(Handle::new(move |message| drop(mail.send(Mail::Pipeline(message)))))
+}
+
+/// What a consumer subscribes to.
+pub(super) fn topics(plan: &Plan, reader: Consumer) -> Vec<Topic> {
+    let kafka = plan.sources.get(usize::from(reader.source.0)).and_then(Source::kafka);
+    match reader.reads {
+        Reads::Shared | Reads::Ordered(_) => kafka.map(|kafka| kafka.topics.clone()).unwrap_or_default(),
+        Reads::Tiers => Tier::all().map(|tier| Topic::Name(plan.tier_topic(tier))).collect(),
+    }
 }
 
 /// What is needed to become a member of the group, again and again.
@@ -85,6 +97,5 @@ impl Member {
 }
 
 fn spawn(name: String, run: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
-    // Linux shows 15 bytes of a thread's name.
     thread::Builder::new().name(name).spawn(run).map(drop)
 }

@@ -1,22 +1,27 @@
 use rdkafka::Offset;
-use rdkafka::consumer::{CommitMode, Consumer};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 
+use super::context::ObserverContext;
 use super::partition::{PartitionName, list};
-use super::probe::{Probe, Topics};
+use super::probe::{Probe, Topics, committed};
 use crate::domain::Moment;
 use crate::plan::Start;
 
-/// Gives a group without any commit its place to start, by an explicit commit before it is joined
+/// Gives the shared group, if it is without any commit, its place to start, by an explicit commit before it is joined
 /// (DESIGN.md §5). A group that has one for any partition of the topics goes on where it was;
 /// partitions that are added later start at their beginning.
 ///
 /// # Errors
 /// The brokers do not answer, or refuse; to be tried again.
-pub(super) fn apply(probe: &Probe, topics: &Topics) -> KafkaResult<()> {
+pub(super) fn apply(
+    probe: &Probe,
+    group: &BaseConsumer<ObserverContext>,
+    topics: &Topics,
+) -> KafkaResult<()> {
     let Some(kafka) = probe.kafka() else { return Ok(()) };
     let partitions = topics.partitions();
-    if partitions.is_empty() || !probe.committed(&partitions)?.is_empty() {
+    if partitions.is_empty() || !committed(group, &partitions)?.is_empty() {
         return Ok(());
     }
     let (position, said) = match kafka.start {
@@ -32,21 +37,10 @@ pub(super) fn apply(probe: &Probe, topics: &Topics) -> KafkaResult<()> {
     let positions = positions(probe, &partitions, position)?;
     let low = probe.offsets(&partitions, Offset::Beginning)?;
     let commit = list(positions.iter().map(|(name, offset)| (name, Offset::Offset(*offset))));
-    match probe.client.commit(&commit, CommitMode::Sync) {
+    match group.commit(&commit, CommitMode::Sync) {
         Ok(()) => {}
         // Another replica has joined meanwhile, so the group has its place.
-        Err(error)
-            if matches!(
-                error.rdkafka_error_code(),
-                Some(
-                    RDKafkaErrorCode::UnknownMemberId
-                        | RDKafkaErrorCode::IllegalGeneration
-                        | RDKafkaErrorCode::RebalanceInProgress
-                )
-            ) =>
-        {
-            return Ok(());
-        }
+        Err(error) if has_members(&error) => return Ok(()),
         Err(error) => return Err(error),
     }
     let before = |(name, offset): &(PartitionName, i64)| {
@@ -61,6 +55,12 @@ pub(super) fn apply(probe: &Probe, topics: &Topics) -> KafkaResult<()> {
         partitions.len(),
     );
     Ok(())
+}
+
+/// Whether a commit by no member was refused because the group has members.
+pub(super) fn has_members(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode::{IllegalGeneration, RebalanceInProgress, UnknownMemberId};
+    matches!(error.rdkafka_error_code(), Some(UnknownMemberId | IllegalGeneration | RebalanceInProgress))
 }
 
 /// For a time after the last message the broker has no offset: that is the end.

@@ -1,7 +1,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
@@ -14,7 +14,8 @@ use super::partition::{Partition, PartitionName, list};
 use super::rebalance::{Ending, Rebalance};
 use crate::source::outbox::Outbox;
 
-use crate::domain::{Generation, Lease, Moment, Settled};
+use crate::domain::{Generation, Lease, Moment, Settled, Tier};
+use crate::plan::Plan;
 use crate::source::Report;
 
 /// One life of this process as a member of the group: from joining until it leaves, or was frozen
@@ -167,7 +168,37 @@ impl Membership {
     pub(super) fn set_flow(&mut self, flow: Flow) {
         if self.flow != flow {
             self.flow = flow;
-            self.apply_flow(&list(self.partitions.iter().map(|held| (&held.name, Offset::Invalid))));
+            let unparked = self.partitions.iter().filter(|partition| partition.parked.is_none());
+            self.apply_flow(&list(unparked.map(|held| (&held.name, Offset::Invalid))));
+        }
+    }
+
+    /// Stops fetching from one partition, because enough of it is read ahead.
+    pub(super) fn park(&mut self, generation: Generation) {
+        let Some(partition) = self.partition(generation).filter(|partition| partition.parked.is_none())
+        else {
+            return;
+        };
+        partition.parked = Some(Instant::now());
+        let these = list([(&partition.name, Offset::Invalid)]);
+        if let Err(error) = self.consumer.pause(&these) {
+            tracing::debug!(target: "librdkafka", "parking: {error}");
+        }
+    }
+
+    /// Fetches again from the parked partitions of which this is true; not before they were parked for
+    /// `least`, because each pause throws away what was fetched ahead.
+    pub(super) fn unpark(&mut self, least: Duration, wanted: impl Fn(Generation) -> bool) {
+        let ready = |parked: Instant| parked.elapsed() >= least;
+        let parked = self.partitions.iter_mut().filter(|partition| partition.parked.is_some_and(ready));
+        let mut names = Vec::new();
+        for partition in parked.filter(|partition| wanted(partition.generation)) {
+            partition.parked = None;
+            names.push(partition.name.clone());
+        }
+        // While all is paused, they go on with the others.
+        if self.flow == Flow::Running {
+            self.apply_flow(&list(names.iter().map(|name| (name, Offset::Invalid))));
         }
     }
 
@@ -354,6 +385,36 @@ impl Membership {
             let PartitionName { topic, number: partition } = partition.name.clone();
             let messages = Some(u64::try_from(end.saturating_sub(position)).unwrap_or(0));
             outbox.report(Report::Lag { topic, partition, messages });
+        }
+    }
+
+    /// Reports how many deliveries wait in our part of each tier, given where the partitions end.
+    pub(super) fn report_waiting(&self, plan: &Plan, ends: &[(PartitionName, i64)], outbox: &Outbox) {
+        for tier in Tier::all() {
+            let topic = plan.tier_topic(tier);
+            let ours = self.partitions.iter().filter(|partition| *partition.name.topic == *topic);
+            let waiting = |partition: &Partition| {
+                let (_, end) = ends.iter().find(|(name, _)| *name == partition.name)?;
+                u64::try_from(end.saturating_sub(partition.position()?)).ok()
+            };
+            let deliveries = ours.filter_map(waiting).sum();
+            outbox.report(Report::Waiting { tier, deliveries });
+        }
+    }
+
+    // ---- Deleting ----
+
+    /// What is committed and not deleted.
+    pub(super) fn to_delete(&self) -> Vec<(PartitionName, i64)> {
+        let done = |partition: &Partition| Some((partition.name.clone(), partition.to_delete()?));
+        self.partitions.iter().filter_map(done).collect()
+    }
+
+    pub(super) fn deleted(&mut self, below: &[(PartitionName, i64)]) {
+        for partition in &mut self.partitions {
+            if let Some((_, offset)) = below.iter().find(|(name, _)| *name == partition.name) {
+                partition.deleted = *offset;
+            }
         }
     }
 

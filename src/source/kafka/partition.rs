@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Instant;
 
 use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{Offset, TopicPartitionList};
@@ -49,6 +50,10 @@ pub(super) struct Partition {
     quiet: bool,
     /// What was read of the logs that this one replaced, and may be open still.
     replaced: Vec<Replaced>,
+    /// What lies below was deleted by us (tiers).
+    pub(super) deleted: i64,
+    /// Since when it is not fetched from, because enough of it is read ahead.
+    pub(super) parked: Option<Instant>,
     /// It is about to be given up: nothing more of it is handed over.
     pub(super) leaving: bool,
 }
@@ -80,6 +85,8 @@ impl Partition {
             committed,
             quiet: false,
             replaced: Vec::new(),
+            deleted: 0,
+            parked: None,
             leaving: false,
         }
     }
@@ -89,7 +96,8 @@ impl Partition {
     pub(super) fn replacing(mut old: Partition, start: i64, lease: Lease) -> Partition {
         let mut replaced = std::mem::take(&mut old.replaced);
         replaced.push(Replaced { generation: old.generation, lease: old.lease, quiet: old.quiet });
-        Partition { replaced, ..Partition::new(old.name, Some(start), old.committed, lease) }
+        let parked = old.parked;
+        Partition { replaced, parked, ..Partition::new(old.name, Some(start), old.committed, lease) }
     }
 
     /// Its generations: its own, and those of the logs that it replaced.
@@ -142,6 +150,11 @@ impl Partition {
     pub(super) fn committed(&mut self, offset: i64) {
         self.committed = Some(offset);
         self.frontier.committed(offset);
+    }
+
+    /// What is committed and not deleted ends here, if there is something.
+    pub(super) fn to_delete(&self) -> Option<i64> {
+        self.committed.filter(|committed| *committed > self.deleted)
     }
 
     /// The first offset that is not settled.

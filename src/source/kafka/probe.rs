@@ -8,13 +8,14 @@ use rdkafka::metadata::MetadataTopic;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
 
+use super::consumer;
 use super::context::ObserverContext;
-use super::first_start;
 use super::partition::{PartitionName, list};
 use super::rebalance::STANDING_GRACE;
-use crate::broker::kafka::Reachability;
-use crate::domain::SourceId;
-use crate::plan::{Kafka, Plan, Source, Topic};
+use super::{first_start, ordered};
+use crate::broker::kafka::{Admin, Connection, OwnTopic, Reachability};
+use crate::domain::Tier;
+use crate::plan::{Consumer as Reader, Kafka, Plan, Reads, Source, Topic};
 
 /// Blocking calls may take so long.
 pub(super) const PATIENCE: Duration = Duration::from_secs(8);
@@ -22,6 +23,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_secs(15);
 const LOOK_SOON: Duration = Duration::from_secs(5);
+/// The topics of the tiers may take so long to be made; then those that are there are read.
+const ALL_TIERS_WITHIN: Duration = Duration::from_secs(10);
 
 /// What the worker asks.
 #[derive(Debug)]
@@ -30,6 +33,8 @@ pub(super) enum Ask {
     Standing(u64, Vec<PartitionName>),
     /// Where these partitions end.
     Ends(Vec<PartitionName>),
+    /// Delete what lies below these offsets, which are committed.
+    Delete(Vec<(PartitionName, i64)>),
 }
 
 /// What the probe tells.
@@ -46,6 +51,22 @@ pub(super) enum News {
     Standing(u64, Vec<Standing>),
     /// Answers [`Ask::Ends`]; empty if the brokers did not answer.
     Ends(Vec<(PartitionName, i64)>),
+    /// What lies below these offsets is deleted.
+    Deleted(Vec<(PartitionName, i64)>),
+}
+
+/// Why the group can't be joined yet.
+enum Shut {
+    /// The brokers do not answer, or refuse.
+    Kafka(KafkaError),
+    /// Not all is there, or something has to be mended first; it is told already.
+    NotYet,
+}
+
+impl From<KafkaError> for Shut {
+    fn from(error: KafkaError) -> Shut {
+        Shut::Kafka(error)
+    }
 }
 
 /// Which of a source's topics are there.
@@ -70,19 +91,36 @@ pub(super) struct Standing {
 pub(super) struct Probe {
     pub(super) client: BaseConsumer<ObserverContext>,
     pub(super) plan: Arc<Plan>,
-    pub(super) source: SourceId,
+    pub(super) reader: Reader,
     pub(super) reachability: Arc<Reachability>,
     told: Vec<String>,
+    since: Instant,
+    /// There was no partition yet at which the groups of ordered targets could start.
+    unseeded: bool,
+    /// Deletes what is done in the tiers; made when it is needed first.
+    admin: Option<Admin>,
+    /// The broker does not let us delete: it is not asked again.
+    keeps_all: bool,
 }
 
 impl Probe {
     pub(super) fn new(
         client: BaseConsumer<ObserverContext>,
         plan: Arc<Plan>,
-        source: SourceId,
+        reader: Reader,
         reachability: Arc<Reachability>,
     ) -> Probe {
-        Probe { client, plan, source, reachability, told: Vec::new() }
+        Probe {
+            client,
+            plan,
+            reader,
+            reachability,
+            told: Vec::new(),
+            since: Instant::now(),
+            unseeded: false,
+            admin: None,
+            keeps_all: false,
+        }
     }
 
     /// Runs until the worker has gone: first what must be known before the group is joined, then
@@ -99,6 +137,7 @@ impl Probe {
                 Ok(Ask::Ends(partitions)) => {
                     tell(News::Ends(self.offsets(&partitions, Offset::End).unwrap_or_default()));
                 }
+                Ok(Ask::Delete(offsets)) => self.delete(offsets, tell),
                 Err(RecvTimeoutError::Timeout) => {
                     let whole = self.look(tell);
                     next_look = Instant::now() + if whole { LOOK_EVERY } else { LOOK_SOON };
@@ -115,7 +154,8 @@ impl Probe {
         loop {
             match self.try_open(tell) {
                 Ok(cluster) => return Some(cluster),
-                Err(error) => self.note_failure(&error),
+                Err(Shut::Kafka(error)) => self.note_failure(&error),
+                Err(Shut::NotYet) => {}
             }
             self.serve();
             match asks.recv_timeout(pause) {
@@ -125,22 +165,107 @@ impl Probe {
         }
     }
 
-    fn try_open(&mut self, tell: &dyn Fn(News)) -> KafkaResult<String> {
-        let topics = self.topics()?;
+    fn try_open(&mut self, tell: &dyn Fn(News)) -> Result<String, Shut> {
+        let mut topics = self.topics()?;
+        if self.reader.reads == Reads::Tiers
+            && !topics.faults.is_empty()
+            && self.since.elapsed() < ALL_TIERS_WITHIN
+        {
+            tell(News::Topics(topics));
+            return Err(Shut::NotYet);
+        }
+        if self.reader.reads == Reads::Shared {
+            let leftovers = ordered::leftovers(self, &topics)?;
+            if !leftovers.is_empty() {
+                for fault in leftovers.iter().filter(|fault| !self.told.contains(fault)) {
+                    tracing::error!(source = self.kafka_name(), "{fault}");
+                }
+                self.told.clone_from(&leftovers);
+                topics.faults.extend(leftovers);
+                tell(News::Topics(topics));
+                return Err(Shut::NotYet);
+            }
+        }
         self.tell_topics(&topics);
         tell(News::Topics(topics.clone()));
         // Event ids are made with it, so nothing is read before it is known.
         let Some(cluster) = self.client.client().fetch_cluster_id(PATIENCE) else {
-            return Err(KafkaError::MetadataFetch(RDKafkaErrorCode::OperationTimedOut));
+            return Err(KafkaError::MetadataFetch(RDKafkaErrorCode::OperationTimedOut).into());
         };
-        first_start::apply(self, &topics)?;
+        match self.reader.reads {
+            Reads::Shared => {
+                first_start::apply(self, &self.client, &topics)?;
+                // Before the shared group goes on, or the place where it was would be lost.
+                for target in ordered::ordered(&self.plan, self.reader.source) {
+                    ordered::seed(self, &topics, target)?;
+                }
+                self.unseeded = topics.found.is_empty();
+            }
+            Reads::Ordered(target) => ordered::seed(self, &topics, target)?,
+            // A new group begins at the beginning: whatever waits there is ours.
+            Reads::Tiers => {}
+        }
         Ok(cluster)
+    }
+
+    /// Topics appeared after the groups were joined.
+    fn seed_late(&mut self, topics: &Topics) -> KafkaResult<()> {
+        if self.unseeded && !topics.found.is_empty() {
+            for target in ordered::ordered(&self.plan, self.reader.source) {
+                ordered::seed_at_beginning(self, topics, target)?;
+            }
+            self.unseeded = false;
+        }
+        Ok(())
+    }
+
+    /// Deletes what is done in the tiers. It is only for tidiness: what fails is tried again with the
+    /// next offsets.
+    fn delete(&mut self, offsets: Vec<(PartitionName, i64)>, tell: &dyn Fn(News)) {
+        use RDKafkaErrorCode as Code;
+        if self.keeps_all {
+            return;
+        }
+        let below = list(offsets.iter().map(|(name, offset)| (name, Offset::Offset(*offset))));
+        let deleted = self.admin().and_then(|admin| admin.delete_below(&below));
+        match deleted {
+            Ok(()) => tell(News::Deleted(offsets)),
+            Err(error) => match error.rdkafka_error_code() {
+                Some(
+                    Code::OperationTimedOut
+                    | Code::RequestTimedOut
+                    | Code::BrokerTransportFailure
+                    | Code::NotLeaderForPartition
+                    | Code::LeaderNotAvailable,
+                ) => tracing::debug!("what is done in the retry tiers is not deleted yet: {error}"),
+                _ => {
+                    self.keeps_all = true;
+                    tracing::warn!(
+                        source = self.kafka_name(),
+                        "the broker does not delete what is done in the retry tiers ({error}), so their topics grow; \
+                         allow this user DELETE on them",
+                    );
+                }
+            },
+        }
+    }
+
+    fn admin(&mut self) -> KafkaResult<&Admin> {
+        let admin = match (self.admin.take(), self.connection()) {
+            (Some(admin), _) => admin,
+            (None, Some(connection)) => Admin::new(&connection.observer())?,
+            (None, None) => return Err(KafkaError::Canceled),
+        };
+        Ok(self.admin.insert(admin))
     }
 
     /// Looks which topics are there. `false`: not all is well, so look again soon.
     fn look(&mut self, tell: &dyn Fn(News)) -> bool {
         match self.topics() {
             Ok(topics) => {
+                if let Err(error) = self.seed_late(&topics) {
+                    self.note_failure(&error);
+                }
                 self.tell_topics(&topics);
                 let whole = topics.faults.is_empty();
                 tell(News::Topics(topics));
@@ -185,32 +310,51 @@ impl Probe {
     }
 
     fn kafka_name(&self) -> &str {
-        self.plan.sources.get(usize::from(self.source.0)).map_or("", |source| &source.name)
+        self.plan.sources.get(usize::from(self.reader.source.0)).map_or("", |source| &source.name)
     }
 
     pub(super) fn kafka(&self) -> Option<&Kafka> {
-        self.plan.sources.get(usize::from(self.source.0)).and_then(Source::kafka)
+        self.plan.sources.get(usize::from(self.reader.source.0)).and_then(Source::kafka)
+    }
+
+    pub(super) fn brokers(&self) -> String {
+        self.kafka().map_or_else(String::new, |kafka| kafka.brokers.clone())
+    }
+
+    /// How the brokers are reached, as this consumer.
+    pub(super) fn connection(&self) -> Option<Connection<'_>> {
+        let source = self.plan.sources.get(usize::from(self.reader.source.0))?;
+        Some(Connection::new(&self.plan, source, source.kafka()?).reading(self.reader.reads))
+    }
+
+    /// A client that looks in the name of another group of this source.
+    ///
+    /// # Errors
+    /// It can't be created.
+    pub(super) fn observer(&self, reads: Reads) -> KafkaResult<BaseConsumer<ObserverContext>> {
+        let connection = self.connection().ok_or(KafkaError::Canceled)?.reading(reads);
+        connection.observer().create_with_context(ObserverContext::new(self.reachability.clone()))
     }
 
     fn topics(&self) -> KafkaResult<Topics> {
         let mut topics = Topics::default();
-        let Some(kafka) = self.kafka() else { return Ok(topics) };
-        for topic in &kafka.topics {
+        for topic in &consumer::topics(&self.plan, self.reader) {
             match topic {
                 Topic::Name(name) => {
                     let metadata = self.client.fetch_metadata(Some(name), PATIENCE)?;
                     match metadata.topics().first() {
                         Some(found) if found.error().is_none() => topics.add(found),
-                        found => topics.faults.push(self.topic_fault(name, found, &kafka.brokers)),
+                        found => topics.faults.push(self.topic_fault(name, found)),
                     }
                 }
                 Topic::Regex(pattern) => {
                     // The plan has compiled it before.
                     let Ok(pattern) = regex::Regex::new(pattern) else { continue };
                     let metadata = self.client.fetch_metadata(None, PATIENCE)?;
-                    let ours = &self.plan.dead_letters.topic;
-                    let matching =
-                        |topic: &&MetadataTopic| pattern.is_match(topic.name()) && topic.name() != ours;
+                    let ours = OwnTopic::names(&self.plan);
+                    let matching = |topic: &&MetadataTopic| {
+                        pattern.is_match(topic.name()) && ours.iter().all(|own| own != topic.name())
+                    };
                     metadata.topics().iter().filter(matching).for_each(|topic| topics.add(topic));
                 }
             }
@@ -219,7 +363,10 @@ impl Probe {
         Ok(topics)
     }
 
-    fn topic_fault(&self, name: &str, found: Option<&MetadataTopic>, brokers: &str) -> String {
+    fn topic_fault(&self, name: &str, found: Option<&MetadataTopic>) -> String {
+        let brokers = self.brokers();
+        let tier = Tier::all().find(|tier| self.plan.tier_topic(*tier) == name);
+        let tier = tier.filter(|_| self.reader.reads == Reads::Tiers);
         match found.and_then(MetadataTopic::error) {
             Some(RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED) => format!(
                 "the broker does not allow this user to read the topic {name}; allow it READ and DESCRIBE"
@@ -227,6 +374,10 @@ impl Probe {
             Some(error) if !is_missing(error) => {
                 format!("the topic {name} can't be read now: {}", RDKafkaErrorCode::from(error))
             }
+            _ if tier.is_some() => format!(
+                "the topic {name} for retries does not exist; create it, for example with: {}",
+                tier.map(|tier| OwnTopic::tier(&self.plan, tier).command(&brokers)).unwrap_or_default(),
+            ),
             _ => format!(
                 "the topic {name} does not exist; it is read from its beginning once it does. Create it, for \
                  example with: kafka-topics.sh --bootstrap-server {brokers} --create --topic {name} --partitions 12"
@@ -253,7 +404,7 @@ impl Probe {
     }
 
     fn standing(&self, partitions: &[PartitionName]) -> KafkaResult<Vec<Standing>> {
-        let committed = self.committed(partitions)?;
+        let committed = committed(&self.client, partitions)?;
         let low = self.offsets(partitions, Offset::Beginning)?;
         let high = self.offsets(partitions, Offset::End)?;
         let of = |offsets: &[(PartitionName, i64)], name: &PartitionName| {
@@ -268,15 +419,6 @@ impl Probe {
         Ok(partitions.iter().map(standing).collect())
     }
 
-    /// The group's committed offsets, where it has some.
-    pub(super) fn committed(&self, partitions: &[PartitionName]) -> KafkaResult<Vec<(PartitionName, i64)>> {
-        let asked = list(partitions.iter().map(|name| (name, Offset::Invalid)));
-        let answered = self.client.committed_offsets(asked, PATIENCE)?;
-        // A partition without an answer must not look like one without a commit.
-        answered.elements().iter().try_for_each(|element| element.error())?;
-        Ok(known(&answered))
-    }
-
     /// Answers of the partitions' leaders for one kind of offset. (For a time, the offset is the
     /// time in milliseconds.)
     pub(super) fn offsets(
@@ -289,6 +431,21 @@ impl Probe {
         self.reachability.contact();
         Ok(known(&answered))
     }
+}
+
+/// The committed offsets of a client's group, where it has some.
+///
+/// # Errors
+/// The brokers do not answer, or refuse.
+pub(super) fn committed(
+    client: &BaseConsumer<ObserverContext>,
+    partitions: &[PartitionName],
+) -> KafkaResult<Vec<(PartitionName, i64)>> {
+    let asked = list(partitions.iter().map(|name| (name, Offset::Invalid)));
+    let answered = client.committed_offsets(asked, PATIENCE)?;
+    // A partition without an answer must not look like one without a commit.
+    answered.elements().iter().try_for_each(|element| element.error())?;
+    Ok(known(&answered))
 }
 
 impl Topics {

@@ -1,4 +1,3 @@
-use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
@@ -8,16 +7,18 @@ use rdkafka::Message as _;
 use rdkafka::error::KafkaError;
 use rdkafka::message::BorrowedMessage;
 
-use super::consumer::{Mail, Member};
+use super::consumer::{self, Mail, Member};
 use super::membership::{Flow, Membership, Place};
 use super::probe::{Ask, News, Topics};
+use super::read_ahead::ReadAhead;
+use super::reading::{Hand, Reading};
 use super::record;
 use crate::broker::kafka::refusal;
-use crate::domain::{Event, Moment, Receipt, SourceId};
-use crate::engine::Input;
-use crate::plan::{Plan, Topic, Window};
+use crate::domain::{Generation, Moment, Receipt};
+use crate::plan::{Consumer, Plan, Reads, Topic, Window};
 use crate::source::allowance::Allowance;
 use crate::source::outbox::Outbox;
+use crate::source::tier_intake::TierIntake;
 use crate::source::{Intake, Namespace, SharedGrant, ToSource};
 
 /// At most so many events are handed over together.
@@ -33,6 +34,10 @@ const COMMIT_EVERY: Duration = Duration::from_secs(1);
 const COMMIT_SOON: Duration = Duration::from_millis(50);
 const LAG_EVERY: Duration = Duration::from_secs(15);
 const OLDEST_EVERY: Duration = Duration::from_secs(5);
+/// What is done in the tiers is deleted so often.
+const DELETE_EVERY: Duration = Duration::from_secs(30);
+/// A partition that was parked stays so for at least so long.
+const PARKED: Duration = Duration::from_secs(1);
 const READY_EVERY: Duration = Duration::from_millis(200);
 /// After librdkafka gave the client up, a new one waits so long.
 const REJOIN_AFTER: Duration = Duration::from_secs(10);
@@ -43,7 +48,7 @@ const CLOSE: Duration = Duration::from_secs(4);
 /// The consumer's thread.
 pub(super) struct Worker {
     plan: Arc<Plan>,
-    source: SourceId,
+    reader: Consumer,
     allowance: Allowance,
     outbox: Outbox,
     member: Member,
@@ -54,14 +59,13 @@ pub(super) struct Worker {
     /// The last membership was abandoned although something was settled and not committed.
     left_uncommitted: bool,
     /// Known once the group may be joined.
-    intake: Option<Intake>,
+    reading: Option<Reading>,
     draining: bool,
     /// Received and not committed, as of this turn. All of it takes its place in the window, so that
     /// a crash repeats no more than the window.
     uncommitted: u64,
-    /// Events that the grant had no room for: one, unless librdkafka hands out what it had fetched
-    /// before a pause.
-    hands: VecDeque<Hand>,
+    /// What was read and is not handed over: what is not due yet, and what the grant had no room for.
+    ahead: ReadAhead,
     blocked_since: Option<Instant>,
     /// librdkafka can't use the client any more.
     gave_up: bool,
@@ -76,19 +80,14 @@ struct Due {
     commit: Instant,
     lag: Instant,
     oldest: Instant,
+    delete: Instant,
     ready: Instant,
-}
-
-/// An event on its way to the pipeline.
-struct Hand {
-    event: Event,
-    receipt: Receipt,
 }
 
 impl Worker {
     pub(super) fn new(
         plan: Arc<Plan>,
-        source: SourceId,
+        reader: Consumer,
         grant: Arc<SharedGrant>,
         outbox: Outbox,
         member: Member,
@@ -99,23 +98,23 @@ impl Worker {
         Worker {
             allowance: Allowance::new(grant, plan.window(outbox.consumer())),
             plan,
-            source,
+            reader,
             outbox,
             member,
             asks,
             membership: Some(membership),
             rejoin_at: now,
             left_uncommitted: false,
-            intake: None,
+            reading: None,
             draining: false,
             uncommitted: 0,
-            hands: VecDeque::new(),
+            ahead: ReadAhead::default(),
             gave_up: false,
             blocked_since: None,
             topics: Topics::default(),
             questions: 0,
             awaits_ends: false,
-            due: Due { commit: now, lag: now, oldest: now, ready: now },
+            due: Due { commit: now, lag: now, oldest: now, delete: now + DELETE_EVERY, ready: now },
         }
     }
 
@@ -159,7 +158,7 @@ impl Worker {
             (ToSource::Released(generation), Some(membership)) => membership.released(generation),
             (ToSource::Drain, membership) => {
                 self.draining = true;
-                self.hands.clear();
+                self.ahead.clear();
                 if let Some(membership) = membership {
                     membership.set_flow(Flow::Paused);
                 }
@@ -172,10 +171,7 @@ impl Worker {
     fn hear(&mut self, news: News) {
         match news {
             News::Open { cluster } => {
-                if let Some(source) = self.plan.sources.get(usize::from(self.source.0)) {
-                    let namespace = Namespace::Kafka { cluster: cluster.into() };
-                    self.intake = Some(Intake::new(&self.plan, source, self.source, namespace));
-                }
+                self.reading = self.reading_of(Namespace::Kafka { cluster: cluster.into() });
                 self.join();
             }
             News::Topics(topics) => self.topics = topics,
@@ -187,11 +183,31 @@ impl Worker {
             }
             News::Ends(ends) => {
                 self.awaits_ends = false;
-                if let Some(membership) = &self.membership {
-                    membership.report_lag(&ends, &self.outbox);
+                match (&self.membership, self.reader.reads) {
+                    (Some(membership), Reads::Tiers) => {
+                        membership.report_waiting(&self.plan, &ends, &self.outbox);
+                    }
+                    (Some(membership), _) => membership.report_lag(&ends, &self.outbox),
+                    (None, _) => {}
+                }
+            }
+            News::Deleted(below) => {
+                if let Some(membership) = &mut self.membership {
+                    membership.deleted(&below);
                 }
             }
         }
+    }
+
+    fn reading_of(&self, namespace: Namespace) -> Option<Reading> {
+        let Consumer { source, reads } = self.reader;
+        let settings = self.plan.sources.get(usize::from(source.0))?;
+        Some(match reads {
+            Reads::Shared | Reads::Ordered(_) => {
+                Reading::Messages(Box::new(Intake::new(&self.plan, settings, source, namespace)))
+            }
+            Reads::Tiers => Reading::Tiers(Box::new(TierIntake::new(self.plan.clone(), source, namespace))),
+        })
     }
 
     fn ask(&self, ask: Ask) {
@@ -236,7 +252,7 @@ impl Worker {
     }
 
     fn abandon(&mut self, wait: Duration) {
-        self.hands.clear();
+        self.ahead.clear();
         self.rejoin_at = Instant::now() + wait;
         if let Some(membership) = self.membership.take() {
             self.left_uncommitted = membership.has_to_commit() || membership.went_uncommitted;
@@ -246,11 +262,9 @@ impl Worker {
 
     /// Joins the group, as soon as that is allowed.
     fn join(&mut self) {
-        let (Some(membership), true) = (&mut self.membership, self.intake.is_some()) else { return };
-        let Some(source) = self.plan.sources.get(usize::from(self.source.0)) else { return };
-        let Some(kafka) = source.kafka() else { return };
-        let topics: Vec<&str> = kafka
-            .topics
+        let (Some(membership), true) = (&mut self.membership, self.reading.is_some()) else { return };
+        let topics = consumer::topics(&self.plan, self.reader);
+        let topics: Vec<&str> = topics
             .iter()
             .map(|topic| match topic {
                 Topic::Name(name) | Topic::Regex(name) => name.as_str(),
@@ -260,7 +274,7 @@ impl Worker {
             membership.set_flow(Flow::Paused);
         }
         if let Err(error) = membership.join(&topics) {
-            tracing::error!(source = source.name, "the topics can't be subscribed to: {error}");
+            tracing::error!(source = self.name(), "the topics can't be subscribed to: {error}");
         }
     }
 
@@ -295,16 +309,26 @@ impl Worker {
             self.due.commit = now + COMMIT_EVERY;
             membership.commit_all();
         }
-        if now >= self.due.oldest {
+        if now >= self.due.oldest && self.reader.reads != Reads::Tiers {
             self.due.oldest = now + OLDEST_EVERY;
             membership.report_oldest(&self.outbox);
         }
         if now >= self.due.lag {
             self.due.lag = now + LAG_EVERY;
             let partitions = membership.names();
+            if partitions.is_empty() && self.reader.reads == Reads::Tiers {
+                membership.report_waiting(&self.plan, &[], &self.outbox);
+            }
             if !partitions.is_empty() && !self.awaits_ends {
                 self.awaits_ends = true;
                 self.ask(Ask::Ends(partitions));
+            }
+        }
+        if now >= self.due.delete && self.reader.reads == Reads::Tiers {
+            self.due.delete = now + DELETE_EVERY;
+            let done = self.membership.as_ref().map(Membership::to_delete).unwrap_or_default();
+            if !done.is_empty() {
+                self.ask(Ask::Delete(done));
             }
         }
     }
@@ -313,11 +337,11 @@ impl Worker {
         if let Some(fault) = self.member.reachability.fault() {
             return Err(fault);
         }
-        if self.intake.is_none() {
-            return Err("the Kafka brokers have not answered yet".to_owned());
-        }
         if !self.topics.faults.is_empty() {
             return Err(self.topics.faults.join("; "));
+        }
+        if self.reading.is_none() {
+            return Err("the Kafka brokers have not answered yet".to_owned());
         }
         // A pattern that matches nothing gives nothing to join for.
         let joined = self.membership.as_ref().is_some_and(Membership::joined);
@@ -331,12 +355,12 @@ impl Worker {
 
     /// Reads a batch and hands it over. The answer is how long to wait for mail instead of polling.
     fn pump(&mut self) -> Duration {
-        if self.membership.is_none() || self.intake.is_none() || self.draining {
+        if self.membership.is_none() || self.reading.is_none() || self.draining {
             self.poll_only();
             return NAP;
         }
         let now = Instant::now();
-        if !self.offer_hands() {
+        if !self.offer() {
             let since = *self.blocked_since.get_or_insert(now);
             if now.duration_since(since) >= PAUSE_AFTER {
                 self.set_flow(Flow::Paused);
@@ -351,6 +375,9 @@ impl Worker {
                 return NAP;
             }
             self.set_flow(Flow::Running);
+        }
+        if let Some(membership) = &mut self.membership {
+            membership.unpark(PARKED, |generation| self.ahead.is_low(generation));
         }
         self.read_batch();
         Duration::ZERO
@@ -377,8 +404,9 @@ impl Worker {
                     // It was fetched before the pause and can't be put back. While draining it stays
                     // unread: no commit passes what was read.
                     if !self.draining {
-                        let hand = self.take(&record);
-                        self.hands.extend(hand);
+                        if let Some(hand) = self.take(&record) {
+                            self.ahead.push(hand);
+                        }
                     }
                 }
                 Some(Err(error)) => self.poll_failed(&error),
@@ -389,17 +417,23 @@ impl Worker {
     fn read_batch(&mut self) {
         let Some(consumer) = self.membership.as_ref().map(Membership::consumer) else { return };
         let mut batch = Vec::new();
-        let mut patience = POLL;
-        while batch.len() < BATCH && self.hands.is_empty() {
+        let now_ms = Moment::now().wall_ms;
+        let mut patience = self.until_due(now_ms);
+        let mut roomy = true;
+        while batch.len() < BATCH && roomy {
             match consumer.poll(std::mem::take(&mut patience)) {
                 None => break,
                 Some(Ok(record)) => {
-                    if let Some(hand) = self.take(&record) {
-                        match self.fits(&hand) {
-                            true => batch.push(self.hand_over(hand)),
-                            false => self.hands.push_back(hand),
-                        }
+                    let Some(hand) = self.take(&record) else { continue };
+                    let generation = hand.receipt.generation;
+                    let is_next = hand.due_ms() <= now_ms && self.ahead.is_idle(generation);
+                    if is_next && self.fits(&hand) {
+                        batch.push(hand.over(&mut self.allowance));
+                        continue;
                     }
+                    roomy = !is_next;
+                    self.ahead.push(hand);
+                    self.park_if_full(generation);
                 }
                 Some(Err(error)) => {
                     self.poll_failed(&error);
@@ -423,50 +457,66 @@ impl Worker {
     }
 
     fn take(&mut self, record: &BorrowedMessage<'_>) -> Option<Hand> {
-        let (membership, intake) = (self.membership.as_mut()?, self.intake.as_ref()?);
+        let (membership, reading) = (self.membership.as_mut()?, self.reading.as_mut()?);
         let stored_ms = record::timestamp_ms(record).unwrap_or_default();
         let place =
             membership.received(record.topic(), record.partition(), record.offset(), stored_ms, &self.outbox);
         let Place::Next { topic, generation, lease } = place else { return None };
-        let event = intake.read(record::message(record, topic), generation, lease);
-        let receipt =
-            Receipt { consumer: self.outbox.consumer(), generation, position: event.origin.position };
+        let found = reading.read(record::message(record, topic), generation, lease);
+        let receipt = Receipt { consumer: self.outbox.consumer(), generation, position: record.offset() };
         self.uncommitted += 1;
-        Some(Hand { event, receipt })
+        Some(Hand { found, receipt })
     }
 
-    /// Whether this event, the next one, may be handed over now.
-    fn fits(&self, hand: &Hand) -> bool {
-        self.uncommitted.saturating_sub(self.hands.len() as u64) <= self.window().events
-            && self.allowance.fits(&hand.event)
+    /// How long nothing becomes due, up to [`POLL`].
+    fn until_due(&self, now_ms: i64) -> Duration {
+        let wait_ms = self.ahead.next_due_ms().map(|due_ms| due_ms.saturating_sub(now_ms).max(0));
+        wait_ms.map_or(POLL, |wait_ms| Duration::from_millis(wait_ms.unsigned_abs()).min(POLL))
     }
 
-    fn hand_over(&mut self, hand: Hand) -> Input {
-        self.allowance.hand_over(hand.event, hand.receipt)
-    }
-
-    /// Hands over events that had no room, as far as they have it now. `false`: one still has none.
-    fn offer_hands(&mut self) -> bool {
-        if let Some(membership) = &self.membership {
-            self.hands.retain(|hand| membership.holds(hand.receipt.generation));
+    /// Enough of this partition is read ahead of its time: no more is fetched of it for now.
+    fn park_if_full(&mut self, generation: Generation) {
+        if let Some(membership) = self.membership.as_mut().filter(|_| self.ahead.is_full(generation)) {
+            membership.park(generation);
         }
+    }
+
+    /// Whether this record, the next one, may be handed over now.
+    fn fits(&self, hand: &Hand) -> bool {
+        self.handed_over() <= self.window().events && self.allowance.fits(hand.event())
+    }
+
+    /// How many records were handed over and are not committed.
+    fn handed_over(&self) -> u64 {
+        self.uncommitted.saturating_sub(self.ahead.len() as u64)
+    }
+
+    /// Hands over what is due, as far as there is room; what has been due for longest first. `false`:
+    /// something that is due has no room.
+    fn offer(&mut self) -> bool {
+        if let Some(membership) = &self.membership {
+            self.ahead.retain(|generation| membership.holds(generation));
+        }
+        let now_ms = Moment::now().wall_ms;
         let mut batch = Vec::new();
-        while let Some(hand) = self.hands.pop_front() {
-            if !self.fits(&hand) {
-                self.hands.push_front(hand);
+        let mut roomy = true;
+        while let Some(hand) = self.ahead.due(now_ms).filter(|_| batch.len() < BATCH) {
+            roomy = self.fits(hand);
+            if !roomy {
                 break;
             }
-            batch.push(self.hand_over(hand));
+            let next = self.ahead.pop(hand.receipt.generation);
+            batch.extend(next.map(|hand| hand.over(&mut self.allowance)));
         }
         self.outbox.inputs(batch);
-        self.hands.is_empty()
+        roomy
     }
 
     /// Whether at least a quarter of the window is free, so that a resumed partition does not
     /// pause again at once.
     fn is_roomy(&self) -> bool {
         let (left, window) = (self.allowance.left(), self.window());
-        left.events.min(window.events.saturating_sub(self.uncommitted)) >= window.events.div_ceil(4)
+        left.events.min(window.events.saturating_sub(self.handed_over())) >= window.events.div_ceil(4)
             && left.bytes >= window.bytes / 4
     }
 
@@ -475,7 +525,7 @@ impl Worker {
     }
 
     fn name(&self) -> &str {
-        self.plan.sources.get(usize::from(self.source.0)).map_or("", |source| &source.name)
+        self.plan.sources.get(usize::from(self.reader.source.0)).map_or("", |source| &source.name)
     }
 
     // ---- The end ----
