@@ -143,7 +143,7 @@ impl Worker {
     #[expect(clippy::too_many_arguments, reason = "what a source is started with, and nothing else")]
     pub(super) fn new(
         plan: Arc<Plan>,
-        source: SourceId,
+        reader: plan::Consumer,
         nats: Nats,
         settings: plan::JetStream,
         grant: Arc<SharedGrant>,
@@ -159,7 +159,7 @@ impl Worker {
             durable: Arc::new(Durable::new(&settings, &nats.subjects)),
             allowance: Allowance::new(grant, plan.window(outbox.consumer())),
             plan,
-            source,
+            source: reader.source,
             nats,
             patience,
             most_open,
@@ -594,6 +594,6 @@ async fn next(attached: &mut Option<Attached>) -> Option<async_nats::Message> {
 }
 
 /// Counts the connections that a client has had.
-fn connection(client: &Client) -> u64 {
+pub(super) fn connection(client: &Client) -> u64 {
     client.statistics().connects.load(std::sync::atomic::Ordering::Relaxed)
 }
