@@ -12,6 +12,7 @@ mod durable;
 mod gap;
 mod jetstream;
 mod message;
+mod ordered;
 mod patience;
 mod pull;
 mod tenure;
