@@ -16,6 +16,7 @@ use super::{first_start, ordered};
 use crate::broker::kafka::{Admin, Connection, OwnTopic, Reachability};
 use crate::domain::Tier;
 use crate::plan::{Consumer as Reader, Kafka, Plan, Reads, Source, Topic};
+use crate::source::ordering;
 
 /// Blocking calls may take so long.
 pub(super) const PATIENCE: Duration = Duration::from_secs(8);
