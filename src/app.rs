@@ -56,6 +56,8 @@ pub struct Running {
     pipeline: JoinHandle<Drained>,
     admin: Admin,
     metrics: Arc<Metrics>,
+    /// They end with it.
+    _censuses: Vec<store::Census>,
 }
 
 /// Asks a running bridge to drain and end. Asking twice changes nothing.
@@ -110,6 +112,12 @@ pub fn start(plan: Arc<Plan>, observer: Observer) -> Result<Running, StartFault>
         let emit = move |batch| tell(&send, Message::Store(source, batch));
         stores.push(store::start(plan.clone(), source, emit)?);
     }
+    let mut censuses = Vec::new();
+    for keeper in store::keepers(&plan, &[]) {
+        let metrics = metrics.clone();
+        let emit = move |pending: store::Pending| metrics.dead_letters_pending(keeper, &pending);
+        censuses.push(store::start_census(&plan, keeper, emit)?);
+    }
     let mut consumers = Vec::new();
     for consumer in (0..plan.consumers.len() as u16).map(ConsumerId) {
         let grant = Arc::new(SharedGrant::default());
@@ -123,7 +131,7 @@ pub fn start(plan: Arc<Plan>, observer: Observer) -> Result<Running, StartFault>
         Parts { plan, engine, inbox, consumers, stores, senders, metrics: metrics.clone(), health, observer };
     let pipeline =
         std::thread::Builder::new().name("pipeline".to_owned()).spawn(move || Pipeline::new(parts).run())?;
-    Ok(Running { stop: Stopper(send), pipeline, admin, metrics })
+    Ok(Running { stop: Stopper(send), pipeline, admin, metrics, _censuses: censuses })
 }
 
 fn start_senders(plan: &Arc<Plan>, send: &SyncSender<Message>) -> Result<Senders, sender::StartFault> {

@@ -17,6 +17,7 @@
 //! | the attempt is made, within one deadline, to an address that was judged | [`sender`] |
 //! | what came back decides: delivered, another attempt, or given up | `engine::retry` |
 //! | a dead letter counts once the broker has confirmed it | [`store::kafka`], [`store::nats`] |
+//! | people look at dead letters, redrive and purge them | [`store::Archive`], `cli::dead_letters` |
 //! | when the last delivery of the event has ended, its receipt goes back | `engine::ledger` |
 //! | Kafka: every offset below the frontier is settled, and that is what is committed | [`source::kafka::Frontier`] |
 //! | JetStream: each message is acknowledged by itself | `source::nats::book` |

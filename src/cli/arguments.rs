@@ -1,8 +1,11 @@
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::demo;
+use crate::domain::{DeadLetterReason, TypePattern};
+use crate::store::LetterPosition;
+use crate::{demo, plan};
 
 /// Help with the commands by what they are for; clap's own list has no groups.
 const HELP: &str = "\
@@ -25,6 +28,8 @@ Inspect:
 Operate:
   publish  Put events into the topic of a source
              hookferry publish --source orders events.jsonl
+  dead-letters  List, show, redrive and purge what could not be delivered
+             hookferry dead-letters list --target crm --newer-than 1d
 
 Options:
 {options}
@@ -88,6 +93,96 @@ pub enum Command {
     /// Put events into the topic or on the subject of a source
     #[command(after_help = "Example: hookferry publish --source orders events.jsonl")]
     Publish(Order),
+    /// List, show, redrive and purge what could not be delivered
+    #[command(subcommand, after_help = "Example: hookferry dead-letters list --target crm --newer-than 1d")]
+    DeadLetters(DeadLetters),
+}
+
+/// What is done about dead letters.
+#[derive(Debug, Subcommand)]
+pub enum DeadLetters {
+    /// List them, those of each partition in their order
+    #[command(after_help = "Example: hookferry dead-letters list --reason exhausted --older-than 2d")]
+    List {
+        /// Which
+        #[command(flatten)]
+        selection: Selection,
+        /// List also what was redriven or purged (Kafka; on JetStream it is gone)
+        #[arg(long)]
+        all: bool,
+    },
+    /// Show all that is known of one, with its value
+    #[command(after_help = "Example: hookferry dead-letters show hookferry.dlq/0/17")]
+    Show {
+        /// Where it stands, as `list` shows it
+        #[arg(required_unless_present = "event_id")]
+        position: Option<LetterPosition>,
+        /// Show all of this event instead
+        #[arg(long, value_name = "ID", conflicts_with = "position")]
+        event_id: Option<String>,
+    },
+    /// Hand them to the running replicas again, each for its own target only
+    #[command(after_help = "Example: hookferry dead-letters redrive --target crm --yes")]
+    Redrive(Change),
+    /// Give them up
+    #[command(after_help = "Example: hookferry dead-letters purge --older-than 7d --dry-run")]
+    Purge(Change),
+}
+
+/// Which dead letters are meant. Of a repeated option one has to fit, of different ones all.
+#[derive(Debug, Args)]
+pub struct Selection {
+    /// Of this target; an empty name means events that are in the dead letters themselves; may be repeated
+    #[arg(long = "target", value_name = "TARGET")]
+    pub targets: Vec<String>,
+    /// With this reason, for example `exhausted`; may be repeated
+    #[arg(long = "reason", value_name = "REASON", value_parser = reason)]
+    pub reasons: Vec<DeadLetterReason>,
+    /// Of events of this type, a pattern as in routes; may be repeated
+    #[arg(long = "type", value_name = "PATTERN")]
+    pub types: Vec<TypePattern>,
+    /// Written longer ago than this, for example `2d`
+    #[arg(long, value_name = "AGE", value_parser = age)]
+    pub older_than: Option<Duration>,
+    /// Written less long ago than this, for example `1h`
+    #[arg(long, value_name = "AGE", value_parser = age)]
+    pub newer_than: Option<Duration>,
+    /// Of events of this source; may be repeated
+    #[arg(long = "source", value_name = "SOURCE")]
+    pub sources: Vec<String>,
+    /// At most so many
+    #[arg(long, value_name = "N")]
+    pub limit: Option<u64>,
+}
+
+/// What `dead-letters redrive` and `purge` are told.
+#[derive(Debug, Args)]
+pub struct Change {
+    /// Only those that stand here, as `list` shows it
+    #[arg(value_name = "POSITION")]
+    pub positions: Vec<LetterPosition>,
+    /// Which
+    #[command(flatten)]
+    pub selection: Selection,
+    /// Do it without a question
+    #[arg(long, conflicts_with = "dry_run")]
+    pub yes: bool,
+    /// Only say how many there are
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+fn reason(text: &str) -> Result<DeadLetterReason, String> {
+    let known = DeadLetterReason::ALL;
+    let found = known.into_iter().find(|reason| reason.as_str() == text);
+    found.ok_or_else(|| {
+        let names: Vec<&str> = known.iter().map(|reason| reason.as_str()).collect();
+        format!("there is no such reason; there are: {}", names.join(", "))
+    })
+}
+
+fn age(text: &str) -> Result<Duration, String> {
+    plan::duration(text).ok_or_else(|| "write it as 30m, 12h or 2d".to_owned())
 }
 
 /// What `explain` is asked.
@@ -170,6 +265,25 @@ mod tests {
         assert_eq!(arguments.format, Some(Format::Json));
         let before_and_after = parsed("hookferry run -c base.yaml -c local.yaml").expect("valid");
         assert_eq!(before_and_after.config, [PathBuf::from("base.yaml"), PathBuf::from("local.yaml")]);
+    }
+
+    #[test]
+    fn dead_letters_are_chosen_by_options() {
+        let line =
+            "hookferry dead-letters list --target crm --target  --reason expired --type a.* --older-than 2d";
+        let Command::DeadLetters(DeadLetters::List { selection, .. }) = parsed(line).expect("valid").command
+        else {
+            panic!("not list")
+        };
+        assert_eq!(selection.targets, ["crm", ""]);
+        assert_eq!(selection.reasons, [DeadLetterReason::Expired]);
+        assert_eq!(selection.older_than, Some(Duration::from_secs(172_800)));
+        for wrong in ["--reason late", "--older-than 2", "--type a..b", "--limit x"] {
+            assert!(parsed(&format!("hookferry dead-letters list {wrong}")).is_err(), "{wrong}");
+        }
+        assert!(parsed("hookferry dead-letters show").is_err(), "a position is needed");
+        assert!(parsed("hookferry dead-letters show x.dlq/0/1").is_ok());
+        assert!(parsed("hookferry dead-letters purge --yes --dry-run").is_err(), "one or the other");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod check;
+mod dead_letters;
 mod explain;
 mod publish;
 #[cfg(test)]
@@ -61,6 +62,9 @@ pub fn main() -> Exit {
         },
         Command::Publish(order) => {
             with_plan(&layers(WhenUnset::Fault), |plan| publish::publish(&plan, &order, format))
+        }
+        Command::DeadLetters(command) => {
+            with_plan(&layers(WhenUnset::Fault), |plan| dead_letters::carry_out(&plan, &command, format))
         }
     }
 }

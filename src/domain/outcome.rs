@@ -37,6 +37,20 @@ pub enum DeadLetterReason {
 }
 
 impl DeadLetterReason {
+    /// All of them.
+    pub const ALL: [DeadLetterReason; 10] = [
+        DeadLetterReason::Rejected,
+        DeadLetterReason::Exhausted,
+        DeadLetterReason::Expired,
+        DeadLetterReason::Poisoned,
+        DeadLetterReason::Template,
+        DeadLetterReason::Oversized,
+        DeadLetterReason::Blocked,
+        DeadLetterReason::Tombstone,
+        DeadLetterReason::TargetUnknown,
+        DeadLetterReason::TargetDisabled,
+    ];
+
     /// The text used in metrics, headers and logs.
     pub fn as_str(self) -> &'static str {
         match self {

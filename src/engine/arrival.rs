@@ -162,7 +162,7 @@ impl Engine {
         self.closed(closed);
     }
 
-    fn target_named(&self, name: &str) -> Option<TargetId> {
+    pub(crate) fn target_named(&self, name: &str) -> Option<TargetId> {
         let index = self.plan.targets.iter().position(|target| &*target.name == name)?;
         Some(TargetId(index as u32))
     }
@@ -179,6 +179,18 @@ impl Engine {
             delivery.idle_moves = waiting.idle_moves;
             delivery.priority = waiting.priority;
             delivery.failure = waiting.failure.map(Box::new);
+        }
+        #[cfg(test)]
+        match self.sabotage {
+            Some(super::Sabotage::ForgetAttempts) => {
+                if let Some(delivery) = self.ledger.delivery(id) {
+                    delivery.attempts = 0;
+                }
+            }
+            Some(super::Sabotage::LoseResumed) => {
+                return self.end(id, crate::domain::Outcome::Delivered, None, None, now);
+            }
+            _ => {}
         }
         match waiting.not_before_ms.map(|time_ms| time_ms.saturating_sub(now.wall_ms)) {
             Some(left_ms @ 1..) => self.wait(id, Duration::from_millis(left_ms as u64), now),

@@ -354,6 +354,12 @@ impl Ledger {
         .collect()
     }
 
+    /// Deliveries of a target.
+    #[cfg(test)]
+    pub(super) fn count(&self, target: TargetId) -> i64 {
+        self.deliveries.iter().filter(|(_, delivery)| delivery.target == target).count() as i64
+    }
+
     /// Whether nothing is open.
     pub(super) fn is_empty(&self) -> bool {
         self.events.is_empty()

@@ -116,6 +116,12 @@ pub(crate) enum Sabotage {
     IgnoreOrder,
     /// Attempts are made although the rate does not allow them.
     IgnoreRate,
+    /// A delivery that comes back from a tier has made no attempt.
+    ForgetAttempts,
+    /// Nothing is moved to a tier, however long it waits.
+    KeepAll,
+    /// What comes back from a tier is settled at once.
+    LoseResumed,
 }
 
 impl Engine {
@@ -213,6 +219,12 @@ impl Engine {
     pub fn lanes(&self, now: Moment) -> Vec<LaneState> {
         let oldest = self.ledger.oldest(self.lanes.len());
         self.lanes.iter().zip(oldest).map(|(lane, oldest)| lane.state(oldest, now)).collect()
+    }
+
+    /// Deliveries of a target that are open.
+    #[cfg(test)]
+    pub(crate) fn open_deliveries(&self, target: usize) -> i64 {
+        self.ledger.count(TargetId(target as u32))
     }
 
     fn lane(&mut self, target: TargetId) -> &mut Lane {

@@ -35,6 +35,8 @@ impl Engine {
         let held = self.ledger.held(self.ledger.consumer(slot));
         let window = self.window(self.ledger.consumer(slot));
         let is_full = held.events * 2 >= window.events || held.bytes * 2 >= window.bytes;
+        #[cfg(test)]
+        let is_ordered = is_ordered || self.sabotage == Some(Sabotage::KeepAll);
         if is_ordered || wait <= policy.retry.hold && !is_full {
             return self.hold(id, wait, now);
         }
@@ -153,6 +155,10 @@ impl Engine {
     ) -> bool {
         let Some(delivery) = self.ledger.delivery(id) else { return false };
         let slot = delivery.slot;
+        #[cfg(test)]
+        if self.sabotage == Some(Sabotage::KeepAll) {
+            return false;
+        }
         if delivery.link.is_some() || self.life == Life::Stopping || self.ledger.is_ending(slot) {
             return false;
         }
@@ -181,6 +187,10 @@ impl Engine {
         if self.life == Life::Stopping || self.is_ordered(target) || !lane.is_closed_for_long(hold, now) {
             return;
         }
+        #[cfg(test)]
+        if self.sabotage == Some(Sabotage::KeepAll) {
+            return;
+        }
         let keeps = lane.keeps(now);
         while self.lane(target).ready() > keeps
             && let Some(id) = self.lane(target).withdraw()
@@ -196,6 +206,10 @@ impl Engine {
     /// A consumer has no room: what waits in memory for long, and keeps others from being read, goes.
     pub(super) fn pressed(&mut self, consumer: ConsumerId, now: Moment) {
         if self.life == Life::Stopping {
+            return;
+        }
+        #[cfg(test)]
+        if self.sabotage == Some(Sabotage::KeepAll) {
             return;
         }
         let lanes = self.reach(consumer);

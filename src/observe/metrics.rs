@@ -1,4 +1,6 @@
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus::core::Collector;
@@ -15,6 +17,7 @@ use crate::domain::{
 use crate::engine::Note;
 use crate::plan::Plan;
 use crate::source::Report;
+use crate::store::Pending;
 
 #[cfg(test)]
 mod tests;
@@ -50,6 +53,9 @@ pub struct Metrics {
     consumers: Vec<(SourceId, String)>,
     targets: Vec<TargetMetrics>,
     dead_letters: IntCounterVec,
+    pending: GaugeVec,
+    /// What each keeper of dead letters told last.
+    pending_by_keeper: Mutex<BTreeMap<SourceId, Pending>>,
     lag: IntGaugeVec,
     oldest_unsettled: GaugeVec,
     /// One for each tier.
@@ -85,6 +91,7 @@ struct TargetMetrics {
     moves: Vec<IntCounter>,
     /// One for each tier.
     resumed: Vec<IntCounter>,
+    redriven: IntCounter,
     rate_limited: IntCounter,
     revoked: IntCounter,
     shut_down: IntCounter,
@@ -162,6 +169,8 @@ impl Metrics {
             consumers: named.collect(),
             targets,
             dead_letters: families.dead_letters,
+            pending: families.pending,
+            pending_by_keeper: Mutex::default(),
             lag: families.lag,
             oldest_unsettled: families.oldest_unsettled,
             waiting: Tier::all().map(|tier| families.waiting.with_label_values(&[tier.name()])).collect(),
@@ -182,7 +191,12 @@ impl Metrics {
             Note::EventDeadLettered { event, reason } => self.dead_letter(event.source, None, *reason),
             Note::Moved { target, tier } => self.target(*target, |target| target.moves[tier.index()].inc()),
             Note::Resumed { target, tier } => {
-                self.target(*target, |target| target.resumed[tier.index()].inc());
+                self.target(*target, |target| {
+                    target.resumed[tier.index()].inc();
+                    if *tier == Tier::NOW {
+                        target.redriven.inc();
+                    }
+                });
             }
             Note::RateLimited(target) => self.target(*target, |target| target.rate_limited.inc()),
             Note::Retrying { .. } | Note::Stands { .. } => {}
@@ -270,6 +284,18 @@ impl Metrics {
         let _ = self.oldest_unsettled.remove_label_values(labels);
     }
 
+    /// How many dead letters wait for a person on the broker of `keeper`.
+    pub fn dead_letters_pending(&self, keeper: SourceId, pending: &Pending) {
+        let mut told = self.pending_by_keeper.lock().unwrap_or_else(PoisonError::into_inner);
+        told.insert(keeper, pending.clone());
+        for (target, _) in pending {
+            let of_target = told.values().flatten().filter(|(other, _)| other == target);
+            let name = target.and_then(|target| self.targets.get(target.0 as usize));
+            let name = name.map_or("", |target| &target.name);
+            self.pending.with_label_values(&[name]).set(of_target.map(|(_, letters)| letters).sum());
+        }
+    }
+
     /// Whether a source's dead-letter store takes writes.
     pub fn store_up(&self, source: SourceId, up: bool) {
         self.source(source, |source| source.store_up.set(i64::from(up)));
@@ -349,10 +375,12 @@ struct Families {
     oldest_unsettled: GaugeVec,
     waiting: IntGaugeVec,
     dead_letters: IntCounterVec,
+    pending: GaugeVec,
     opened: IntCounterVec,
     deliveries: IntCounterVec,
     moves: IntCounterVec,
     resumed: IntCounterVec,
+    redriven: IntCounterVec,
     rate_limited: IntCounterVec,
     released: IntCounterVec,
     attempts: IntCounterVec,
@@ -411,6 +439,11 @@ impl Families {
                 "Confirmed dead letters; an event's own have an empty target.",
                 &["source", "target", "reason"],
             ),
+            pending: add.float_gauges(
+                "dead_letters_pending",
+                "Dead letters that are neither redriven nor purged; events' own have an empty target.",
+                &["target"],
+            ),
             opened: add.counters("deliveries_opened_total", "Deliveries opened.", &["target"]),
             deliveries: add.counters(
                 "deliveries_total",
@@ -426,6 +459,11 @@ impl Families {
                 "deliveries_resumed_total",
                 "Deliveries that came back from a retry tier.",
                 &["target", "tier"],
+            ),
+            redriven: add.counters(
+                "redriven_total",
+                "Deliveries of dead letters that were redriven, when they came back.",
+                &["target"],
             ),
             rate_limited: add.counters(
                 "rate_limited_total",
@@ -495,6 +533,7 @@ impl Families {
             discarded: deliveries("discarded"),
             moves: by_tier(&self.moves),
             resumed: by_tier(&self.resumed),
+            redriven: self.redriven.with_label_values(&[name]),
             rate_limited: self.rate_limited.with_label_values(&[name]),
             revoked: released(ReleaseReason::Revoked),
             shut_down: released(ReleaseReason::Shutdown),
@@ -529,6 +568,9 @@ impl Families {
     }
 
     fn declare_dead_letters(&self, plan: &Plan) {
+        for target in plan.targets.iter().map(|target| &*target.name).chain([""]) {
+            self.pending.with_label_values(&[target]);
+        }
         for source in &plan.sources {
             for reason in EVENT_REASONS {
                 self.dead_letters.with_label_values(&[&*source.name, "", reason.as_str()]);

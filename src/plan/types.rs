@@ -98,6 +98,11 @@ impl Plan {
         format!("{}.retry.{tier}", self.name)
     }
 
+    /// The Kafka topic that says which dead letters were redriven or purged.
+    pub fn dead_letter_state_topic(&self) -> String {
+        format!("{}.dlq-state", self.name)
+    }
+
     /// The JetStream subject of a retry tier.
     pub fn tier_subject(&self, tier: Tier) -> String {
         self.tier_topic(tier)

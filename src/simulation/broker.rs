@@ -2,8 +2,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::truth::Truth;
-use crate::domain::{Content, Data, Event, EventTime, Generation, Kind, Lease, Origin, SourceId, TargetId};
+use super::truth::{Place, Truth};
+use super::{DEAD, FIRST, HEALTHY, LIMITED, ORDERED, SECOND};
+use crate::domain::{
+    ConsumerId, Content, Data, Event, EventTime, Generation, Kind, Lease, Origin, SourceId, TargetId, Tier,
+    Waiting,
+};
 
 /// A message in a partition's log.
 #[derive(Debug, Clone)]
@@ -12,20 +16,54 @@ pub(super) struct Message {
     pub(super) event_type: Option<&'static str>,
     pub(super) kind: Kind,
     pub(super) size: usize,
+    pub(super) key: &'static str,
+    priority: Option<i32>,
 }
 
-/// The fake broker: logs, committed offsets, and who owns which partition.
+/// A record in a tier's log; its offset is its index.
+#[derive(Debug, Clone)]
+pub(super) struct Record {
+    pub(super) place: Place,
+    pub(super) waiting: Waiting,
+}
+
+/// Something that a group gives to one of its members: a log, as one consumer reads it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Slot {
+    /// A partition, by the shared group.
+    Shared(usize),
+    /// A partition, by the ordered target's group.
+    Ordered(usize),
+    /// A tier's only partition.
+    Tier(Tier),
+}
+
+impl Slot {
+    /// Who reads it, in the plan of the simulation.
+    pub(super) fn consumer(self) -> ConsumerId {
+        ConsumerId(match self {
+            Slot::Shared(_) => 0,
+            Slot::Ordered(_) => 1,
+            Slot::Tier(_) => 2,
+        })
+    }
+}
+
+/// The fake broker: logs, committed offsets, and who owns what.
 #[derive(Debug)]
 pub(super) struct Broker {
     pub(super) logs: Vec<Vec<Message>>,
+    pub(super) tiers: Vec<Vec<Record>>,
+    pub(super) slots: Vec<Slot>,
+    /// By slot, as all that follows.
     pub(super) committed: Vec<i64>,
     /// The replica and generation that may commit.
     pub(super) owners: Vec<Option<(usize, Generation)>>,
-    /// Whether the dead-letter store takes writes.
+    /// Whether dead letters and tiers take writes.
     pub(super) store_up: bool,
 }
 
-/// A dead letter without its value is taken up to this size; larger messages are refused with it.
+/// A record is taken up to this size.
 pub(super) const LARGEST_RECORD: usize = 900;
 
 impl Broker {
@@ -43,44 +81,77 @@ impl Broker {
             }
             logs.push(log);
         }
-        Broker { committed: vec![0; logs.len()], owners: vec![None; logs.len()], logs, store_up: true }
+        let sources = (0..partitions).flat_map(|log| [Slot::Shared(log), Slot::Ordered(log)]);
+        let slots: Vec<Slot> = sources.chain(Tier::all().map(Slot::Tier)).collect();
+        Broker {
+            logs,
+            tiers: Tier::all().map(|_| Vec::new()).collect(),
+            committed: vec![0; slots.len()],
+            owners: vec![None; slots.len()],
+            slots,
+            store_up: true,
+        }
     }
 
-    /// The first message at or after an offset.
-    pub(super) fn read(&self, partition: usize, offset: i64) -> Option<&Message> {
-        let log = &self.logs[partition];
+    /// The first message of a partition at or after an offset.
+    pub(super) fn message(&self, log: usize, offset: i64) -> Option<&Message> {
+        let log = &self.logs[log];
         log.get(log.partition_point(|message| message.offset < offset))
     }
 
-    /// The offset after the last message.
-    pub(super) fn end(&self, partition: usize) -> i64 {
-        self.logs[partition].last().map_or(0, |message| message.offset + 1)
+    /// The first record of a tier at or after an offset.
+    pub(super) fn record(&self, tier: Tier, offset: i64) -> Option<&Record> {
+        self.tiers[tier.index()].get(usize::try_from(offset).unwrap_or(0))
+    }
+
+    /// The message at a place.
+    pub(super) fn at(&self, (partition, offset): Place) -> &Message {
+        self.message(partition, offset).expect("records are made of messages")
+    }
+
+    /// The offset after the last message or record.
+    pub(super) fn end(&self, slot: Slot) -> i64 {
+        match slot {
+            Slot::Shared(log) | Slot::Ordered(log) => {
+                self.logs[log].last().map_or(0, |message| message.offset + 1)
+            }
+            Slot::Tier(tier) => self.tiers[tier.index()].len() as i64,
+        }
+    }
+
+    /// The places of messages before this one that the ordered target must have had first.
+    pub(super) fn before(&self, (partition, offset): Place, by_key: bool) -> impl Iterator<Item = Place> {
+        let key = self.at((partition, offset)).key;
+        let earlier = self.logs[partition].iter().take_while(move |message| message.offset < offset);
+        let in_chain = move |message: &&Message| !by_key || message.key == key;
+        earlier.filter(in_chain).map(move |message| (partition, message.offset))
     }
 }
 
 fn message(random: &mut fastrand::Rng, offset: i64) -> Message {
-    let event_type =
-        [Some("a.x"), Some("a.x"), Some("b.x"), Some("b.x"), Some("c.x"), None][random.usize(0..6)];
+    let types = [Some("a.x"), Some("a.x"), Some("b.x"), Some("b.x"), Some("d.x"), Some("c.x"), None];
     let size = if random.u8(0..12) == 0 { LARGEST_RECORD + 100 } else { random.usize(1..400) };
     let kind = match random.u8(0..20) {
         0 => Kind::Tombstone,
         1 => Kind::Oversized(size),
         _ => Kind::Regular,
     };
-    Message { offset, event_type, kind, size }
+    let priority = (random.u8(0..4) == 0).then(|| random.i32(-3..4));
+    let key = ["k0", "k1", "k2"][random.usize(0..3)];
+    Message { offset, event_type: types[random.usize(0..types.len())], kind, size, key, priority }
 }
 
 /// What the plan of the simulation asks for, said once more in other words.
 fn expected(message: &Message) -> Vec<Option<TargetId>> {
-    let (first, second, third) = (Some(TargetId(0)), Some(TargetId(1)), Some(TargetId(2)));
-    match (message.kind, message.event_type) {
-        (Kind::Tombstone, _) => vec![],
-        (Kind::Oversized(_), _) => vec![None],
-        (Kind::Regular, Some("a.x")) => vec![first, second],
-        (Kind::Regular, Some("b.x")) => vec![second, third],
-        (Kind::Regular, Some(_)) => vec![],
-        (Kind::Regular, None) => vec![None],
-    }
+    let targets: &[TargetId] = match (message.kind, message.event_type) {
+        (Kind::Tombstone, _) => &[],
+        (Kind::Oversized(_), _) | (Kind::Regular, None) => return vec![None],
+        (Kind::Regular, Some("a.x")) => &[FIRST, SECOND, LIMITED],
+        (Kind::Regular, Some("b.x")) => &[SECOND, HEALTHY, ORDERED],
+        (Kind::Regular, Some("d.x")) => &[DEAD, HEALTHY, ORDERED],
+        (Kind::Regular, Some(_)) => &[],
+    };
+    targets.iter().copied().map(Some).collect()
 }
 
 impl Message {
@@ -93,8 +164,8 @@ impl Message {
             event_type: self.event_type.map(Arc::from),
             time: EventTime { unix_ms: 0, text: None },
             subject: None,
-            key: None,
-            priority: None,
+            key: Some(self.key.into()),
+            priority: self.priority,
             producer: "/simulation".into(),
             kind: self.kind,
             body: Bytes::from(vec![b'1'; size]),

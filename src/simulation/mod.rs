@@ -1,19 +1,34 @@
-//! The seeded simulation: the real engine and the real frontier with a fake broker, fake targets,
-//! a fake store and a fake clock, through crashes, rebalances, frozen processes and lost replies.
+//! The seeded simulation: the real engine and the real frontier with a fake broker (partitions, retry
+//! tiers, groups), fake targets, a fake store and a fake clock, through crashes, rebalances, frozen processes and lost replies.
 //!
 //! A seed decides everything. `HOOKFERRY_SEED=N cargo test --lib simulation` replays one alone and
 //! prints what happens; `HOOKFERRY_SEEDS=N` changes how many are run.
 
 mod broker;
+mod commands;
+mod fault;
+mod groups;
 mod receivers;
 mod replica;
+mod rules;
 mod truth;
 mod world;
 
 use std::panic::{UnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use world::{Fault, World};
+use crate::domain::TargetId;
+use crate::engine::Sabotage;
+use fault::Fault;
+use world::World;
+
+/// The targets of the simulated plan, in the order of their names.
+const DEAD: TargetId = TargetId(0);
+const FIRST: TargetId = TargetId(1);
+const HEALTHY: TargetId = TargetId(2);
+const LIMITED: TargetId = TargetId(3);
+const ORDERED: TargetId = TargetId(4);
+const SECOND: TargetId = TargetId(5);
 
 const SEEDS: u64 = 10_000;
 
@@ -89,17 +104,17 @@ fn committing_the_highest_offset_is_caught() {
 
 #[test]
 fn settling_before_the_dead_letter_is_confirmed_is_caught() {
-    assert_caught(Fault::SkipDeadLetterConfirmation, "committed although");
+    assert_caught(Fault::Engine(Sabotage::SkipDeadLetterConfirmation), "committed although");
 }
 
 #[test]
 fn ignoring_the_generation_is_caught() {
-    assert_caught(Fault::IgnoreGeneration, "of a generation that is gone");
+    assert_caught(Fault::Engine(Sabotage::IgnoreGeneration), "of a generation that is gone");
 }
 
 #[test]
 fn losing_a_held_retry_is_caught() {
-    assert_caught(Fault::LoseHeldRetry, "has not healed");
+    assert_caught(Fault::Engine(Sabotage::LoseHeldRetry), "has not healed");
 }
 
 #[test]
@@ -114,7 +129,37 @@ fn writing_dead_letters_without_a_lease_is_caught() {
 
 #[test]
 fn discarding_before_the_last_attempt_is_caught() {
-    assert_caught(Fault::DiscardEarly, "was discarded although");
+    assert_caught(Fault::Engine(Sabotage::DiscardEarly), "was discarded although");
+}
+
+#[test]
+fn settling_before_a_move_is_confirmed_is_caught() {
+    assert_caught(Fault::Engine(Sabotage::SkipMoveConfirmation), "committed although");
+}
+
+#[test]
+fn ignoring_the_order_is_caught() {
+    assert_caught(Fault::Engine(Sabotage::IgnoreOrder), "out of its order");
+}
+
+#[test]
+fn ignoring_the_rate_is_caught() {
+    assert_caught(Fault::Engine(Sabotage::IgnoreRate), "over the rate");
+}
+
+#[test]
+fn forgetting_the_attempts_of_a_record_is_caught() {
+    assert_caught(Fault::Engine(Sabotage::ForgetAttempts), "attempts, and");
+}
+
+#[test]
+fn keeping_in_memory_what_waits_for_long_is_caught() {
+    assert_caught(Fault::Engine(Sabotage::KeepAll), "stands still");
+}
+
+#[test]
+fn losing_what_comes_back_from_a_tier_is_caught() {
+    assert_caught(Fault::Engine(Sabotage::LoseResumed), "committed although");
 }
 
 #[test]

@@ -1,13 +1,14 @@
 use std::collections::HashMap;
 
 use super::truth::{Place, Truth};
-use crate::domain::{Attempt, Event, Fault, Generation, Reply, RetryAfter, TargetId};
+use super::{DEAD, FIRST, HEALTHY};
+use crate::domain::{Attempt, Event, Fault, Reply, RetryAfter, TargetId};
 
 /// The fake receivers, and what they answered: each attempt of a delivery that they did not take
 /// is counted here, so that the engine's own count is not believed.
 #[derive(Debug, Default)]
 pub(super) struct Receivers {
-    failures: HashMap<(Place, TargetId, Generation), Failures>,
+    failures: HashMap<(Place, TargetId), Failures>,
 }
 
 #[derive(Debug, Default)]
@@ -29,7 +30,7 @@ pub(super) enum Mood {
 
 impl Receivers {
     /// What a receiver does with an attempt, and what the sender hears of it. The answer may be lost
-    /// although the delivery was taken.
+    /// although the delivery was taken. One target is always well, and one is dead until all heal.
     pub(super) fn receive(
         &mut self,
         attempt: &Attempt,
@@ -40,14 +41,19 @@ impl Receivers {
         let place = place(&attempt.event);
         let network = || Reply::Fault { fault: Fault::Network, detail: "reset".into() };
         let answer = |status| Reply::Status { status, retry_after: None };
-        let chance = if mood == Mood::Healed { 9 } else { random.u8(0..13) };
+        let chance = match (mood, attempt.target) {
+            (Mood::Healed, _) | (Mood::Troubled, HEALTHY) => 9,
+            (Mood::Troubled, DEAD) => 4,
+            (Mood::Troubled, FIRST) if random.u8(0..100) == 0 => return answer(410),
+            (Mood::Troubled, _) => random.u8(0..13),
+        };
         if chance >= 6 {
             truth.ended(place, Some(attempt.target));
         }
-        let delivery = (place, attempt.target, attempt.event.generation);
+        let failures = self.failures.entry((place, attempt.target)).or_default();
         match chance {
-            0 => self.failures.entry(delivery).or_default().refused = true,
-            1..=6 => self.failures.entry(delivery).or_default().passing += 1,
+            0 => failures.refused = true,
+            1..=6 => failures.passing += 1,
             _ => {}
         }
         match chance {
@@ -61,9 +67,9 @@ impl Receivers {
     }
 
     /// Whether this delivery failed for good, or as often as `attempts` allows.
-    pub(super) fn have_refused(&self, event: &Event, target: TargetId, attempts: usize) -> bool {
+    pub(super) fn have_refused(&self, place: Place, target: TargetId, attempts: usize) -> bool {
         self.failures
-            .get(&(place(event), target, event.generation))
+            .get(&(place, target))
             .is_some_and(|failures| failures.refused || failures.passing >= attempts)
     }
 }

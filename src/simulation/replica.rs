@@ -1,19 +1,22 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use super::broker::{Broker, Message};
-use super::world::Fault;
-use crate::domain::{ConsumerId, Event, Generation, Lease, Moment, Receipt, TargetId};
-use crate::engine::{Engine, Grant, Input, Sabotage};
-use crate::plan::Plan;
+use super::broker::{Broker, Slot};
+use super::fault::Fault;
+use super::truth::Place;
+use crate::domain::{ConsumerId, DeliveryId, Event, Generation, Lease, Moment, Receipt, TargetId};
+use crate::engine::{Engine, Grant, Input};
+use crate::plan::{Plan, Window};
 use crate::source::kafka::Frontier;
 
 /// How long a lease outlives the last poll: less than the broker's session.
 const LEASE: Duration = Duration::from_secs(7);
+/// A consumer without room says so this often.
+const PRESS_EVERY: Duration = Duration::from_secs(1);
 
-/// One process: an engine, and what a source keeps for each assigned partition.
+/// One process: an engine, and what its consumers keep for each slot that they own.
 pub(super) struct Replica {
     pub(super) engine: Engine,
     pub(super) assigned: BTreeMap<Generation, Assigned>,
@@ -27,35 +30,52 @@ pub(super) struct Replica {
     polled_us: Arc<AtomicU64>,
     /// Draining at the operator's wish.
     pub(super) stopping: bool,
-    handed_over: Grant,
-    /// How many events may be received and not committed.
-    window: u64,
+    consumers: Vec<Consumer>,
     /// Attempts that this process is making, by target.
     pub(super) in_flight: Vec<usize>,
+    /// When its last attempts started, by target.
+    pub(super) started: Vec<VecDeque<Moment>>,
+    /// Opened and resumed less ended, moved and released, by target.
+    pub(super) balance: Vec<i64>,
+    /// Attempts that each delivery should have made by now: by generation, place and target. `None`
+    /// where two records of one delivery can't be told apart.
+    pub(super) attempts: HashMap<(Generation, Place, TargetId), Option<u32>>,
+    /// The number that an attempt has, to count each only once.
+    pub(super) numbers: HashMap<DeliveryId, u32>,
     events: Vec<(Generation, u64, Weak<Event>)>,
     fault: Option<Fault>,
 }
 
+/// What one consumer of the process has handed over.
+struct Consumer {
+    handed_over: Grant,
+    window: Window,
+    pressed: Option<Moment>,
+}
+
 pub(super) struct Assigned {
-    pub(super) partition: usize,
+    /// Index among the broker's slots.
+    pub(super) index: usize,
+    pub(super) slot: Slot,
     pub(super) frontier: Frontier,
     pub(super) highest_settled: Option<i64>,
     /// The next offset to read.
     pub(super) position: i64,
     /// Being given up: by then at the latest.
     pub(super) leaving: Option<Moment>,
+    /// When something was last read, or had no need to be.
+    pub(super) moved_on: Moment,
     lease: Arc<Lease>,
 }
 
 impl Replica {
     pub(super) fn new(plan: &Arc<Plan>, life: u32, seed: u64, fault: Option<Fault>) -> Replica {
         let mut engine = Engine::new(plan.clone(), seed);
-        engine.sabotage = match fault {
-            Some(Fault::SkipDeadLetterConfirmation) => Some(Sabotage::SkipDeadLetterConfirmation),
-            Some(Fault::IgnoreGeneration) => Some(Sabotage::IgnoreGeneration),
-            Some(Fault::LoseHeldRetry) => Some(Sabotage::LoseHeldRetry),
-            Some(Fault::DiscardEarly) => Some(Sabotage::DiscardEarly),
-            Some(Fault::CommitHighest | Fault::IgnoreLease | Fault::WriteWithoutLease) | None => None,
+        engine.sabotage = fault.and_then(Fault::of_engine);
+        let consumer = |index| Consumer {
+            handed_over: Grant::default(),
+            window: plan.window(ConsumerId(index)),
+            pressed: None,
         };
         Replica {
             engine,
@@ -65,21 +85,33 @@ impl Replica {
             dazed: false,
             polled_us: Arc::new(AtomicU64::new(0)),
             stopping: false,
-            handed_over: Grant::default(),
-            window: plan.limits.window.events,
+            consumers: (0..plan.consumers.len() as u16).map(consumer).collect(),
             in_flight: vec![0; plan.targets.len()],
+            started: vec![VecDeque::new(); plan.targets.len()],
+            balance: vec![0; plan.targets.len()],
+            attempts: HashMap::new(),
+            numbers: HashMap::new(),
             events: Vec::new(),
             fault,
         }
     }
 
-    pub(super) fn assign(&mut self, generation: Generation, partition: usize, committed: i64) {
+    pub(super) fn assign(
+        &mut self,
+        generation: Generation,
+        index: usize,
+        slot: Slot,
+        committed: i64,
+        now: Moment,
+    ) {
         let assigned = Assigned {
-            partition,
+            index,
+            slot,
             frontier: Frontier::new(committed),
             highest_settled: None,
             position: committed,
             leaving: None,
+            moved_on: now,
             lease: Arc::new(Lease::new(self.polled_us.clone(), LEASE)),
         };
         self.assigned.insert(generation, assigned);
@@ -94,30 +126,82 @@ impl Replica {
 
     /// Hands one message over if the grant allows it; `false` if there is nothing to hand over.
     pub(super) fn read(&mut self, generation: Generation, broker: &Broker, now: Moment) -> bool {
-        let credit = self.engine.credit(ConsumerId(0));
-        let is_full = self.uncommitted() >= self.window;
-        let Some(assigned) = self.assigned.get_mut(&generation) else { return false };
-        let Some(message) = broker.read(assigned.partition, assigned.position) else { return false };
-        if assigned.leaving.is_some() || self.stopping || self.dazed {
+        let Some(assigned) = self.assigned.get(&generation) else { return false };
+        let (slot, position) = (assigned.slot, assigned.position);
+        let idle = assigned.leaving.is_some() || self.stopping || self.dazed;
+        let (event, waiting, offset) = match slot {
+            Slot::Shared(log) | Slot::Ordered(log) => {
+                let message = broker.message(log, position);
+                let Some(message) = message.filter(|_| !idle) else { return self.stay(generation, now) };
+                (message.event(log, generation, assigned.lease.clone()), None, message.offset)
+            }
+            Slot::Tier(tier) => {
+                let due = broker.record(tier, position).filter(|record| record.waiting.due_ms <= now.wall_ms);
+                let Some(record) = due.filter(|_| !idle) else { return self.stay(generation, now) };
+                let message = broker.at(record.place);
+                let event = message.event(record.place.0, generation, assigned.lease.clone());
+                (event, Some(record), position)
+            }
+        };
+        if !self.has_room(slot.consumer(), event.weight()) {
+            self.press(slot.consumer(), now);
             return false;
         }
-        let event = Message::event(message, assigned.partition, generation, assigned.lease.clone());
-        let after =
-            Grant { events: self.handed_over.events + 1, bytes: self.handed_over.bytes + event.weight() };
-        if after.events > credit.events || after.bytes > credit.bytes || is_full {
-            return false;
+        let consumer = &mut self.consumers[usize::from(slot.consumer().0)];
+        consumer.handed_over.events += 1;
+        consumer.handed_over.bytes += event.weight();
+        if let Some(assigned) = self.assigned.get_mut(&generation) {
+            (assigned.position, assigned.moved_on) = (offset + 1, now);
+            assigned.frontier.received(offset, 0);
         }
-        self.handed_over = after;
-        assigned.position = message.offset + 1;
-        assigned.frontier.received(message.offset, 0);
         self.events.push((generation, event.weight(), Arc::downgrade(&event)));
-        let receipt = Receipt { consumer: ConsumerId(0), generation, position: message.offset };
-        self.engine.handle(Input::Arrived { event, receipt }, now);
+        let receipt = Receipt { consumer: slot.consumer(), generation, position: offset };
+        let input = match waiting {
+            None => Input::Arrived { event, receipt },
+            Some(record) => {
+                let target = self.target(record.waiting.target.as_deref().unwrap_or_default());
+                let made = Some(record.waiting.attempts);
+                self.attempts
+                    .entry((generation, record.place, target))
+                    .and_modify(|known| *known = None)
+                    .or_insert(made);
+                Input::Resumed { event, receipt, waiting: Box::new(record.waiting.clone()) }
+            }
+        };
+        self.engine.handle(input, now);
         true
     }
 
-    fn uncommitted(&self) -> u64 {
-        self.assigned.values().map(|assigned| assigned.frontier.uncommitted() as u64).sum()
+    fn target(&self, name: &str) -> TargetId {
+        self.engine.target_named(name).expect("the plan has all targets of the simulation")
+    }
+
+    fn stay(&mut self, generation: Generation, now: Moment) -> bool {
+        if let Some(assigned) = self.assigned.get_mut(&generation) {
+            assigned.moved_on = now;
+        }
+        false
+    }
+
+    fn has_room(&self, id: ConsumerId, weight: u64) -> bool {
+        let credit = self.engine.credit(id);
+        let Consumer { handed_over, window, .. } = &self.consumers[usize::from(id.0)];
+        let fits = handed_over.bytes + weight <= credit.bytes || self.engine.open(id).events == 0;
+        handed_over.events < credit.events && fits && self.uncommitted(id) < window.events
+    }
+
+    /// As a source does that has no room for a while.
+    fn press(&mut self, id: ConsumerId, now: Moment) {
+        let consumer = &mut self.consumers[usize::from(id.0)];
+        if consumer.pressed.is_none_or(|last| now.since(last) >= PRESS_EVERY) {
+            consumer.pressed = Some(now);
+            self.engine.handle(Input::Pressed(id), now);
+        }
+    }
+
+    fn uncommitted(&self, id: ConsumerId) -> u64 {
+        let own = self.assigned.values().filter(|assigned| assigned.slot.consumer() == id);
+        own.map(|assigned| assigned.frontier.uncommitted() as u64).sum()
     }
 
     /// As the source does: what belongs to a generation that is gone is ignored.
@@ -145,25 +229,42 @@ impl Replica {
         self.engine.handle(Input::Lost(generation), now);
     }
 
-    /// Whether the group gives it partitions.
+    /// Whether the groups give it something.
     pub(super) fn can_own(&self) -> bool {
         !self.frozen && !self.dazed && !self.stopping
     }
 
-    pub(super) fn attempt_started(&mut self, target: TargetId) {
+    pub(super) fn attempt_started(&mut self, target: TargetId, now: Moment) {
         self.in_flight[target.0 as usize] += 1;
+        let started = &mut self.started[target.0 as usize];
+        started.push_back(now);
+        if started.len() > 64 {
+            started.pop_front();
+        }
     }
 
     pub(super) fn attempt_ended(&mut self, target: TargetId) {
         self.in_flight[target.0 as usize] -= 1;
     }
 
-    /// Bytes and number of events that are really still in memory for partitions that this
+    /// When a record at a tier's head is due next, on the clock that only goes forward.
+    pub(super) fn next_due_us(&self, broker: &Broker, now: Moment) -> Option<u64> {
+        let heads = self.assigned.values().filter_map(|assigned| match assigned.slot {
+            Slot::Tier(tier) => broker.record(tier, assigned.position),
+            Slot::Shared(_) | Slot::Ordered(_) => None,
+        });
+        let left = heads.map(|record| record.waiting.due_ms - now.wall_ms).filter(|left| *left > 0);
+        left.min().map(|left| now.mono_us + left as u64 * 1000)
+    }
+
+    /// Bytes and number of events of one consumer that are really still in memory for what this
     /// replica holds, counted without asking the engine.
-    pub(super) fn alive(&mut self) -> Grant {
+    pub(super) fn alive(&mut self, id: ConsumerId) -> Grant {
         self.events.retain(|(_, _, event)| event.strong_count() > 0);
         let held = self.events.iter().filter(|(generation, _, _)| {
-            self.assigned.get(generation).is_some_and(|assigned| assigned.leaving.is_none())
+            self.assigned
+                .get(generation)
+                .is_some_and(|assigned| assigned.leaving.is_none() && assigned.slot.consumer() == id)
         });
         held.fold(Grant::default(), |sum, (_, weight, _)| Grant {
             events: sum.events + 1,

@@ -1,10 +1,17 @@
 //! Floor 4: durable places that we own on brokers: dead letters, and the tiers in which deliveries wait
 //! for their next attempt.
 
+mod archive;
+mod census;
+mod dead_letter_record;
 pub mod kafka;
 pub mod nats;
 mod record;
 mod standing;
+
+pub use archive::{Archive, Depth, Found, LetterFault, Span, keepers};
+pub use census::{Census, Pending, start_census};
+pub use dead_letter_record::{DeadLetterRecord, LetterPosition, LetterState, LetterValue, Redrive};
 
 use std::sync::Arc;
 

@@ -1,14 +1,21 @@
 use bytes::Bytes;
 use jiff::Timestamp;
 
-use crate::domain::{DeadLetter, Kind};
+use crate::domain::{DeadLetter, Failed, Kind};
 use crate::plan::Plan;
 
 /// All our headers begin so; a message's own that do are dropped, so that none can be forged.
-const PREFIX: &str = "hookferry-";
+pub(super) const PREFIX: &str = "hookferry-";
+
+/// Ends the header `route` where not all routes are named.
+pub(super) const MORE_ROUTES: &str = "…";
 
 /// The most bytes of one of our headers; what is longer is cut.
 const LONGEST: usize = 1024;
+/// The most bytes of where the message was: a subject of NATS may be so long.
+const LONGEST_PLACE: usize = 4096;
+/// The most bytes of the header `route`: without all of them a redrive is not exact.
+const LONGEST_ROUTES: usize = 16 * 1024;
 
 /// A dead letter as it is written: the original message, and headers that say why it is there.
 #[derive(Debug, PartialEq)]
@@ -32,23 +39,57 @@ impl Record {
         let mut headers: Vec<(String, Bytes)> =
             own.map(|(name, value)| (name.to_string(), value.clone())).collect();
         let said = our_headers(plan, letter, value.is_some());
-        let said = said.into_iter().map(|(name, value)| (format!("{PREFIX}{name}"), Bytes::from(cut(value))));
+        let said =
+            said.into_iter().map(|(name, value)| (format!("{PREFIX}{name}"), Bytes::from(cut(name, value))));
         headers.extend(said);
         let key = event.origin.key.clone().filter(|_| !letter.omit_headers);
         Record { key, value, headers }
     }
 }
 
-fn cut(mut text: String) -> String {
-    text.truncate(text.floor_char_boundary(LONGEST));
+fn cut(name: &str, mut text: String) -> String {
+    let longest = match name {
+        "origin" | "subject" => LONGEST_PLACE,
+        "route" => LONGEST_ROUTES,
+        _ => LONGEST,
+    };
+    text.truncate(text.floor_char_boundary(longest));
     text
 }
 
-fn is_ours(name: &str) -> bool {
+/// The names of routes, as many as may be named.
+fn listed(routes: &[&str], longest: usize) -> String {
+    let mut list = String::new();
+    for route in routes {
+        let comma = if list.is_empty() { "" } else { "," };
+        if list.len() + comma.len() + route.len() + 1 + MORE_ROUTES.len() > longest {
+            list.extend([comma, MORE_ROUTES]);
+            break;
+        }
+        list.extend([comma, *route]);
+    }
+    list
+}
+
+/// `<RFC 3339> <result>, …`, the oldest first; of very many only the last ones.
+fn told(history: &[Failed]) -> Option<String> {
+    let entries = history.iter().filter_map(|failed| Some((rfc_3339(failed.at_ms)?, &failed.result)));
+    let entries: Vec<String> = entries.map(|(time, result)| format!("{time} {result}")).collect();
+    let mut length = 0;
+    let fits = |entry: &&String| {
+        length += entry.len() + 2;
+        length <= LONGEST
+    };
+    let kept = entries.iter().rev().take_while(fits).count();
+    let last = entries.get(entries.len() - kept..)?;
+    (!last.is_empty()).then(|| last.join(", "))
+}
+
+pub(super) fn is_ours(name: &str) -> bool {
     name.get(..PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(PREFIX))
 }
 
-/// PRODUCT.md §5. What there is nothing to say of is left out.
+/// PRODUCT.md §5, and what a redrive needs beside that. What there is nothing to say of is left out.
 fn our_headers(plan: &Plan, letter: &DeadLetter, has_value: bool) -> Vec<(&'static str, String)> {
     let DeadLetter { event, failure, .. } = letter;
     let target = letter.target.and_then(|target| plan.targets.get(usize::try_from(target.0).ok()?));
@@ -61,12 +102,18 @@ fn our_headers(plan: &Plan, letter: &DeadLetter, has_value: bool) -> Vec<(&'stat
     let last_error =
         failure.as_ref().and_then(|failure| failure.last_error.as_deref()).or(letter.detail.as_deref());
     let origin = &event.origin;
-    let had_value = event.kind != Kind::Tombstone;
+    let source = plan.sources.get(usize::from(event.source.0)).map(|source| source.name.clone());
+    let longest_list = if letter.omit_headers { LONGEST } else { LONGEST_ROUTES };
+    let value = match event.kind {
+        Kind::Tombstone => Some("none"),
+        _ if has_value => None,
+        _ => Some("omitted"),
+    };
     let said = [
         ("event-id", Some(event.id.to_string())),
         ("event-type", event.event_type.as_deref().map(str::to_owned)),
         ("target", target.map(str::to_owned)),
-        ("route", (!routes.is_empty()).then(|| routes.join(","))),
+        ("route", (!routes.is_empty()).then(|| listed(&routes, longest_list))),
         ("reason", Some(letter.reason.as_str().to_owned())),
         ("attempts", Some(letter.attempts.to_string())),
         ("first-failure", failure.as_ref().and_then(|failure| rfc_3339(failure.first_ms))),
@@ -76,9 +123,13 @@ fn our_headers(plan: &Plan, letter: &DeadLetter, has_value: bool) -> Vec<(&'stat
             failure.as_ref().and_then(|failure| failure.last_status).map(|status| status.to_string()),
         ),
         ("last-error", last_error.map(str::to_owned)),
+        ("history", failure.as_ref().and_then(|failure| told(&failure.history))),
+        ("source", source),
         ("origin", Some(origin.to_string())),
+        ("namespace", (!origin.namespace.is_empty()).then(|| origin.namespace.to_string())),
         ("subject", origin.subject.as_deref().map(str::to_owned)),
-        ("value", (had_value && !has_value).then(|| "omitted".to_owned())),
+        ("stored", rfc_3339(origin.stored_ms)),
+        ("value", value.map(str::to_owned)),
         ("headers", letter.omit_headers.then(|| "omitted".to_owned())),
     ];
     said.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
@@ -139,12 +190,16 @@ mod tests {
                 last_ms: 1500,
                 last_status: Some(503),
                 last_error: Some("the receiver answered 503".into()),
-                history: Vec::new(),
+                history: vec![failed(0, "timeout"), failed(1500, "503")],
             }),
             detail: None,
             omit_value: false,
             omit_headers: false,
         }
+    }
+
+    fn failed(at_ms: i64, result: &str) -> Failed {
+        Failed { at_ms, result: result.into() }
     }
 
     fn header<'a>(record: &'a Record, name: &str) -> Option<&'a str> {
@@ -179,9 +234,28 @@ mod tests {
                 ("hookferry-last-failure", "1970-01-01T00:00:01.5Z"),
                 ("hookferry-last-status", "503"),
                 ("hookferry-last-error", "the receiver answered 503"),
+                ("hookferry-history", "1970-01-01T00:00:00Z timeout, 1970-01-01T00:00:01.5Z 503"),
+                ("hookferry-source", "orders"),
                 ("hookferry-origin", "kafka:events/1/7"),
+                ("hookferry-namespace", "c"),
+                ("hookferry-stored", "1970-01-01T00:00:00Z"),
             ]
         );
+    }
+
+    #[test]
+    fn of_a_long_history_the_last_attempts_are_told() {
+        let history: Vec<_> = (0..100).map(|n| failed(n * 1000, "503")).collect();
+        let told = told(&history).expect("some");
+        assert!(told.len() <= LONGEST && told.ends_with(", 1970-01-01T00:01:39Z 503"), "{told}");
+        assert!(told.starts_with("1970-01-01T00:01:01Z 503, "), "{told}");
+    }
+
+    #[test]
+    fn routes_are_named_whole_or_not() {
+        assert_eq!(listed(&["billing", "audit"], 100), "billing,audit");
+        assert_eq!(listed(&["billing", "audit", "last"], 18), "billing,audit,…");
+        assert_eq!(listed(&["billing"], 8), MORE_ROUTES);
     }
 
     #[test]
@@ -200,7 +274,7 @@ mod tests {
         );
 
         let tombstone = Record::new(&plan, &letter(event(&plan, None)));
-        assert_eq!((tombstone.value.is_none(), header(&tombstone, "hookferry-value")), (true, None));
+        assert_eq!((tombstone.value.is_none(), header(&tombstone, "hookferry-value")), (true, Some("none")));
     }
 
     /// However large the message's own parts are, what is left is small.

@@ -73,6 +73,8 @@ mod outage;
 #[cfg(feature = "real-brokers")]
 mod rebalance;
 #[cfg(feature = "real-brokers")]
+mod redrive;
+#[cfg(feature = "real-brokers")]
 mod retry;
 #[cfg(feature = "real-brokers")]
 mod schedules;

@@ -61,13 +61,14 @@ impl<'a> Connection<'a> {
     /// For the group's member.
     pub fn member(&self) -> ClientConfig {
         // Of the tiers little is read ahead, from many topics, which may appear one after the other.
-        let (queue_kib, fetch, partition_fetch, refresh_ms) = match self.reads {
-            Reads::Shared | Reads::Ordered(_) => ("4096", "2097152", "262144", "30000"),
-            Reads::Tiers => ("1024", "524288", "65536", "10000"),
+        let (fetch, partition_fetch, refresh_ms) = match self.reads {
+            Reads::Shared | Reads::Ordered(_) => ("2097152", "262144", "30000"),
+            Reads::Tiers => ("1048576", "65536", "10000"),
         };
+        let queue_kib = (Budget::of(self.plan).read_ahead(self.reads) >> 10).to_string();
         let mut config = self.with_defaults(&[
             // A small queue with the default back-off of 1 s stalls every partition a second at a time.
-            ("queued.max.messages.kbytes", queue_kib),
+            ("queued.max.messages.kbytes", &queue_kib),
             ("fetch.queue.backoff.ms", "20"),
             // What is fetched ahead is memory. A larger message still comes: alone (KIP-74).
             ("fetch.max.bytes", fetch),

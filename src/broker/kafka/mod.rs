@@ -1,14 +1,16 @@
 //! Reaching an Apache Kafka cluster: the settings of every client of ours, whether the brokers
-//! answer, and librdkafka's own log.
+//! answer, librdkafka's own log, and what a record holds.
 
 mod admin;
 mod connection;
 mod log;
 mod own_topic;
 mod reachability;
+mod record;
 
 pub(crate) use admin::Admin;
 pub use connection::{Connection, refusal, sure_tenure};
 pub(crate) use log::pass_on;
 pub use own_topic::OwnTopic;
 pub(crate) use reachability::Reachability;
+pub(crate) use record::{headers, timestamp_ms};

@@ -28,6 +28,15 @@ impl OwnTopic {
         }
     }
 
+    /// The one that says which dead letters were redriven or purged. The last word on each is kept.
+    pub fn dead_letter_states(plan: &Plan) -> OwnTopic {
+        OwnTopic {
+            name: plan.dead_letter_state_topic(),
+            holds: "what was done about dead letters".to_owned(),
+            settings: vec![("cleanup.policy", "compact".to_owned())],
+        }
+    }
+
     /// The one of a retry tier. Nothing in it ever expires: what is done is deleted by us.
     pub fn tier(plan: &Plan, tier: Tier) -> OwnTopic {
         OwnTopic {
@@ -44,7 +53,7 @@ impl OwnTopic {
 
     /// The names of all topics that are ours with this plan.
     pub fn names(plan: &Plan) -> Vec<String> {
-        let others = [plan.dead_letters.topic.clone(), format!("{}.dlq-state", plan.name)];
+        let others = [plan.dead_letters.topic.clone(), plan.dead_letter_state_topic()];
         others.into_iter().chain(Tier::all().map(|tier| plan.tier_topic(tier))).collect()
     }
 

@@ -1,9 +1,12 @@
-//! Reaching NATS servers: the options of every client of ours, and whether the servers answer.
+//! Reaching NATS servers: the options of every client of ours, whether the servers answer, and what a
+//! message holds.
 
+mod message;
 mod options;
 mod reachability;
 mod tier_stream;
 
+pub(crate) use message::{Delivered, headers};
 pub(crate) use options::{CORE_WAITING, options};
 pub(crate) use reachability::Reachability;
 pub(crate) use tier_stream::TierStream;

@@ -10,9 +10,9 @@ use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::types::RDKafkaRespErr;
 use serde::Serialize;
 
-use crate::broker::kafka::{Connection, refusal};
+use crate::broker::kafka::{Admin, Connection, OwnTopic, refusal};
 use crate::broker::nats::{Reachability, TierStream, try_connect};
-use crate::domain::{SourceId, SubjectPattern};
+use crate::domain::{SourceId, SubjectPattern, Tier};
 use crate::plan::{
     Broker, DeadLetters, Examined, JetStream, Kafka, Nats, NatsMode, Plan, Source, Start, Topic,
 };
@@ -85,7 +85,8 @@ fn look_at_kafka(
     findings: &mut Findings<'_>,
 ) {
     let brokers = &kafka.brokers;
-    let observer: BaseConsumer = match Connection::new(plan, source, kafka).observer().create() {
+    let config = Connection::new(plan, source, kafka).observer();
+    let observer: BaseConsumer = match config.create() {
         Ok(observer) => observer,
         Err(error) => return findings.fault(format!("the Kafka client can't be made: {}", refusal(&error))),
     };
@@ -118,14 +119,67 @@ fn look_at_kafka(
             }
         }
     }
-    let Some(DeadLetters { topic, .. }) = letters else { return };
-    match partitions(&observer, topic) {
-        Ok(Some(_)) => findings.fine(format!("the topic {topic} for dead letters is there")),
-        Ok(None) => {
-            findings.fine(format!("the topic {topic} for dead letters will be created, if that is allowed"));
-        }
-        Err(reason) => findings.fault(reason),
+    if letters.is_none() {
+        return;
     }
+    let tiers = Tier::all().map(|tier| OwnTopic::tier(plan, tier));
+    let mut admin = None;
+    for (topic, is_tier) in
+        [(OwnTopic::dead_letters(plan), false)].into_iter().chain(tiers.map(|own| (own, true)))
+    {
+        let OwnTopic { name, holds, .. } = &topic;
+        match partitions(&observer, name) {
+            Ok(Some(_)) if is_tier => {
+                let admin = admin.get_or_insert_with(|| Admin::new(&config));
+                look_at_tier(admin.as_ref().map_err(|error| refusal(error)), name, findings);
+            }
+            Ok(Some(_)) => findings.fine(format!("the topic {name} for {holds} is there")),
+            Ok(None) => findings.fine(format!(
+                "the topic {name} for {holds} will be created, if that is allowed; else create it with: {}",
+                topic.command(brokers)
+            )),
+            Err(reason) => findings.fault(reason),
+        }
+    }
+}
+
+/// What waits in a tier must not be deleted by the broker.
+fn look_at_tier(admin: Result<&Admin, String>, topic: &str, findings: &mut Findings<'_>) {
+    let settings = match admin.and_then(|admin| admin.settings(topic).map_err(|error| error.to_string())) {
+        Ok(settings) => settings,
+        Err(reason) => {
+            return findings.fine(format!(
+                "the topic {topic} is there; its settings can't be looked at ({reason}): see that its `retention.ms` is \
+                 -1 and its `cleanup.policy` is delete"
+            ));
+        }
+    };
+    let value = |name: &str| settings.get(name).and_then(|entry| entry.value.clone()).unwrap_or_default();
+    match tier_fault(topic, &value) {
+        Some(fault) => findings.fault(fault),
+        None => findings.fine(format!("the topic {topic} for retries is there")),
+    }
+}
+
+/// What is wrong with the settings of a tier's topic.
+fn tier_fault(topic: &str, value: &dyn Fn(&str) -> String) -> Option<String> {
+    let alter = |setting: &str| {
+        format!("kafka-configs.sh --alter --entity-type topics --entity-name {topic} --add-config {setting}")
+    };
+    let policy = value("cleanup.policy");
+    if policy.contains("compact") {
+        return Some(format!(
+            "the topic {topic} for retries is compacted (`cleanup.policy` is {policy}), which deletes deliveries that \
+             wait; mend it with: {}",
+            alter("cleanup.policy=delete")
+        ));
+    }
+    let finite = ["retention.ms", "retention.bytes"].into_iter().find(|name| value(name) != "-1")?;
+    Some(format!(
+        "the topic {topic} for retries deletes deliveries that wait (`{finite}` is {}); mend it with: {}",
+        value(finite),
+        alter(&format!("{finite}=-1"))
+    ))
 }
 
 /// How many partitions a topic has. It is asked for by its name: a list of all topics leaves out those
@@ -310,6 +364,26 @@ fn judge_stream(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_tier_whose_deliveries_would_be_deleted_is_a_fault() {
+        let judged = |policy: &'static str, ms: &'static str, bytes: &'static str| {
+            tier_fault("hookferry.retry.1m", &move |name| {
+                match name {
+                    "cleanup.policy" => policy,
+                    "retention.ms" => ms,
+                    _ => bytes,
+                }
+                .to_owned()
+            })
+        };
+        assert_eq!(judged("delete", "-1", "-1"), None);
+        let compacted = judged("compact", "-1", "-1").expect("a fault");
+        assert!(compacted.contains("--add-config cleanup.policy=delete"), "{compacted}");
+        let finite = judged("delete", "604800000", "-1").expect("a fault");
+        assert!(finite.contains("`retention.ms` is 604800000"), "{finite}");
+        assert!(judged("delete", "-1", "1000").is_some_and(|fault| fault.contains("retention.bytes=-1")));
+    }
 
     fn judged(change: impl FnOnce(&mut stream::Config, &mut JetStream)) -> Vec<String> {
         let mut config = stream::Config {

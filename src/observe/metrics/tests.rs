@@ -208,3 +208,25 @@ fn reports_of_a_source_are_counted() {
     assert_eq!(samples[r#"hookferry_queue_bytes{target="shop"}"#], 400.0);
     assert_eq!(samples[r#"hookferry_oldest_delivery_age_seconds{target="shop"}"#], 7.5);
 }
+
+/// Each keeper tells of its own letters; what has no target, or none of the plan, has an empty one.
+#[test]
+fn pending_dead_letters_of_all_brokers_are_added_up() {
+    let metrics = Metrics::new(&plan(), NOW);
+    let pending =
+        |target: &str| samples(&metrics)[&format!("hookferry_dead_letters_pending{{target=\"{target}\"}}")];
+    assert_eq!((pending("shop"), pending("")), (0.0, 0.0));
+    metrics.dead_letters_pending(SOURCE, &vec![(Some(SHOP), 3.0), (None, 1.0)]);
+    metrics.dead_letters_pending(SourceId(1), &vec![(Some(SHOP), 2.0)]);
+    metrics.dead_letters_pending(SOURCE, &vec![(Some(SHOP), 1.0), (None, 0.0)]);
+    assert_eq!((pending("shop"), pending("")), (3.0, 0.0));
+}
+
+#[test]
+fn what_comes_back_from_the_tier_now_was_redriven() {
+    let metrics = Metrics::new(&plan(), NOW);
+    for tier in [Tier::NOW, Tier::ONE_MINUTE, Tier::NOW] {
+        metrics.note(&Note::Resumed { target: SHOP, tier }, NOW);
+    }
+    assert_eq!(samples(&metrics)[r#"hookferry_redriven_total{target="shop"}"#], 2.0);
+}

@@ -1,6 +1,6 @@
 //! The consumer against librdkafka's own mock cluster.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -12,13 +12,14 @@ use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use rdkafka::{ClientConfig, Offset};
 
 use super::partition::{PartitionName, list};
-use crate::domain::{ConsumerId, Ending, Event, Generation, Moment, Receipt, Settled};
+use crate::domain::{ConsumerId, Ending, Event, Generation, Moment, Receipt, Settled, Tier, Waiting};
 use crate::engine::{Grant, Input};
 use crate::plan::{Plan, Start};
 use crate::source::{self, FromSource, Handle, Report, SharedGrant, ToSource, test_plan};
 
 mod assignment;
 mod membership;
+mod tiers;
 
 type Cluster = MockCluster<'static, DefaultProducerContext>;
 
@@ -63,6 +64,9 @@ struct Running {
     said: Receiver<FromSource>,
     events: Vec<Arc<Event>>,
     receipts: Vec<Receipt>,
+    /// What came back from the tiers, with the time.
+    resumed: Vec<(Box<Waiting>, i64)>,
+    waiting: BTreeMap<Tier, u64>,
     revoked: Vec<Generation>,
     lost: Vec<Generation>,
     ready: Option<Result<(), String>>,
@@ -77,6 +81,10 @@ impl Running {
 
     /// The consumer's thread stands still wherever it speaks while the test holds `gate`.
     fn start_behind(plan: &Arc<Plan>, grant: Grant, gate: Arc<Mutex<()>>) -> Running {
+        Running::start_consumer(plan, ConsumerId(0), grant, gate)
+    }
+
+    fn start_consumer(plan: &Arc<Plan>, consumer: ConsumerId, grant: Grant, gate: Arc<Mutex<()>>) -> Running {
         let shared = Arc::new(SharedGrant::default());
         shared.publish(grant);
         let (say, said) = mpsc::channel();
@@ -84,13 +92,15 @@ impl Running {
             drop(say.send(message));
             drop(gate.lock());
         };
-        let handle = source::start(plan.clone(), ConsumerId(0), shared.clone(), emit).expect("it starts");
+        let handle = source::start(plan.clone(), consumer, shared.clone(), emit).expect("it starts");
         Running {
             handle,
             grant: shared,
             said,
             events: Vec::new(),
             receipts: Vec::new(),
+            resumed: Vec::new(),
+            waiting: BTreeMap::new(),
             revoked: Vec::new(),
             lost: Vec::new(),
             ready: None,
@@ -124,6 +134,9 @@ impl Running {
             FromSource::Inputs(inputs) => inputs.into_iter().for_each(|input| self.take(input)),
             FromSource::Report(_, Report::Ready(ready)) => self.ready = Some(ready),
             FromSource::Report(_, Report::Rebalanced { assigned }) => self.assigned = assigned,
+            FromSource::Report(_, Report::Waiting { tier, deliveries }) => {
+                self.waiting.insert(tier, deliveries);
+            }
             FromSource::Report(_, _) => {}
             FromSource::Stopped(_, result) => self.stopped = Some(result),
         }
@@ -134,6 +147,10 @@ impl Running {
         match input {
             Input::Arrived { event, receipt } => {
                 self.events.push(event);
+                self.receipts.push(receipt);
+            }
+            Input::Resumed { receipt, waiting, .. } => {
+                self.resumed.push((waiting, Moment::now().wall_ms));
                 self.receipts.push(receipt);
             }
             Input::Revoked(_, generation) => self.revoked.push(generation),

@@ -427,7 +427,8 @@ impl Worker {
                     let Some(hand) = self.take(&record) else { continue };
                     let generation = hand.receipt.generation;
                     let is_next = hand.due_ms() <= now_ms && self.ahead.is_idle(generation);
-                    if is_next && self.fits(&hand) {
+                    // It was counted when it was taken.
+                    if is_next && self.fits(&hand, self.handed_over().saturating_sub(1)) {
                         batch.push(hand.over(&mut self.allowance));
                         continue;
                     }
@@ -481,9 +482,9 @@ impl Worker {
         }
     }
 
-    /// Whether this record, the next one, may be handed over now.
-    fn fits(&self, hand: &Hand) -> bool {
-        self.handed_over() <= self.window().events && self.allowance.fits(hand.event())
+    /// Whether this record may be handed over now, as one more than these.
+    fn fits(&self, hand: &Hand, others: u64) -> bool {
+        others < self.window().events && self.allowance.fits(hand.event())
     }
 
     /// How many records were handed over and are not committed.
@@ -501,7 +502,7 @@ impl Worker {
         let mut batch = Vec::new();
         let mut roomy = true;
         while let Some(hand) = self.ahead.due(now_ms).filter(|_| batch.len() < BATCH) {
-            roomy = self.fits(hand);
+            roomy = self.fits(hand, self.handed_over());
             if !roomy {
                 break;
             }

@@ -1,8 +1,13 @@
 //! Dead letters and retry tiers on JetStream (PRODUCT.md §5), each in a stream of their own.
 
+mod archive;
+mod census;
 pub(crate) mod letter_stream;
 mod publication;
 mod writer;
+
+pub(super) use archive::Archive;
+pub(super) use census::start_census;
 
 use std::sync::Arc;
 use std::thread;

@@ -12,9 +12,9 @@ use crate::store::Write;
 use crate::store::record::Record;
 
 /// Ends the subject of an event's own dead letter. No target can have this name.
-const OF_THE_EVENT: &str = "_event";
+pub(super) const OF_THE_EVENT: &str = "_event";
 /// Headers that mean something to the server: those of the original are not repeated.
-const SERVERS_OWN: &str = "nats-";
+pub(super) const SERVERS_OWN: &str = "nats-";
 
 /// A dead letter, or a delivery that is moved to a retry tier, as it is published.
 #[derive(Debug)]
@@ -34,7 +34,9 @@ impl Publication {
 
     fn letter(plan: &Plan, letter: &DeadLetter) -> Publication {
         let target = letter.target.and_then(|target| plan.targets.get(usize::try_from(target.0).ok()?));
-        let target = target.map_or(OF_THE_EVENT, |target| &target.name);
+        let unknown = letter.unknown.as_ref().and_then(|waiting| waiting.target.as_deref());
+        let target = target.map(|target| &*target.name).or(unknown.filter(|name| is_token(name)));
+        let target = target.unwrap_or(OF_THE_EVENT);
         let Record { key, value, headers: said } = Record::new(plan, letter);
         let mut headers = HeaderMap::new();
         let mut dropped = false;
@@ -69,6 +71,11 @@ impl Publication {
             payload: if event.kind == Kind::Tombstone { Bytes::new() } else { event.body.clone() },
         }
     }
+}
+
+/// Whether a name that stood in a record can be part of a subject.
+fn is_token(name: &str) -> bool {
+    name.len() <= 63 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
 }
 
 /// Adds a header, if NATS can hold it.

@@ -320,7 +320,7 @@ fn fault(error: &PublishError) -> StoreFault {
     StoreFault::Unavailable(error.to_string().into())
 }
 
-fn is_too_large(error: &PublishError) -> bool {
+pub(super) fn is_too_large(error: &PublishError) -> bool {
     use std::error::Error as _;
     let source = error.source().and_then(|source| source.downcast_ref::<js::Error>());
     source.is_some_and(|error| {

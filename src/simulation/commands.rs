@@ -1,0 +1,293 @@
+use std::time::Duration;
+
+use super::broker::{LARGEST_RECORD, Record};
+use super::fault::Fault;
+use super::receivers::{Mood, place};
+use super::replica::Replica;
+use super::truth::Place;
+use super::world::{Check, World};
+use super::{DEAD, FIRST, HEALTHY, LIMITED, ORDERED, SECOND};
+use crate::domain::{
+    Attempt, Attempted, DeadLetter, Event, Generation, Moment, Move, Ordering::ByKey, Outcome, Reply,
+    Settled, TargetId,
+};
+use crate::engine::{Command, Input, Note, StoreFault, WriteId};
+
+/// As often may `second`, the one that discards, have failed before it does.
+const ATTEMPTS_OF_SECOND: usize = 3;
+/// What `limited` allows.
+const RATE: f64 = 2.0;
+const BURST: f64 = 3.0;
+
+/// Something on its way to a replica.
+#[derive(Debug)]
+pub(super) enum Landing {
+    Attempted {
+        attempt: Attempt,
+        /// The sender saw that the lease had ended, and sent nothing.
+        withheld: bool,
+    },
+    Stored {
+        write: WriteId,
+        letter: Box<DeadLetter>,
+        /// The store saw that the lease had ended, and wrote nothing.
+        withheld: bool,
+    },
+    Moved {
+        write: WriteId,
+        moved: Box<Move>,
+        withheld: bool,
+    },
+}
+
+/// What the engines command, and what the world makes of it.
+impl World {
+    /// Carries out all commands of a replica's engine.
+    pub(super) fn obey(&mut self, replica: usize) -> Check {
+        let now = self.now;
+        while let Some(command) = self.running(replica).and_then(|running| running.engine.next_command(now)) {
+            self.carry_out(replica, command)?;
+        }
+        Ok(())
+    }
+
+    fn carry_out(&mut self, replica: usize, command: Command) -> Check {
+        self.say(|| format!("replica {replica}: {command:?}").chars().take(160).collect());
+        let latency = Duration::from_millis(self.random.u64(1..3_000));
+        match command {
+            Command::Attempt(attempt) => self.attempt(replica, attempt, latency),
+            Command::DeadLetter { write, letter } => {
+                let withheld = self.is_withheld(replica, &letter.event, "a dead letter was written")?;
+                if let Some(target) = letter.target {
+                    self.counted(replica, &letter.event, target, letter.attempts, "a dead letter")?;
+                }
+                self.fly(latency, replica, Landing::Stored { write, letter, withheld });
+                Ok(())
+            }
+            Command::Move { write, moved } => {
+                let withheld = self.is_withheld(replica, &moved.event, "a delivery was moved")?;
+                let (target, made) = (target_named(&moved), moved.waiting.attempts);
+                self.counted(replica, &moved.event, target, made, "a move")?;
+                if target == ORDERED {
+                    return Err("a delivery of an ordered target was moved to a tier".to_owned());
+                }
+                self.fly(latency, replica, Landing::Moved { write, moved, withheld });
+                Ok(())
+            }
+            Command::Settle(Settled { receipt, .. }) => {
+                let Some(running) = self.replicas[replica].as_mut() else { return Ok(()) };
+                known(running, receipt.generation, "a receipt was given back")?;
+                running.settle(&receipt);
+                Ok(())
+            }
+            Command::Released(_, generation) => self.leave(replica, generation),
+            Command::Note(note) => self.note(replica, note),
+        }
+    }
+
+    fn attempt(&mut self, replica: usize, attempt: Attempt, latency: Duration) -> Check {
+        let now = self.now;
+        let withheld = self.is_withheld(replica, &attempt.event, "a request started")?;
+        let (place, target, generation) = (place(&attempt.event), attempt.target, attempt.event.generation);
+        let Some(running) = self.replicas[replica].as_mut() else { return Ok(()) };
+        running.attempt_started(target, now);
+        running.numbers.insert(attempt.delivery, attempt.number);
+        if target == LIMITED {
+            keeps_its_rate(running, now)?;
+        }
+        if !withheld {
+            let made = running.attempts.entry((generation, place, target)).or_insert(Some(0));
+            *made = made.map(|made| made + 1);
+        }
+        if target == ORDERED && !withheld {
+            let mut earlier =
+                self.broker.before(place, self.plan.targets[target.0 as usize].ordering == ByKey);
+            if let Some(earlier) = earlier.find(|earlier| !self.truth.has_ended(*earlier, target)) {
+                return Err(format!("{place:?} was sent before {earlier:?}, out of its order"));
+            }
+        }
+        self.fly(latency, replica, Landing::Attempted { attempt, withheld });
+        Ok(())
+    }
+
+    /// Whether a sender or store sees that the lease has ended. Without that, only the owner may act.
+    fn is_withheld(&self, replica: usize, event: &Event, what: &str) -> Result<bool, String> {
+        let Some(running) = self.replicas[replica].as_ref() else { return Ok(true) };
+        known(running, event.generation, what)?;
+        let looks = match what {
+            "a request started" => self.fault != Some(Fault::IgnoreLease),
+            _ => self.fault != Some(Fault::WriteWithoutLease),
+        };
+        if looks && !event.lease.holds(self.now) {
+            return Ok(true);
+        }
+        let index = running.assigned.get(&event.generation).map(|assigned| assigned.index);
+        match index.is_some_and(|index| self.broker.owners[index] == Some((replica, event.generation))) {
+            true => Ok(false),
+            false => Err(format!("{what} for {:?} while another replica owns it", place(event))),
+        }
+    }
+
+    /// The attempts that a letter or record tells are those that were made.
+    fn counted(&self, replica: usize, event: &Event, target: TargetId, told: u32, what: &str) -> Check {
+        let Some(running) = self.replicas[replica].as_ref() else { return Ok(()) };
+        let made = running.attempts.get(&(event.generation, place(event), target)).copied();
+        match made.unwrap_or(Some(0)) {
+            Some(made) if made != told => {
+                Err(format!("{what} of {:?} tells {told} attempts, and {made} were made", place(event)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn note(&mut self, replica: usize, note: Note) -> Check {
+        let (target, change) = match &note {
+            Note::Opened(target) | Note::Resumed { target, .. } => (*target, 1),
+            Note::Ended { target, .. } | Note::Moved { target, .. } | Note::Released { target, .. } => {
+                (*target, -1)
+            }
+            _ => return Ok(()),
+        };
+        if let Some(running) = self.replicas[replica].as_mut() {
+            running.balance[target.0 as usize] += change;
+        }
+        match note {
+            Note::Ended { outcome: Outcome::Discarded(_), event, .. } => {
+                self.discarded(place(&event), target)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn discarded(&mut self, (partition, offset): Place, target: TargetId) -> Check {
+        let refused = self.receivers.have_refused((partition, offset), target, ATTEMPTS_OF_SECOND);
+        if target != SECOND || !refused {
+            return Err(format!("{partition}/{offset} was discarded although {target:?} has attempts left"));
+        }
+        self.truth.ended((partition, offset), Some(target));
+        Ok(())
+    }
+
+    // ---- What comes back ----
+
+    pub(super) fn fly(&mut self, after: Duration, replica: usize, landing: Landing) {
+        let Some(life) = self.replicas[replica].as_ref().map(|replica| replica.life) else { return };
+        self.numbers += 1;
+        let due = self.now.after(after).mono_us;
+        self.flights.insert((due, self.numbers), (replica, life, landing));
+    }
+
+    pub(super) fn arrive(&mut self, replica: usize, landing: Landing) -> Check {
+        let now = self.now;
+        if let (Landing::Attempted { attempt, withheld: false }, Some(running)) =
+            (&landing, self.replicas[replica].as_mut())
+        {
+            debug_assert_eq!(running.numbers.remove(&attempt.delivery), Some(attempt.number));
+        }
+        let target = match &landing {
+            Landing::Attempted { attempt, .. } => Some(attempt.target),
+            Landing::Stored { .. } | Landing::Moved { .. } => None,
+        };
+        let input = self.happen(landing);
+        if let Some(running) = self.replicas[replica].as_mut() {
+            if let Some(target) = target {
+                running.attempt_ended(target);
+            }
+            running.engine.handle(input, now);
+        }
+        self.obey(replica)
+    }
+
+    /// What the receiver or the store does, and what it answers.
+    pub(super) fn happen(&mut self, landing: Landing) -> Input {
+        let gone = || Err(StoreFault::Unavailable("the lease has ended".into()));
+        match landing {
+            Landing::Attempted { attempt, withheld } => {
+                let reply = if withheld { Reply::Withheld } else { self.receive(&attempt) };
+                let Attempt { delivery, target, number, .. } = attempt;
+                let took = Duration::from_millis(1);
+                Input::Attempted(Attempted { delivery, target, number, reply, took })
+            }
+            Landing::Stored { write, letter, withheld } => {
+                let result = if withheld { gone() } else { self.store(&letter) };
+                Input::Stored { write, result }
+            }
+            Landing::Moved { write, moved, withheld } => {
+                let result = if withheld { gone() } else { self.shelve(*moved) };
+                Input::Stored { write, result }
+            }
+        }
+    }
+
+    fn receive(&mut self, attempt: &Attempt) -> Reply {
+        let mood = if self.healed { Mood::Healed } else { Mood::Troubled };
+        self.receivers.receive(attempt, mood, &mut self.random, &mut self.truth)
+    }
+
+    fn store(&mut self, letter: &DeadLetter) -> Result<(), StoreFault> {
+        if !letter.omit_value && letter.event.body.len() > LARGEST_RECORD {
+            return Err(StoreFault::TooLarge);
+        }
+        let confirmed = self.broker.store_up;
+        if confirmed || self.random.bool() {
+            self.truth.ended(place(&letter.event), letter.target);
+        }
+        if confirmed { Ok(()) } else { Err(StoreFault::Unavailable("down".into())) }
+    }
+
+    /// A record comes into a tier; sometimes although its writer does not hear of it.
+    fn shelve(&mut self, moved: Move) -> Result<(), StoreFault> {
+        if moved.event.body.len() > LARGEST_RECORD {
+            return Err(StoreFault::TooLarge);
+        }
+        let confirmed = self.broker.store_up;
+        if confirmed || self.random.bool() {
+            let (place, target) = (place(&moved.event), target_named(&moved));
+            self.truth.waits(place, target);
+            let tier = moved.waiting.tier.index();
+            self.broker.tiers[tier].push(Record { place, waiting: moved.waiting });
+        }
+        if confirmed { Ok(()) } else { Err(StoreFault::Unavailable("down".into())) }
+    }
+}
+
+/// Over no stretch of time up to now more attempts than the rate and the burst allow.
+fn keeps_its_rate(replica: &Replica, now: Moment) -> Check {
+    let started = &replica.started[LIMITED.0 as usize];
+    for (made, first) in (1..).zip(started.iter().rev()) {
+        let most = BURST + now.since(*first).as_secs_f64() * RATE;
+        if f64::from(made) > most + 1e-3 {
+            return Err(format!("{made} attempts in {:?} are over the rate", now.since(*first)));
+        }
+    }
+    Ok(())
+}
+
+/// Nothing may happen for a generation after the engine was told that it is gone.
+fn known(replica: &Replica, generation: Generation, what: &str) -> Check {
+    match replica.assigned.contains_key(&generation) {
+        true => Ok(()),
+        false => Err(format!("{what} of a generation that is gone")),
+    }
+}
+
+fn target_named(moved: &Move) -> TargetId {
+    named(moved.waiting.target.as_deref())
+}
+
+/// The target of a tier's record.
+pub(super) fn target_of(record: &Record) -> TargetId {
+    named(record.waiting.target.as_deref())
+}
+
+fn named(name: Option<&str>) -> TargetId {
+    match name {
+        Some("dead") => DEAD,
+        Some("first") => FIRST,
+        Some("healthy") => HEALTHY,
+        Some("limited") => LIMITED,
+        Some("ordered") => ORDERED,
+        Some("second") => SECOND,
+        other => panic!("no target of the simulation: {other:?}"),
+    }
+}
