@@ -8,6 +8,7 @@ mod intake;
 pub mod kafka;
 mod looks;
 pub mod nats;
+mod ordering;
 mod outbox;
 #[cfg(test)]
 pub(crate) mod test_plan;
@@ -25,7 +26,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::broker::StartFault;
 use crate::domain::{ConsumerId, Generation, Settled, Tier};
 use crate::engine::{Grant, Input};
-use crate::plan::{Broker, Plan, Reads};
+use crate::plan::{Broker, Plan};
 
 /// What a source tells the pipeline. One value is one batch and one wake-up.
 #[derive(Debug)]
@@ -92,16 +93,7 @@ pub fn start(
     let outbox = Outbox::new(consumer, emit);
     match &settings.broker {
         Broker::Kafka(kafka) => kafka::start(&plan, reader, settings, kafka, grant, outbox),
-        Broker::Nats(_) if reader.reads != Reads::Shared => {
-            // TODO(5): tiers and ordered consumers
-            outbox.ready(Ok(()));
-            Ok(Handle::new(move |message| {
-                if matches!(message, ToSource::Stop) {
-                    outbox.stopped(Ok(()));
-                }
-            }))
-        }
-        Broker::Nats(nats) => nats::start(&plan, reader.source, settings, nats, grant, outbox),
+        Broker::Nats(nats) => nats::start(&plan, reader, settings, nats, grant, outbox),
     }
 }
 

@@ -4,10 +4,12 @@
 mod message;
 mod options;
 mod reachability;
+mod tier_stream;
 
 pub(crate) use message::{Delivered, headers};
 pub(crate) use options::{CORE_WAITING, options};
 pub(crate) use reachability::Reachability;
+pub(crate) use tier_stream::TierStream;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

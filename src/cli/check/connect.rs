@@ -11,13 +11,13 @@ use rdkafka::types::RDKafkaRespErr;
 use serde::Serialize;
 
 use crate::broker::kafka::{Admin, Connection, OwnTopic, refusal};
-use crate::broker::nats::{Reachability, try_connect};
+use crate::broker::nats::{Reachability, TierStream, try_connect};
 use crate::domain::{SourceId, SubjectPattern, Tier};
 use crate::plan::{
     Broker, DeadLetters, Examined, JetStream, Kafka, Nats, NatsMode, Plan, Source, Start, Topic,
 };
 use crate::source::nats::Durable;
-use crate::store::nats::stream::{Found, find};
+use crate::store::nats::letter_stream::{Found, find};
 
 /// A broker may take so long to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -69,7 +69,7 @@ pub(super) fn look(examined: &Examined) -> Vec<Finding> {
         let letters = keeps.then_some(&plan.dead_letters);
         match &source.broker {
             Broker::Kafka(kafka) => look_at_kafka(plan, source, kafka, letters, &mut findings),
-            Broker::Nats(nats) => look_at_nats(nats, letters, &mut findings),
+            Broker::Nats(nats) => look_at_nats(nats, keeps.then_some(plan), &mut findings),
         }
         findings.found.iter_mut().for_each(|finding| finding.says = concealed.mask(&finding.says));
         findings.found
@@ -200,7 +200,7 @@ fn partitions(observer: &BaseConsumer, name: &str) -> Result<Option<usize>, Stri
     }
 }
 
-fn look_at_nats(nats: &Nats, letters: Option<&DeadLetters>, findings: &mut Findings<'_>) {
+fn look_at_nats(nats: &Nats, kept: Option<&Plan>, findings: &mut Findings<'_>) {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(fault) => return findings.fault(format!("no connection can be made: {fault}")),
@@ -232,8 +232,9 @@ fn look_at_nats(nats: &Nats, letters: Option<&DeadLetters>, findings: &mut Findi
                 look_at_stream(&jetstream, settings, &nats.subjects, findings).await;
             }
         }
-        if let Some(letters) = letters {
-            look_at_letters(&jetstream, letters, findings).await;
+        if let Some(plan) = kept {
+            look_at_letters(&jetstream, &plan.dead_letters, findings).await;
+            look_at_tiers(&jetstream, &TierStream::new(plan), findings).await;
         }
     });
 }
@@ -252,6 +253,18 @@ async fn look_at_letters(context: &jetstream::Context, letters: &DeadLetters, fi
             Err(_) => findings
                 .fine(format!("the stream {stream} for dead letters will be created, if that is allowed")),
         },
+    }
+}
+
+async fn look_at_tiers(context: &jetstream::Context, tiers: &TierStream, findings: &mut Findings<'_>) {
+    let name = tiers.name();
+    match tiers.find(context).await {
+        Err(reason) => findings.fault(reason),
+        Ok(Some(_)) => findings.fine(format!("the stream {name} of the retry tiers is there")),
+        Ok(None) => findings.fine(format!(
+            "the stream {name} of the retry tiers will be created, if that is allowed; else with: {}",
+            tiers.command()
+        )),
     }
 }
 

@@ -10,30 +10,9 @@ use super::first_start;
 use super::partition::{PartitionName, list};
 use super::probe::{Probe, Topics, committed};
 use crate::broker::kafka::Admin;
-use crate::domain::{Ordering, SourceId, TargetId};
-use crate::plan::{Plan, Reads};
-
-/// The targets of this source that have a group of their own.
-pub(super) fn ordered(plan: &Plan, source: SourceId) -> impl Iterator<Item = TargetId> {
-    plan.consumers.iter().filter(move |consumer| consumer.source == source).filter_map(|consumer| {
-        match consumer.reads {
-            Reads::Ordered(target) => Some(target),
-            Reads::Shared | Reads::Tiers => None,
-        }
-    })
-}
-
-/// The targets of this source that the shared group serves.
-fn shared(plan: &Plan, source: SourceId) -> impl Iterator<Item = TargetId> {
-    let takes = move |target: TargetId| {
-        let mut routes =
-            plan.routes.iter().filter(|route| route.from.is_empty() || route.from.contains(&source));
-        routes.any(|route| route.to.contains(&target))
-    };
-    let targets = (0..).map(TargetId).zip(&plan.targets);
-    let unordered = targets.filter(|(_, target)| target.enabled && target.ordering == Ordering::None);
-    unordered.map(|(id, _)| id).filter(move |id| takes(*id))
-}
+use crate::domain::TargetId;
+use crate::plan::Reads;
+use crate::source::ordering::shared;
 
 /// Gives the group of an ordered target that has none a place to start: where the shared group is, which
 /// served the target up to there. Every partition gets one, for the shared group goes on, and so a place

@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 use async_nats::Client;
 use async_nats::Subject;
 use async_nats::connection::State;
+use async_nats::jetstream::AckKind;
+use bytes::Bytes;
 use tokio::task::JoinSet;
 
 use crate::domain::Ending;
@@ -23,8 +25,8 @@ const ANSWER: Duration = Duration::from_secs(5);
 /// duplicate, never a loss: the message comes again and is known to be settled.
 #[derive(Debug)]
 pub(super) struct Acks {
-    done: Vec<Subject>,
-    refused: Vec<Subject>,
+    /// Where to say what, in this order.
+    waiting: Vec<(Subject, Bytes)>,
     terms: VecDeque<Subject>,
     answers: JoinSet<()>,
     flushed: Instant,
@@ -32,37 +34,35 @@ pub(super) struct Acks {
 
 impl Acks {
     pub(super) fn new() -> Acks {
-        Acks {
-            done: Vec::new(),
-            refused: Vec::new(),
-            terms: VecDeque::new(),
-            answers: JoinSet::new(),
-            flushed: Instant::now(),
-        }
+        Acks { waiting: Vec::new(), terms: VecDeque::new(), answers: JoinSet::new(), flushed: Instant::now() }
     }
 
     /// A message is settled.
     pub(super) fn settled(&mut self, reply: Subject, ending: Ending) {
         match ending {
-            Ending::Done => self.done.push(reply),
+            Ending::Done => self.waiting.push((reply, Bytes::from_static(b"+ACK"))),
             Ending::DeadLettered => self.terms.push_back(reply),
         }
     }
 
     /// A message shall be given to somebody else, at once.
     pub(super) fn refused(&mut self, reply: Subject) {
-        self.refused.push(reply);
+        self.waiting.push((reply, Bytes::from_static(b"-NAK")));
+    }
+
+    /// A message shall come again, to anybody, after this time.
+    pub(super) fn postponed(&mut self, reply: Subject, delay: Duration) {
+        self.waiting.push((reply, AckKind::Nak(Some(delay)).into()));
     }
 
     /// Whether nothing waits to be said or answered.
     pub(super) fn is_empty(&self) -> bool {
-        self.done.is_empty() && self.refused.is_empty() && self.terms.is_empty() && self.answers.is_empty()
+        self.waiting.is_empty() && self.terms.is_empty() && self.answers.is_empty()
     }
 
     /// Whether it is time to send what waits.
     pub(super) fn is_due(&self) -> bool {
-        let waiting = self.done.len() + self.refused.len();
-        waiting >= FLUSH_AT || (!self.is_empty() && self.flushed.elapsed() >= FLUSH_EVERY)
+        self.waiting.len() >= FLUSH_AT || (!self.is_empty() && self.flushed.elapsed() >= FLUSH_EVERY)
     }
 
     /// Goes on with TERM, as far as answers have come.
@@ -77,10 +77,9 @@ impl Acks {
         if client.connection_state() != State::Connected {
             return false;
         }
-        let sent = send(client, &mut self.done, "+ACK").await;
-        let refused = send(client, &mut self.refused, "-NAK").await;
+        let sent = send(client, &mut self.waiting).await;
         self.go_on(client);
-        sent || refused
+        sent
     }
 
     fn terminate(&mut self, client: &Client) {
@@ -114,16 +113,16 @@ impl Acks {
     }
 }
 
-/// Publishes one text to all of these; what could not be handed to the client stays.
-async fn send(client: &Client, replies: &mut Vec<Subject>, text: &'static str) -> bool {
+/// Publishes all of these; what could not be handed to the client stays.
+async fn send(client: &Client, waiting: &mut Vec<(Subject, Bytes)>) -> bool {
     let mut sent = 0;
-    for reply in replies.iter() {
-        let publish = client.publish(reply.clone(), text.into());
+    for (reply, text) in waiting.iter() {
+        let publish = client.publish(reply.clone(), text.clone());
         match tokio::time::timeout(PATIENCE, publish).await {
             Ok(Ok(())) => sent += 1,
             Ok(Err(_)) | Err(_) => break,
         }
     }
-    replies.drain(..sent);
+    waiting.drain(..sent);
     sent > 0
 }

@@ -61,6 +61,11 @@ impl Book {
         }
     }
 
+    /// Whether a message is open, or was settled lately.
+    pub(super) fn knows(&self, sequence: u64) -> bool {
+        self.open.contains_key(&sequence) || self.settled.contains_key(&sequence)
+    }
+
     /// Notes that a message is settled; the answer is where to acknowledge it, if it is ours.
     pub(super) fn settle(&mut self, sequence: u64, ending: Ending, now_us: u64) -> Option<Subject> {
         let Open { reply, .. } = self.open.remove(&sequence)?;

@@ -16,6 +16,16 @@ use crate::plan::{JetStream, Start};
 pub(crate) struct Durable {
     settings: JetStream,
     subjects: Vec<SubjectPattern>,
+    /// Of an ordered target's own durable.
+    own: Option<Own>,
+}
+
+/// Whose own a durable is, and beside which it stands.
+#[derive(Debug, Clone)]
+struct Own {
+    target: String,
+    /// The durable of all targets that are not ordered.
+    shared: String,
 }
 
 /// A durable that can be pulled from.
@@ -36,6 +46,8 @@ pub(crate) enum Begin {
     Configured,
     /// With the first message: the stream was not there before.
     Beginning,
+    /// After this sequence, up to which the shared durable served the ordered target.
+    Seeded(u64),
     /// It was deleted under us, and goes on.
     Resumed {
         /// The stream that it was on; another one is read from its beginning.
@@ -66,7 +78,26 @@ impl Trouble {
 
 impl Durable {
     pub(crate) fn new(settings: &JetStream, subjects: &[SubjectPattern]) -> Durable {
-        Durable { settings: settings.clone(), subjects: subjects.to_vec() }
+        Durable { settings: settings.clone(), subjects: subjects.to_vec(), own: None }
+    }
+
+    /// The durable of an ordered target of its own: it gives one message at a time.
+    pub(crate) fn ordered(settings: &JetStream, subjects: &[SubjectPattern], target: &str) -> Durable {
+        let shared = settings.durable.clone();
+        let settings =
+            JetStream { durable: format!("{shared}-{target}"), max_ack_pending: 1, ..settings.clone() };
+        let own = Some(Own { target: target.to_owned(), shared });
+        Durable { own, ..Durable::new(&settings, subjects) }
+    }
+
+    /// Its name.
+    pub(crate) fn name(&self) -> &str {
+        &self.settings.durable
+    }
+
+    /// The settings that it has to have.
+    pub(crate) fn settings(&self) -> &JetStream {
+        &self.settings
     }
 
     /// Finds the stream, and the durable on it; makes the durable if there is none. Neither is ever
@@ -80,6 +111,29 @@ impl Durable {
             self.judge(&info.config)?;
             return self.attachment(stream, &info).await;
         }
+        self.make(stream, begin).await
+    }
+
+    /// Makes the durable, which was not there.
+    ///
+    /// # Errors
+    /// What is in the way.
+    pub(crate) async fn make(&self, stream: Stream, begin: &Begin) -> Result<Attachment, Trouble> {
+        let seeded;
+        let begin = match (&self.own, begin) {
+            (None, _) => begin,
+            (Some(own), _) if is_work_queue(&stream) => return Err(self.one_reader_only(own)),
+            (Some(_), Begin::Resumed { .. } | Begin::Seeded(_)) => begin,
+            (Some(own), Begin::Configured | Begin::Beginning) => {
+                match consumer_info(&stream, &own.shared).await? {
+                    Some(shared) => {
+                        seeded = Begin::Seeded(shared.ack_floor.stream_sequence);
+                        &seeded
+                    }
+                    None => begin,
+                }
+            }
+        };
         let created = created(stream.cached_info());
         let begin = match begin {
             Begin::Resumed { created: known, .. } if *known != created => &Begin::Beginning,
@@ -133,15 +187,18 @@ impl Durable {
     /// # Errors
     /// The server does not answer.
     pub(crate) async fn found(&self, stream: &Stream) -> Result<Option<consumer::Info>, Trouble> {
-        use async_nats::jetstream::context::ConsumerInfoErrorKind as Kind;
-        match stream.consumer_info(&self.settings.durable).await {
-            Ok(info) => Ok(Some(info)),
-            Err(error) => match error.kind() {
-                Kind::NotFound => Ok(None),
-                Kind::JetStream(refusal) if refusal.error_code() == ErrorCode::CONSUMER_NOT_FOUND => Ok(None),
-                kind => Err(Trouble::NoAnswer(format!("the durable {}: {kind}", self.settings.durable))),
-            },
-        }
+        consumer_info(stream, &self.settings.durable).await
+    }
+
+    /// A work queue gives each message to one consumer only.
+    fn one_reader_only(&self, own: &Own) -> Trouble {
+        let JetStream { stream, durable, .. } = &self.settings;
+        Trouble::Refused(format!(
+            "the target {} is ordered and needs the durable {durable} of its own, and the stream {stream} is a work \
+             queue, which gives each message to one durable only: take `ordering` out, or read a stream with another \
+             retention (`nats stream add … --retention limits`)",
+            own.target
+        ))
     }
 
     async fn attachment(&self, stream: Stream, info: &consumer::Info) -> Result<Attachment, Trouble> {
@@ -258,6 +315,9 @@ impl Durable {
         match begin {
             Begin::Configured => {}
             Begin::Beginning => return DeliverPolicy::All,
+            Begin::Seeded(after) => {
+                return DeliverPolicy::ByStartSequence { start_sequence: after.saturating_add(1) };
+            }
             Begin::Resumed { sequence, .. } => {
                 return DeliverPolicy::ByStartSequence { start_sequence: *sequence };
             }
@@ -284,6 +344,13 @@ impl Durable {
             tracing::warn!(
                 "made the durable {durable} on the stream {name} anew, from message {} on",
                 sequence
+            );
+            return;
+        }
+        if let Begin::Seeded(after) = begin {
+            tracing::info!(
+                "made the durable {durable} on the stream {name}, after message {after}, up to which the shared one \
+                 had served"
             );
             return;
         }
@@ -314,6 +381,19 @@ impl Durable {
         Trouble::Refused(format!(
             "the durable {durable} on the stream {name} can't be made: {refusal}; {remedy}"
         ))
+    }
+}
+
+/// What the server knows of a durable, if it is there.
+async fn consumer_info(stream: &Stream, durable: &str) -> Result<Option<consumer::Info>, Trouble> {
+    use async_nats::jetstream::context::ConsumerInfoErrorKind as Kind;
+    match stream.consumer_info(durable).await {
+        Ok(info) => Ok(Some(info)),
+        Err(error) => match error.kind() {
+            Kind::NotFound => Ok(None),
+            Kind::JetStream(refusal) if refusal.error_code() == ErrorCode::CONSUMER_NOT_FOUND => Ok(None),
+            kind => Err(Trouble::NoAnswer(format!("the durable {durable}: {kind}"))),
+        },
     }
 }
 

@@ -16,13 +16,14 @@ use super::book::Book;
 use super::durable::{Attachment, Begin, Durable, Trouble};
 use super::gap::Gap;
 use super::message::Delivered;
+use super::ordered::Beside;
 use super::patience::Patience;
 use super::pull::{Allowed, Pull, Room};
 use super::tenure::Tenure;
 use crate::broker::nats::{Link, Reachability, client_name, connect};
 use crate::domain::{Event, Moment, Receipt, Settled, SourceId};
 use crate::engine::{Grant, Input};
-use crate::plan::{self, Nats, Plan};
+use crate::plan::{self, Nats, Plan, Reads};
 use crate::source::allowance::Allowance;
 use crate::source::outbox::Outbox;
 use crate::source::{Intake, Namespace, Report, SharedGrant, ToSource};
@@ -48,6 +49,8 @@ pub(super) struct Worker {
     source: SourceId,
     nats: Nats,
     durable: Arc<Durable>,
+    /// Of the shared durable only.
+    beside: Option<Arc<Beside>>,
     patience: Patience,
     /// This process's part of `max_ack_pending`.
     most_open: u64,
@@ -143,7 +146,7 @@ impl Worker {
     #[expect(clippy::too_many_arguments, reason = "what a source is started with, and nothing else")]
     pub(super) fn new(
         plan: Arc<Plan>,
-        source: SourceId,
+        reader: plan::Consumer,
         nats: Nats,
         settings: plan::JetStream,
         grant: Arc<SharedGrant>,
@@ -151,15 +154,27 @@ impl Worker {
         mail: UnboundedReceiver<ToSource>,
         reachability: Arc<Reachability>,
     ) -> Worker {
+        let (durable, beside) = match reader.reads {
+            Reads::Ordered(target) => {
+                let target = plan.targets.get(target.0 as usize).map_or("", |target| &target.name);
+                (Durable::ordered(&settings, &nats.subjects, target), None)
+            }
+            Reads::Shared | Reads::Tiers => {
+                let beside = Beside::new(&plan, reader.source, &settings, &nats.subjects);
+                (Durable::new(&settings, &nats.subjects), Some(Arc::new(beside)))
+            }
+        };
+        let settings = durable.settings();
         let patience = Patience::new(settings.ack_wait);
         let most_open = u64::from((settings.max_ack_pending / plan.replicas.max(1)).max(1));
         let (tell, news) = unbounded_channel();
         let now = Instant::now();
         Worker {
-            durable: Arc::new(Durable::new(&settings, &nats.subjects)),
+            durable: Arc::new(durable),
+            beside,
             allowance: Allowance::new(grant, plan.window(outbox.consumer())),
             plan,
-            source,
+            source: reader.source,
             nats,
             patience,
             most_open,
@@ -372,9 +387,16 @@ impl Worker {
             None if self.was_missing => Begin::Beginning,
             None => Begin::Configured,
         };
-        let client = self.clients;
+        let (client, beside) = (self.clients, self.beside.clone());
         tokio::spawn(async move {
-            let result = durable.attach(&context, &begin).await;
+            let attaching = async {
+                if let Some(beside) = beside {
+                    let stream = durable.stream(&context).await?;
+                    beside.settle(&stream, &durable, &begin).await?;
+                }
+                durable.attach(&context, &begin).await
+            };
+            let result = attaching.await;
             // The worker may have gone.
             let _ = tell.send((client, News::Attached(Box::new(result))));
         });
@@ -594,6 +616,6 @@ async fn next(attached: &mut Option<Attached>) -> Option<async_nats::Message> {
 }
 
 /// Counts the connections that a client has had.
-fn connection(client: &Client) -> u64 {
+pub(super) fn connection(client: &Client) -> u64 {
     client.statistics().connects.load(std::sync::atomic::Ordering::Relaxed)
 }

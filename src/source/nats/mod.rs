@@ -12,9 +12,12 @@ mod durable;
 mod gap;
 mod jetstream;
 mod message;
+mod ordered;
 mod patience;
 mod pull;
 mod tenure;
+mod tier_pace;
+mod tiers;
 
 use std::sync::Arc;
 use std::thread;
@@ -25,18 +28,17 @@ use super::outbox::Outbox;
 use super::{Handle, SharedGrant};
 use crate::broker::StartFault;
 use crate::broker::nats::Reachability;
-use crate::domain::SourceId;
-use crate::plan::{Nats, NatsMode, Plan, Source};
+use crate::plan::{Consumer, Nats, NatsMode, Plan, Reads, Source};
 
 pub(crate) use durable::Durable;
 
-/// Reads one source on a thread of its own, which has a connection of its own.
+/// Reads one source, or the retry tiers on its servers, on a thread of its own, which has a connection of its own.
 ///
 /// # Errors
 /// There is no thread for it.
 pub(in crate::source) fn start(
     plan: &Arc<Plan>,
-    source: SourceId,
+    reader: Consumer,
     settings: &Source,
     nats: &Nats,
     grant: Arc<SharedGrant>,
@@ -48,15 +50,20 @@ pub(in crate::source) fn start(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(thread_fault)?;
     let (mail, inbox) = mpsc::unbounded_channel();
     let (plan, nats) = (plan.clone(), nats.clone());
+    let Consumer { source, reads } = reader;
     thread::Builder::new()
         .name(format!("nats-{source_name}"))
-        .spawn(move || match nats.mode.clone() {
-            NatsMode::JetStream(settings) => {
-                let worker =
-                    jetstream::Worker::new(plan, source, nats, settings, grant, outbox, inbox, reachability);
+        .spawn(move || match (reads, nats.mode.clone()) {
+            (Reads::Tiers, _) => {
+                let worker = tiers::Worker::new(plan, source, nats, grant, outbox, inbox, reachability);
                 runtime.block_on(worker.run());
             }
-            NatsMode::Core { queue } => {
+            (Reads::Shared | Reads::Ordered(_), NatsMode::JetStream(settings)) => {
+                let worker =
+                    jetstream::Worker::new(plan, reader, nats, settings, grant, outbox, inbox, reachability);
+                runtime.block_on(worker.run());
+            }
+            (Reads::Shared | Reads::Ordered(_), NatsMode::Core { queue }) => {
                 let worker = core::Worker::new(plan, source, nats, queue, grant, outbox, inbox, reachability);
                 runtime.block_on(worker.run());
             }

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
 
-use super::letter::{OF_THE_EVENT, SERVERS_OWN};
+use super::publication::{OF_THE_EVENT, SERVERS_OWN};
 use super::writer::is_too_large;
 use crate::broker::nats::{Delivered, Link, Reachability, client_name, headers, try_connect};
 use crate::broker::tier_record::HEADER;

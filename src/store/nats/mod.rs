@@ -1,9 +1,9 @@
-//! Dead letters on JetStream (PRODUCT.md §5), in a stream of their own.
+//! Dead letters and retry tiers on JetStream (PRODUCT.md §5), each in a stream of their own.
 
 mod archive;
 mod census;
-mod letter;
-pub(crate) mod stream;
+pub(crate) mod letter_stream;
+mod publication;
 mod writer;
 
 pub(super) use archive::Archive;
@@ -20,8 +20,9 @@ use crate::plan::{Nats, Plan, Source};
 use crate::store::{FromStore, Handle};
 use writer::Writer;
 
-/// Starts a publisher of dead letters on a thread of its own, on the servers of this source. A write
-/// counts only once the stream has acknowledged it.
+/// Starts a publisher of dead letters and moves on a thread of its own, on the servers of this source. A
+/// write
+/// counts only once its stream has acknowledged it.
 ///
 /// # Errors
 /// There is no thread for it.

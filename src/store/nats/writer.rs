@@ -9,10 +9,10 @@ use async_nats::{Client, jetstream as js};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 
-use super::letter::Letter;
-use super::stream;
-use crate::broker::nats::{Link, Reachability, client_name, connect};
-use crate::domain::{DeadLetter, Moment};
+use super::letter_stream;
+use super::publication::Publication;
+use crate::broker::nats::{Link, Reachability, TierStream, client_name, connect};
+use crate::domain::Moment;
 use crate::engine::{StoreFault, WriteId};
 use crate::plan::{Nats, Plan};
 use crate::store::standing::Standing;
@@ -28,7 +28,7 @@ const ANSWER: Duration = Duration::from_secs(10);
 /// A write that failed is made again within this time; if none was, nothing is left to be written.
 const REPEATED_WITHIN: Duration = Duration::from_secs(30);
 
-type Answer = (WriteId, Result<(), StoreFault>);
+type Answer = (WriteId, Stored, Result<(), StoreFault>);
 type Mail = UnboundedReceiver<(WriteId, Write)>;
 
 /// The store's thread.
@@ -40,12 +40,76 @@ pub(super) struct Writer {
     emit: Box<dyn Fn(Vec<FromStore>) + Send>,
     /// Sent, and not acknowledged yet.
     open: JoinSet<Answer>,
-    /// The stream is there, as far as we know.
+    tiers: TierStream,
+    letters: Written,
+    moves: Written,
+    standing: Standing,
+}
+
+/// Where something is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stored {
+    Letters,
+    Moves,
+}
+
+/// What is known of a stream that is written: one that can't be keeps nothing from the other.
+#[derive(Debug)]
+struct Written {
+    /// It is there, as far as we know.
     ensured: bool,
     look_at: Instant,
     /// When a write failed, as long as none was confirmed since.
     failed: Option<Instant>,
-    standing: Standing,
+    /// Why it can't be written, as last told.
+    fault: Option<String>,
+}
+
+impl Written {
+    fn new() -> Written {
+        Written { ensured: false, look_at: Instant::now(), failed: None, fault: None }
+    }
+
+    /// It has to be looked at anew, at once.
+    fn doubt(&mut self) {
+        self.ensured = false;
+        self.look_at = Instant::now();
+    }
+
+    /// Nothing waits to be written again: what failed earlier says nothing any more.
+    fn forget_failure(&mut self) {
+        if self.failed.is_some_and(|failed| failed.elapsed() >= REPEATED_WITHIN) {
+            self.failed = None;
+            self.doubt();
+        }
+    }
+
+    fn confirmed(&mut self) {
+        (self.failed, self.fault) = (None, None);
+    }
+
+    fn refused(&mut self, reason: String) {
+        let now = Instant::now();
+        (self.ensured, self.look_at, self.failed) = (false, now + LOOK_AGAIN, Some(now));
+        self.fault = Some(reason);
+    }
+
+    fn looked(&mut self, found: Result<(), String>) {
+        match found {
+            Ok(()) => {
+                self.ensured = true;
+                // A stream that is there may still refuse writes: the one that failed is made again,
+                // and says whether it gets through.
+                if self.failed.is_none() {
+                    self.fault = None;
+                }
+            }
+            Err(reason) => {
+                self.look_at = Instant::now() + LOOK_AGAIN;
+                self.fault = Some(reason);
+            }
+        }
+    }
 }
 
 /// What a turn began with.
@@ -64,6 +128,7 @@ impl Writer {
         emit: Box<dyn Fn(Vec<FromStore>) + Send>,
     ) -> Writer {
         Writer {
+            tiers: TierStream::new(&plan),
             plan,
             standing: Standing::new(source.clone()),
             source,
@@ -71,10 +136,21 @@ impl Writer {
             reachability,
             emit,
             open: JoinSet::new(),
-            ensured: false,
-            look_at: Instant::now(),
-            failed: None,
+            letters: Written::new(),
+            moves: Written::new(),
         }
+    }
+
+    fn written(&mut self, stored: Stored) -> &mut Written {
+        match stored {
+            Stored::Letters => &mut self.letters,
+            Stored::Moves => &mut self.moves,
+        }
+    }
+
+    fn doubt(&mut self) {
+        self.letters.doubt();
+        self.moves.doubt();
     }
 
     /// Runs until nobody is left to tell it anything.
@@ -96,8 +172,12 @@ impl Writer {
             tokio::select! {
                 biased;
                 link = &mut connecting => return Some(link),
-                letter = mail.recv() => match letter {
-                    Some((write, _)) => self.answer(write, Err(self.unavailable())),
+                write = mail.recv() => match write {
+                    Some((id, write)) => {
+                        let stored = Stored::of(&write);
+                        let fault = self.unavailable(stored);
+                        self.answer(id, Err(fault));
+                    }
                     None => return None,
                 },
                 () = tokio::time::sleep(NAP) => self.look_at_connection(),
@@ -109,7 +189,7 @@ impl Writer {
         let client = &link.client;
         let context =
             jetstream::ContextBuilder::new().timeout(ANSWER).ack_timeout(ANSWER).build(client.clone());
-        self.look_at = Instant::now();
+        self.doubt();
         loop {
             self.look(client, &context).await;
             let woken = tokio::select! {
@@ -119,55 +199,51 @@ impl Writer {
                     // The task can't be cancelled, and does not panic.
                     Err(_) => Woken::Nap,
                 },
-                letter = mail.recv() => Woken::Mail(letter),
+                write = mail.recv() => Woken::Mail(write),
                 () = tokio::time::sleep(NAP) => Woken::Nap,
             };
             match woken {
-                Woken::Mail(Some((id, Write::Letter(letter)))) => self.write(id, &letter, client, &context),
-                // TODO(5)
-                Woken::Mail(Some((id, Write::Move(_)))) => {
-                    self.answer(id, Err(StoreFault::Unavailable("not yet".into())));
-                }
+                Woken::Mail(Some((id, write))) => self.write(id, &write, client, &context),
                 Woken::Mail(None) => return ControlFlow::Break(()),
                 Woken::Answer(answer) => self.answered(answer),
                 Woken::Nap => {}
             }
             if link.is_closed() {
-                self.ensured = false;
+                self.doubt();
                 return ControlFlow::Continue(());
             }
         }
     }
 
-    /// Publishes a dead letter. Nothing is written under a lease that has ended: others own the event.
-    fn write(&mut self, write: WriteId, letter: &DeadLetter, client: &Client, context: &Context) {
+    /// Publishes. Nothing is written under a lease that has ended: others own the event.
+    fn write(&mut self, id: WriteId, write: &Write, client: &Client, context: &Context) {
+        let stored = Stored::of(write);
         let connected = client.connection_state() == State::Connected;
-        if !self.ensured || !connected || !letter.event.lease.holds(Moment::now()) {
-            return self.answer(write, Err(self.unavailable()));
+        if !self.written(stored).ensured || !connected || !write.event().lease.holds(Moment::now()) {
+            let fault = self.unavailable(stored);
+            return self.answer(id, Err(fault));
         }
-        let Letter { subject, headers, payload } = Letter::new(&self.plan, letter);
+        let Publication { subject, headers, payload } = Publication::new(&self.plan, write);
         let context = context.clone();
         self.open.spawn(async move {
             let published = async { context.publish_with_headers(subject, headers, payload).await?.await };
-            (write, published.await.map(drop).map_err(|error| fault(&error)))
+            (id, stored, published.await.map(drop).map_err(|error| fault(&error)))
         });
     }
 
-    fn answered(&mut self, (write, result): Answer) {
+    fn answered(&mut self, (write, stored, result): Answer) {
         match &result {
-            Ok(()) => {
-                self.failed = None;
-                self.tell_up(Ok(()));
-            }
+            Ok(()) => self.written(stored).confirmed(),
             Err(StoreFault::TooLarge) => {}
             Err(StoreFault::Unavailable(reason)) => {
-                self.ensured = false;
-                self.look_at = Instant::now() + LOOK_AGAIN;
-                self.failed = Some(Instant::now());
-                let stream = &self.plan.dead_letters.stream;
-                self.tell_up(Err(format!("the dead-letter stream {stream} can't be written: {reason}")));
+                let what = match stored {
+                    Stored::Letters => format!("the dead-letter stream {}", self.plan.dead_letters.stream),
+                    Stored::Moves => format!("the stream {} of the retry tiers", self.tiers.name()),
+                };
+                self.written(stored).refused(format!("{what} can't be written: {reason}"));
             }
         }
+        self.tell_up();
         self.answer(write, result);
     }
 
@@ -175,54 +251,63 @@ impl Writer {
         (self.emit)(vec![FromStore::Stored(write, result)]);
     }
 
-    fn unavailable(&self) -> StoreFault {
-        StoreFault::Unavailable(self.standing.fault().unwrap_or("the stream is not known yet").into())
+    fn unavailable(&mut self, stored: Stored) -> StoreFault {
+        let told = self.written(stored).fault.clone();
+        let fault = told.or_else(|| self.standing.fault().map(str::to_owned));
+        StoreFault::Unavailable(fault.unwrap_or_else(|| "the stream is not known yet".to_owned()).into())
     }
 
-    /// While the store is not known to be up: looks, now and then, whether it is.
+    /// While a stream is not known to be writable: looks, now and then, whether it is.
     async fn look(&mut self, client: &Client, context: &Context) {
-        let forgotten = self.failed.is_some_and(|failed| failed.elapsed() >= REPEATED_WITHIN);
-        if forgotten && self.open.is_empty() {
-            self.failed = None;
-            self.ensured = false;
-            self.look_at = Instant::now();
+        if self.open.is_empty() {
+            self.letters.forget_failure();
+            self.moves.forget_failure();
         }
         if client.connection_state() != State::Connected {
             return self.look_at_connection();
         }
-        if self.ensured || Instant::now() < self.look_at {
-            return;
+        let due = |written: &Written| !written.ensured && Instant::now() >= written.look_at;
+        let (letters, moves) = (due(&self.letters), due(&self.moves));
+        if letters {
+            let largest = self.plan.limits.max_event.saturating_add(HEADER_ROOM);
+            let found = letter_stream::ensure(context, &self.plan.dead_letters, largest).await;
+            self.letters.looked(found);
         }
-        let largest = self.plan.limits.max_event.saturating_add(HEADER_ROOM);
-        match stream::ensure(context, &self.plan.dead_letters, largest).await {
-            Ok(()) => {
-                self.ensured = true;
-                // A stream that is there may still refuse writes: the one that failed is made again,
-                // and says whether it gets through.
-                if self.failed.is_none() {
-                    self.tell_up(Ok(()));
-                }
-            }
-            Err(reason) => {
-                self.look_at = Instant::now() + LOOK_AGAIN;
-                self.tell_up(Err(reason));
-            }
+        if moves {
+            let found = self.tiers.ensure(context).await;
+            self.moves.looked(found.map(drop));
+        }
+        if letters || moves {
+            self.tell_up();
         }
     }
 
     /// There is no connection: whatever is written next finds out whether there is one again.
     fn look_at_connection(&mut self) {
-        self.ensured = false;
-        self.look_at = Instant::now();
-        let fault = self.reachability.fault();
-        if let Some(fault) = fault {
-            self.tell_up(Err(fault));
+        self.doubt();
+        if let Some(fault) = self.reachability.fault() {
+            self.tell(Err(fault));
         }
     }
 
-    fn tell_up(&mut self, up: Result<(), String>) {
+    /// Tells whether both streams can be written.
+    fn tell_up(&mut self) {
+        let fault = self.letters.fault.clone().or_else(|| self.moves.fault.clone());
+        self.tell(fault.map_or(Ok(()), Err));
+    }
+
+    fn tell(&mut self, up: Result<(), String>) {
         if let Some(news) = self.standing.tell(up) {
             (self.emit)(vec![news]);
+        }
+    }
+}
+
+impl Stored {
+    fn of(write: &Write) -> Stored {
+        match write {
+            Write::Letter(_) => Stored::Letters,
+            Write::Move(_) => Stored::Moves,
         }
     }
 }
