@@ -7,9 +7,8 @@ use bytes::Bytes;
 
 use super::*;
 use crate::domain::{
-    Attempt, Attempted, Content, Data, DeadLetter, DeadLetterReason, DiscardReason, Event, EventTime, Fault,
-    Field, Generation, Kind, Lease, Origin, Outcome, Receipt, ReleaseReason, Reply, RetryAfter, RouteId,
-    SourceId,
+    Attempt, Attempted, Content, Data, DeadLetter, DeadLetterReason, Event, EventTime, Fault, Field,
+    Generation, Kind, Lease, Origin, Receipt, ReleaseReason, Reply, RetryAfter, RouteId, SourceId,
 };
 use crate::plan::{self, Layers, Target, Window};
 

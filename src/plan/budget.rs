@@ -63,7 +63,7 @@ impl<'a> Budget<'a> {
     /// What the producer of one source's store may keep until it is confirmed, in bytes.
     pub fn unwritten(&self) -> u64 {
         let stores = self.plan.sources.len().max(1) as u64;
-        (self.plan.limits.memory / 4 / stores).min(MOST_UNWRITTEN).max(LEAST_UNWRITTEN)
+        (self.plan.limits.memory / 4 / stores).clamp(LEAST_UNWRITTEN, MOST_UNWRITTEN)
     }
 
     fn all_weights(&self) -> u64 {

@@ -15,7 +15,7 @@ pub struct Archive<'a> {
 }
 
 enum Keeper<'a> {
-    Kafka(kafka::Archive<'a>),
+    Kafka(Box<kafka::Archive<'a>>),
     Nats(Box<nats::Archive<'a>>),
 }
 
@@ -79,7 +79,9 @@ impl<'a> Archive<'a> {
         let mut kept = plan.sources.iter().filter(|source| source.store == keeper);
         let only_source = kept.next().filter(|_| kept.next().is_none()).map(|source| &*source.name);
         let broker = match &source.broker {
-            Broker::Kafka(kafka) => Keeper::Kafka(kafka::Archive::open(plan, source, kafka, only_source)?),
+            Broker::Kafka(kafka) => {
+                Keeper::Kafka(Box::new(kafka::Archive::open(plan, source, kafka, only_source)?))
+            }
             Broker::Nats(nats) => {
                 Keeper::Nats(Box::new(nats::Archive::open(plan, source, nats, only_source)?))
             }

@@ -235,7 +235,7 @@ async fn released(shared: &Shared, status: u16) -> Option<String> {
     Some(head(status, ""))
 }
 
-const CHUNK: [u8; 65536] = [b'x'; 65536];
+static CHUNK: [u8; 65536] = [b'x'; 65536];
 
 fn long_head(bytes: usize) -> Vec<u8> {
     format!("HTTP/1.1 200 x\r\ncontent-length: {bytes}\r\n\r\n").into_bytes()

@@ -131,7 +131,7 @@ fn look_at_kafka(
         match partitions(&observer, name) {
             Ok(Some(_)) if is_tier => {
                 let admin = admin.get_or_insert_with(|| Admin::new(&config));
-                look_at_tier(admin.as_ref().map_err(|error| refusal(error)), name, findings);
+                look_at_tier(admin.as_ref().map_err(refusal), name, findings);
             }
             Ok(Some(_)) => findings.fine(format!("the topic {name} for {holds} is there")),
             Ok(None) => findings.fine(format!(

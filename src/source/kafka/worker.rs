@@ -15,6 +15,7 @@ use super::reading::{Hand, Reading};
 use super::record;
 use crate::broker::kafka::refusal;
 use crate::domain::{Generation, Moment, Receipt};
+use crate::engine::Input;
 use crate::plan::{Consumer, Plan, Reads, Topic, Window};
 use crate::source::allowance::Allowance;
 use crate::source::outbox::Outbox;
@@ -38,6 +39,8 @@ const OLDEST_EVERY: Duration = Duration::from_secs(5);
 const DELETE_EVERY: Duration = Duration::from_secs(30);
 /// A partition that was parked stays so for at least so long.
 const PARKED: Duration = Duration::from_secs(1);
+/// While there is no room, how often that is told.
+const PRESS_EVERY: Duration = Duration::from_secs(1);
 const READY_EVERY: Duration = Duration::from_millis(200);
 /// After librdkafka gave the client up, a new one waits so long.
 const REJOIN_AFTER: Duration = Duration::from_secs(10);
@@ -82,6 +85,7 @@ struct Due {
     oldest: Instant,
     delete: Instant,
     ready: Instant,
+    press: Instant,
 }
 
 impl Worker {
@@ -114,7 +118,14 @@ impl Worker {
             topics: Topics::default(),
             questions: 0,
             awaits_ends: false,
-            due: Due { commit: now, lag: now, oldest: now, delete: now + DELETE_EVERY, ready: now },
+            due: Due {
+                commit: now,
+                lag: now,
+                oldest: now,
+                delete: now + DELETE_EVERY,
+                ready: now,
+                press: now,
+            },
         }
     }
 
@@ -364,6 +375,7 @@ impl Worker {
             let since = *self.blocked_since.get_or_insert(now);
             if now.duration_since(since) >= PAUSE_AFTER {
                 self.set_flow(Flow::Paused);
+                self.press(now);
                 self.poll_only();
             }
             return NAP;
@@ -371,6 +383,7 @@ impl Worker {
         self.blocked_since = None;
         if self.flow() == Some(Flow::Paused) {
             if !self.is_roomy() {
+                self.press(now);
                 self.poll_only();
                 return NAP;
             }
@@ -381,6 +394,14 @@ impl Worker {
         }
         self.read_batch();
         Duration::ZERO
+    }
+
+    /// Tells the engine, now and then, that there is no room.
+    fn press(&mut self, now: Instant) {
+        if now >= self.due.press {
+            self.due.press = now + PRESS_EVERY;
+            self.outbox.inputs(vec![Input::Pressed(self.outbox.consumer())]);
+        }
     }
 
     fn flow(&self) -> Option<Flow> {
@@ -403,10 +424,10 @@ impl Worker {
                 Some(Ok(record)) => {
                     // It was fetched before the pause and can't be put back. While draining it stays
                     // unread: no commit passes what was read.
-                    if !self.draining {
-                        if let Some(hand) = self.take(&record) {
-                            self.ahead.push(hand);
-                        }
+                    if !self.draining
+                        && let Some(hand) = self.take(&record)
+                    {
+                        self.ahead.push(hand);
                     }
                 }
                 Some(Err(error)) => self.poll_failed(&error),

@@ -100,8 +100,11 @@ struct TierReader {
     heard: Instant,
 }
 
+/// The stream of the tiers, and the durable of each.
+type Found = (Stream, Vec<Consumer<pull::Config>>);
+
 enum News {
-    Attached(Result<(Stream, Vec<Consumer<pull::Config>>), String>),
+    Attached(Box<Result<Found, String>>),
     Looked(Look),
 }
 
@@ -125,7 +128,6 @@ enum Woken {
 }
 
 impl Worker {
-    #[expect(clippy::too_many_arguments, reason = "what a source is started with, and nothing else")]
     pub(super) fn new(
         plan: Arc<Plan>,
         source: SourceId,
@@ -236,7 +238,7 @@ impl Worker {
                     return ControlFlow::Break(());
                 }
                 Woken::Mail(Some(mail)) => self.obey(mail),
-                Woken::News(News::Attached(result)) => self.attached(client, result).await,
+                Woken::News(News::Attached(result)) => self.attached(client, *result).await,
                 Woken::News(News::Looked(look)) => self.looked(client, look),
                 Woken::Message(tier, Some(message)) => self.read(tier, &message),
                 Woken::Message(_, None) => self.detach(),
@@ -359,15 +361,11 @@ impl Worker {
                 Ok((stream, consumers))
             };
             // The worker may have gone.
-            let _ = tell.send((clients, News::Attached(found.await)));
+            let _ = tell.send((clients, News::Attached(Box::new(found.await))));
         });
     }
 
-    async fn attached(
-        &mut self,
-        client: &Client,
-        result: Result<(Stream, Vec<Consumer<pull::Config>>), String>,
-    ) {
+    async fn attached(&mut self, client: &Client, result: Result<Found, String>) {
         self.attaching = false;
         let (stream, consumers) = match result {
             Ok(found) => found,

@@ -58,7 +58,6 @@ fn moved(plan: &Plan, tier: Tier, body: Option<&[u8]>) -> Write {
         routes: vec!["all".into()],
         tier,
         due_ms: 5,
-        not_before_ms: None,
         attempts: 1,
         first_ms: 4,
         moves: 1,

@@ -48,7 +48,6 @@ fn write(plan: &Arc<Plan>, moves: &[(Tier, i64, u32)]) {
             target: Some("crm".into()),
             routes: vec!["all".into()],
             tier: *tier,
-            not_before_ms: None,
             due_ms: *due_ms,
             attempts: 1,
             first_ms: 4,
