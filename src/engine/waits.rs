@@ -7,7 +7,7 @@ use super::protocol::{Grant, Note};
 use super::timers::Timer;
 use super::writes::{Obligation, Payload};
 use super::{Engine, Life, queue};
-use crate::domain::{ConsumerId, DeliveryId, Moment, Move, Reply, TargetId, Tier, Waiting};
+use crate::domain::{ConsumerId, DeadLetterReason, DeliveryId, Moment, Move, Reply, TargetId, Tier, Waiting};
 use crate::plan::Reads;
 
 /// A lane that sends its queue within this is not slow, however long the queue is.
@@ -41,7 +41,7 @@ impl Engine {
             return self.hold(id, wait, now);
         }
         if self.lane(target).is_disabled() {
-            return self.give_up(id, crate::domain::DeadLetterReason::TargetDisabled, now);
+            return self.give_up(id, DeadLetterReason::TargetDisabled, now);
         }
         let tier = Tier::for_wait(wait.saturating_mul(self.plan.time_scale));
         let not_before = (wait > self.length(tier)).then(|| now.after(wait).wall_ms);
@@ -224,7 +224,10 @@ impl Engine {
             }
             self.ledger.unhold(slot);
             self.lane(target).unhold();
-            self.move_to(id, Tier::for_wait(Duration::ZERO), None, now);
+            match self.lane(target).is_disabled() {
+                true => self.give_up(id, DeadLetterReason::TargetDisabled, now),
+                false => self.move_to(id, Tier::for_wait(Duration::ZERO), None, now),
+            }
         }
         for target in lanes {
             self.relieve(consumer, target, now);

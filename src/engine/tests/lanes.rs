@@ -223,3 +223,22 @@ fn a_consumer_without_room_is_relieved_of_what_waits_for_long() {
     assert!(!moves.is_empty());
     assert!(desk.engine.lanes(desk.now)[0].ready <= 5, "{:?}", desk.engine.lanes(desk.now)[0]);
 }
+
+/// A target that was switched off while something of it was held gets no place in a tier.
+#[test]
+fn what_is_held_for_a_target_that_is_off_goes_to_the_dead_letters() {
+    let mut desk = desk_with(
+        "targets:
+  a: { url: 'https://a.example.com/', concurrency: 2, retry: { schedule: [10s] } }
+  b: { url: 'https://b.example.com/' }
+routes: [{ types: [a], to: [a] }, { types: [b], to: [b] }]",
+        |plan| plan.targets[0].disable_on = StatusSet::range(410, 410),
+    );
+    desk.arrive_many(0, 2);
+    let attempts = desk.attempts();
+    desk.answer(&attempts[0], status(503));
+    desk.answer(&attempts[1], status(410));
+    desk.commands();
+    desk.engine.handle(Input::Pressed(CONSUMER), desk.now);
+    assert_eq!(desk.only_letter().1.reason, DeadLetterReason::TargetDisabled);
+}
