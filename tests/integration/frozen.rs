@@ -97,7 +97,10 @@ fn a_thawed_replica_makes_no_attempt_that_fell_due_meanwhile<S: Stage>() {
         _ => Answer::Status(200),
     });
     let config = |path: &str| {
-        let keys = format!("concurrency: 200, retry: {{ schedule: [{}s] }}", RETRY.as_secs());
+        let keys = format!(
+            "concurrency: 200, breaker: 'off', retry: {{ schedule: [{}s], hold: 1m }}",
+            RETRY.as_secs()
+        );
         let target = one_target(&receiver.url(path), &keys, "");
         scene.hasty_config(&target)
     };

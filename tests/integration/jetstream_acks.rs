@@ -45,7 +45,7 @@ fn a_stop_gives_back_at_once_what_is_open() {
     scene.publish([event(0)]);
     // Without it the server would wait for longer than this test does.
     let config = |path: &str| {
-        let target = one_target(&receiver.url(path), "retry: { schedule: [5m] }", "");
+        let target = one_target(&receiver.url(path), "retry: { schedule: [5m], hold: 10m }", "");
         scene.nats_config("ack_wait: 10m", &target)
     };
     let bridge = Bridge::ready(&config("/failing"));

@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 use std::process::Output;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 
-use async_nats::jetstream::stream::Config;
 use serde_json::{Value, json};
 
 use crate::bridge::Bridge;
@@ -21,35 +22,22 @@ on_every_broker! {
     purged_letters_are_gone,
     a_letter_without_its_value_is_named_and_left,
     what_waits_for_a_person_is_counted,
+    what_is_redriven_is_delivered_by_a_running_replica,
 }
 
 /// The tier that redriven letters wait in.
 trait NowTier: Stage {
-    /// Makes it, as a running replica does.
-    fn create_now_tier(&self);
     /// All that waits there.
     fn waiting_now(&self) -> Vec<Record>;
 }
 
 impl NowTier for Scene {
-    fn create_now_tier(&self) {
-        let topic = format!("{}.retry.now", self.name);
-        if !self.cluster.has_topic(&topic) {
-            self.cluster.create_topic(&topic, 1);
-        }
-    }
-
     fn waiting_now(&self) -> Vec<Record> {
         self.cluster.read_all(&format!("{}.retry.now", self.name))
     }
 }
 
 impl NowTier for NatsScene {
-    fn create_now_tier(&self) {
-        let (name, subjects) = (format!("{}-retry", self.name), vec![format!("{}.retry.*", self.name)]);
-        self.server.create_stream(Config { name, subjects, ..Config::default() });
-    }
-
     fn waiting_now(&self) -> Vec<Record> {
         let mut waiting = self.server.read_all(&format!("{}-retry", self.name));
         waiting.retain(|record| record.subject.as_deref().is_some_and(|subject| subject.ends_with(".now")));
@@ -82,7 +70,6 @@ routes:
         scene.wait_letters(6);
         scene.wait_settled();
         bridge.stop();
-        scene.create_now_tier();
         let folder = Folder::new("letters");
         let config = folder.file("hookferry.yaml", &config);
         Letters { scene, _folder: folder, config }
@@ -241,7 +228,6 @@ fn a_letter_without_its_value_is_named_and_left<S: NowTier>() {
     let bridge = Bridge::ready(&config);
     scene.wait_letters(2);
     bridge.stop();
-    scene.create_now_tier();
     let folder = Folder::new("letters");
     let config = folder.file("hookferry.yaml", &config);
     let letters = Letters { scene, _folder: folder, config };
@@ -252,4 +238,28 @@ fn a_letter_without_its_value_is_named_and_left<S: NowTier>() {
     assert!(said.contains("redriven 1 of 2 dead letters"), "{said}");
     assert!(said.contains(": its value was left out for its size"), "{said}");
     assert_eq!((letters.listed(&[]).len(), letters.listed(&["--reason", "oversized"]).len()), (1, 1));
+}
+
+fn what_is_redriven_is_delivered_by_a_running_replica<S: Stage>() {
+    let stage = S::new("redriven", 1);
+    let answer = Arc::new(AtomicU16::new(400));
+    let asked = answer.clone();
+    let receiver = Receiver::start(move |_| Answer::Status(asked.load(Ordering::Relaxed)));
+    let config = stage.one_target(&receiver.url("/hook"), "", "");
+    let bridge = Bridge::ready(&config);
+    stage.publish([event(0)]);
+    let letters = stage.wait_letters(1);
+    answer.store(200, Ordering::Relaxed);
+
+    let folder = Folder::new("redriven");
+    let file = folder.file("hookferry.yaml", &config);
+    let output = hookferry(&["dead-letters", "redrive", "--yes", "-c", file.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    receiver.wait_count(2);
+    let requests = receiver.requests();
+    assert_eq!(requests[0].event(), requests[1].event());
+    assert_eq!(Some(requests[1].event().as_str()), letters[0].header("hookferry-event-id"));
+    bridge.wait_metric("hookferry_redriven_total", &[("target", "sink")], 1.0);
+    bridge.wait_metric("hookferry_dead_letters_pending", &[("target", "sink")], 0.0);
+    bridge.stop();
 }

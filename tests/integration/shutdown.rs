@@ -42,7 +42,7 @@ fn a_held_retry_does_not_delay_a_stop_and_comes_again<S: Stage>() {
         _ => Answer::Status(200),
     });
     scene.publish([event(0)]);
-    let keys = "retry: { attempts: 3, initial: 5m, max_delay: 5m, jitter: none }";
+    let keys = "retry: { attempts: 3, initial: 5m, max_delay: 5m, jitter: none, hold: 10m }";
     let bridge = Bridge::ready(&scene.one_target(&receiver.url("/failing"), keys, ""));
     receiver.wait_count(1);
     bridge.wait_metric("hookferry_queue_deliveries", &[("state", "retrying")], 1.0);
