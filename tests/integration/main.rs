@@ -72,6 +72,8 @@ mod mixed;
 #[cfg(feature = "real-brokers")]
 mod nats_login;
 #[cfg(feature = "real-brokers")]
+mod ordering;
+#[cfg(feature = "real-brokers")]
 mod outage;
 #[cfg(feature = "real-brokers")]
 mod rebalance;
