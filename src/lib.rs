@@ -12,10 +12,12 @@
 //! | a message becomes an [`Event`](domain::Event), with the parts that routes and receivers need | [`source::Intake`] |
 //! | the consumer hands it over within its grant, with a [`Receipt`](domain::Receipt) | [`source::kafka`], [`source::nats`] |
 //! | the routes that take it name its deliveries | [`engine::routing`] |
-//! | each delivery waits in the lane of its target for one of the process's permits | `engine::lane`, `engine::permits` |
+//! | each delivery waits in the lane of its target for its turn: permits, rate, breaker, order | `engine::lane`, `engine::permits` |
 //! | the request is rendered and signed | [`wire::Blueprint`] |
 //! | the attempt is made, within one deadline, to an address that was judged | [`sender`] |
 //! | what came back decides: delivered, another attempt, or given up | `engine::retry` |
+//! | a short wait is spent in memory, any other in a retry tier on the broker | `engine::waits`, [`broker::tier_record`] |
+//! | when it is due, it comes back from there | `source::tier_intake`, `source::kafka::reading`, `source::nats::tiers` |
 //! | a dead letter counts once the broker has confirmed it | [`store::kafka`], [`store::nats`] |
 //! | people look at dead letters, redrive and purge them | [`store::Archive`], `cli::dead_letters` |
 //! | when the last delivery of the event has ended, its receipt goes back | `engine::ledger` |
@@ -46,8 +48,8 @@
 //!
 //! # What always holds
 //!
-//! * A receipt is settled only when every delivery of its event is terminal; dropping one
-//!   acknowledges nothing.
+//! * A receipt is settled only when every delivery of its event is terminal or moved to a tier, each
+//!   write confirmed; dropping one acknowledges nothing.
 //! * What is committed of a partition is the lowest unsettled offset, never the highest settled; of a
 //!   JetStream message nothing is acknowledged before it is settled.
 //! * Whatever belongs to an earlier assignment of a partition changes nothing: deliveries have
@@ -55,7 +57,8 @@
 //! * No request starts under a [lease](domain::Lease) that has ended.
 //! * Failure is data up to floor 3: a reply, a fault of the configuration, a refused write.
 //! * The engine takes time and randomness as arguments and knows no broker, thread or socket.
-//! * Open events are bounded by the window of their source; no channel holds more than the window
+//! * Open events are bounded by the window of their consumer (a source's shared group, an ordered target's
+//!   own, the tiers); no channel holds more than the window
 //!   and the permits allow.
 //! * Secrets are [`SecretString`](secrecy::SecretString)s from the configuration file to the
 //!   signing key, and appear in no text.
