@@ -1,5 +1,5 @@
 //! What a record in a retry tier says beside the message's value (DESIGN.md §4.4): one header,
-//! [`HEADER`], with a JSON document. It holds the message's own key and headers too, because not every
+//! `hookferry-retry`, with a JSON document. It holds the message's own key and headers too, because not every
 //! broker can hold those of every other.
 
 use base64::Engine as _;

@@ -34,7 +34,7 @@ pub struct Plan {
     /// In order of their names; [`SourceId`] is an index into it.
     pub sources: Vec<Source>,
     /// What reads the sources and the retry tiers;
-    /// [`ConsumerId`](crate::domain::ConsumerId) is an index into it.
+    /// [`ConsumerId`] is an index into it.
     pub consumers: Vec<Consumer>,
     /// In order of their names; [`TargetId`] is an index into it.
     pub targets: Vec<Target>,

@@ -1,7 +1,7 @@
 //! Apache Kafka as a source: a member of a consumer group on a thread of its own, a probe for
 //! everything that blocks, and the frontier that says what may be committed. The shared group of a source,
 //! the own groups of its ordered targets and the one that reads the retry tiers differ in what they
-//! subscribe to, in what a record is to them ([`reading`]) and in where they start.
+//! subscribe to, in what a record is to them (`reading`) and in where they start.
 
 mod commit_queue;
 mod consumer;
