@@ -21,6 +21,9 @@ pub struct DeadLetter {
     pub failure: Option<Failure>,
     /// What went wrong, for people, where no attempt says it. Holds no URL and no secret.
     pub detail: Option<Box<str>>,
+    /// Of what came back from a retry tier: when it began, as its record says, in milliseconds since
+    /// 1970-01-01 UTC. Tells the letter of a redriven delivery from the one that it was before.
+    pub resumed_ms: Option<i64>,
     /// The broker refused it for its size: write it without the value.
     pub omit_value: bool,
     /// It was refused for its size without its value too: write it also without the message's own

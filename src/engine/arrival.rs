@@ -22,7 +22,7 @@ const UNKNOWN_FOR: Duration = Duration::from_secs(24 * 3600);
 impl Engine {
     pub(super) fn arrived(&mut self, event: Arc<Event>, receipt: Receipt, now: Moment) {
         let reads = self.reads(&receipt);
-        let slot = self.ledger.open_event(event.clone(), receipt);
+        let slot = self.ledger.open_event(event.clone(), receipt, None);
         if self.life == Life::Stopping {
             let closed = self.ledger.release_obligation(slot);
             return self.closed(closed);
@@ -146,7 +146,7 @@ impl Engine {
 
     /// A delivery came back from a retry tier.
     pub(super) fn resumed(&mut self, event: Arc<Event>, receipt: Receipt, waiting: Waiting, now: Moment) {
-        let slot = self.ledger.open_event(event.clone(), receipt);
+        let slot = self.ledger.open_event(event.clone(), receipt, Some(waiting.first_ms));
         if self.life == Life::Stopping {
             let closed = self.ledger.release_obligation(slot);
             return self.closed(closed);
@@ -244,7 +244,7 @@ impl Engine {
 
     /// A tier's record that can't be read.
     pub(super) fn unreadable(&mut self, event: Arc<Event>, receipt: Receipt, detail: &str) {
-        let slot = self.ledger.open_event(event, receipt);
+        let slot = self.ledger.open_event(event, receipt, None);
         if self.life == Life::Stopping {
             let closed = self.ledger.release_obligation(slot);
             return self.closed(closed);

@@ -46,6 +46,7 @@ impl Engine {
         self.lane(target).hold();
         let letter = DeadLetter {
             event: self.ledger.event(slot).clone(),
+            resumed_ms: self.ledger.resumed_ms(slot),
             target: Some(target),
             unknown: None,
             routes: vec![route],
@@ -83,7 +84,8 @@ impl Engine {
         self.bury(slot, letter);
     }
 
-    fn bury(&mut self, slot: EventSlot, letter: DeadLetter) {
+    fn bury(&mut self, slot: EventSlot, mut letter: DeadLetter) {
+        letter.resumed_ms = self.ledger.resumed_ms(slot);
         self.ledger.add_obligation(slot);
         self.send_letter(Obligation::Event(slot), letter);
     }
@@ -259,6 +261,7 @@ fn own_letter(event: Arc<Event>, reason: DeadLetterReason) -> DeadLetter {
         detail: None,
         omit_value: false,
         omit_headers: false,
+        resumed_ms: None,
     }
 }
 

@@ -33,6 +33,8 @@ struct OpenEvent {
     receipt: Receipt,
     /// Deliveries and own dead letter that have not ended.
     obligations: u32,
+    /// Of what came back from a retry tier: see [`DeadLetter::resumed_ms`](crate::domain::DeadLetter).
+    resumed_ms: Option<i64>,
     /// An obligation was released unfinished: the event must come again, so it is never settled.
     released: bool,
     ending: Ending,
@@ -110,7 +112,12 @@ impl Ledger {
     }
 
     /// Opens an event with one obligation, which its routing holds until all others are opened.
-    pub(super) fn open_event(&mut self, event: Arc<Event>, receipt: Receipt) -> EventSlot {
+    pub(super) fn open_event(
+        &mut self,
+        event: Arc<Event>,
+        receipt: Receipt,
+        resumed_ms: Option<i64>,
+    ) -> EventSlot {
         let tenure = self.tenures.entry(receipt.generation).or_insert(Tenure {
             consumer: receipt.consumer,
             open_events: 0,
@@ -124,6 +131,7 @@ impl Ledger {
             event,
             receipt,
             obligations: 1,
+            resumed_ms,
             released: false,
             ending: Ending::Done,
         }))
@@ -320,6 +328,11 @@ impl Ledger {
     /// Events and bytes of one consumer that have closed since the start.
     pub(super) fn closed(&self, consumer: ConsumerId) -> Grant {
         self.closed[usize::from(consumer.0)]
+    }
+
+    /// When what came back from a retry tier began.
+    pub(super) fn resumed_ms(&self, slot: EventSlot) -> Option<i64> {
+        self.events[slot.0].resumed_ms
     }
 
     /// Who read the event.

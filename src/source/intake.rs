@@ -123,6 +123,11 @@ impl Intake {
         }
     }
 
+    /// Without `limits.max_event`: for messages that were accepted once, whatever the limit is now.
+    pub(super) fn without_limit(self) -> Intake {
+        Intake { max_event: usize::MAX, ..self }
+    }
+
     /// Reads one message that came under `generation` and `lease`. The value's bytes are copied
     /// once, and its JSON is read once.
     pub fn read(&self, message: Message<'_>, generation: Generation, lease: Arc<Lease>) -> Event {

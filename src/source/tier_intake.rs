@@ -105,6 +105,7 @@ impl TierIntake {
         let plan = &self.plan;
         self.intakes.entry((source, namespace)).or_insert_with_key(|(source, namespace)| {
             Intake::new(plan, &plan.sources[usize::from(source.0)], *source, namespace.clone())
+                .without_limit()
         })
     }
 }
@@ -121,6 +122,9 @@ mod tests {
     #[test]
     fn an_event_comes_back_as_it_was() {
         let plan = Arc::new(test_plan::offline(Vec::new()));
+        // As after a restart with a smaller `limits.max_event`.
+        let mut later = test_plan::offline(Vec::new());
+        later.limits.max_event = 1;
         let cluster = Namespace::Kafka { cluster: "c".into() };
         let first = Intake::new(&plan, &plan.sources[0], SourceId(0), cluster.clone());
         let lease = || Arc::new(Lease::unlimited());
@@ -152,7 +156,7 @@ mod tests {
         let moved = Move { event: event.clone(), waiting: waiting.clone() };
         let header = TierRecord::new("orders", &moved).encode();
 
-        let mut intake = TierIntake::new(plan, SourceId(0), cluster);
+        let mut intake = TierIntake::new(Arc::new(later), SourceId(0), cluster);
         let record = |headers| Message {
             topic: "hookferry.retry.1m".into(),
             partition: 0,

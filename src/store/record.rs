@@ -195,6 +195,7 @@ mod tests {
             detail: None,
             omit_value: false,
             omit_headers: false,
+            resumed_ms: None,
         }
     }
 

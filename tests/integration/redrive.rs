@@ -249,17 +249,30 @@ fn what_is_redriven_is_delivered_by_a_running_replica<S: Stage>() {
     let bridge = Bridge::ready(&config);
     stage.publish([event(0)]);
     let letters = stage.wait_letters(1);
-    answer.store(200, Ordering::Relaxed);
-
     let folder = Folder::new("redriven");
     let file = folder.file("hookferry.yaml", &config);
-    let output = hookferry(&["dead-letters", "redrive", "--yes", "-c", file.to_str().unwrap()]);
-    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    let run = |arguments: &[&str]| {
+        let all = [&["dead-letters"], arguments, &["-c", file.to_str().unwrap()]].concat();
+        let output = hookferry(&all);
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+        text(&output)
+    };
+    // Refused once more, it is in the dead letters again, however soon that is.
+    run(&["redrive", "--yes"]);
     receiver.wait_count(2);
+    crate::wait::until(
+        "it is a dead letter again",
+        std::time::Duration::from_secs(30),
+        || run(&["list"]),
+        || run(&["list"]).contains("e-0").then_some(()),
+    );
+    answer.store(200, Ordering::Relaxed);
+    run(&["redrive", "--yes"]);
+    receiver.wait_count(3);
     let requests = receiver.requests();
-    assert_eq!(requests[0].event(), requests[1].event());
-    assert_eq!(Some(requests[1].event().as_str()), letters[0].header("hookferry-event-id"));
-    bridge.wait_metric("hookferry_redriven_total", &[("target", "sink")], 1.0);
+    assert_eq!(requests[0].event(), requests[2].event());
+    assert_eq!(Some(requests[2].event().as_str()), letters[0].header("hookferry-event-id"));
+    bridge.wait_metric("hookferry_redriven_total", &[("target", "sink")], 2.0);
     bridge.wait_metric("hookferry_dead_letters_pending", &[("target", "sink")], 0.0);
     bridge.stop();
 }

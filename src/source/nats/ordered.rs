@@ -65,7 +65,7 @@ impl Beside {
             .map_err(|error| Trouble::NoAnswer(format!("the durables of the stream: {error}")))?;
         for info in found {
             if let Some(target) = self.unordered.get(&info.name).filter(|_| is_ours(&info.config)) {
-                leave(stream, target, &info, shared.ack_floor.stream_sequence).await?;
+                leave(stream, target, &info, shared.delivered.stream_sequence).await?;
             }
         }
         Ok(())
@@ -78,15 +78,10 @@ fn is_ours(config: &consumer::Config) -> bool {
 }
 
 /// Deletes the durable of a target that is not ordered any more, if the shared one is not ahead of it.
-async fn leave(
-    stream: &Stream,
-    target: &str,
-    own: &consumer::Info,
-    shared_floor: u64,
-) -> Result<(), Trouble> {
+async fn leave(stream: &Stream, target: &str, own: &consumer::Info, shared_read: u64) -> Result<(), Trouble> {
     let (name, durable) = (&stream.cached_info().config.name, &own.name);
     let command = format!("nats consumer rm {name} {durable} --force");
-    if let Some(lag) = lag(own, shared_floor) {
+    if let Some(lag) = lag(own, shared_read) {
         return Err(Trouble::Refused(format!(
             "the target {target} is not ordered any more, and {lag} messages wait in its durable {durable}, which \
              nobody would deliver to it: set its `ordering: strict` again until they are delivered, or give them up \
@@ -103,8 +98,9 @@ async fn leave(
     Ok(())
 }
 
-/// How many messages wait in an own durable, if the shared one has passed any of them.
-fn lag(own: &consumer::Info, shared_floor: u64) -> Option<u64> {
+/// How many messages wait in an own durable, if the shared one may have passed any of them: it acknowledges
+/// out of order, so all that it was ever given counts, and not only what lies below its floor.
+fn lag(own: &consumer::Info, shared_read: u64) -> Option<u64> {
     let waiting = own.num_pending + own.num_ack_pending as u64;
-    (waiting > 0 && own.ack_floor.stream_sequence < shared_floor).then_some(waiting)
+    (waiting > 0 && own.ack_floor.stream_sequence < shared_read).then_some(waiting)
 }

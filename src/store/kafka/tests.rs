@@ -81,6 +81,7 @@ fn letter(plan: &Plan, body: &[u8]) -> DeadLetter {
         detail: Some("not JSON".into()),
         omit_value: false,
         omit_headers: false,
+        resumed_ms: None,
     }
 }
 

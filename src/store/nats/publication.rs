@@ -99,7 +99,9 @@ fn append(headers: &mut HeaderMap, name: &str, value: &[u8]) -> bool {
 fn letter_id(target: &str, letter: &DeadLetter) -> String {
     let attempts = letter.attempts.to_string();
     let shape = format!("{}{}", letter.omit_value, letter.omit_headers);
-    message_id(&letter.event, &[target, letter.reason.as_str(), &attempts, &shape])
+    // A redriven delivery that fails again must not pass for its earlier letter, which is gone by then.
+    let resumed = letter.resumed_ms.map_or_else(String::new, |time_ms| time_ms.to_string());
+    message_id(&letter.event, &[target, letter.reason.as_str(), &attempts, &shape, &resumed])
 }
 
 /// What tells a move from others: an event may be moved for several targets, and each delivery often.
