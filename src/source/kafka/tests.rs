@@ -253,7 +253,8 @@ fn bytes_are_granted_too_and_an_event_larger_than_the_window_goes_alone() {
     let cluster = cluster("events", 1);
     publish(&cluster, "events", 1, 0..3);
     let mut plan = test_plan::plan(&cluster.bootstrap_servers(), &["events"], Start::Earliest);
-    plan.limits.window.bytes = 10;
+    // No window is smaller than the largest event.
+    (plan.limits.window.bytes, plan.limits.max_event) = (10, 10);
     let plan = Arc::new(plan);
     let mut running = Running::start(&plan, Grant { events: 100, bytes: 10 });
 
