@@ -22,11 +22,7 @@ const UNKNOWN_FOR: Duration = Duration::from_secs(24 * 3600);
 impl Engine {
     pub(super) fn arrived(&mut self, event: Arc<Event>, receipt: Receipt, now: Moment) {
         let reads = self.reads(&receipt);
-        let slot = self.ledger.open_event(event.clone(), receipt, None);
-        if self.life == Life::Stopping {
-            let closed = self.ledger.release_obligation(slot);
-            return self.closed(closed);
-        }
+        let Some(slot) = self.admit(&event, receipt, None) else { return };
         let tombstones = self.plan.sources[usize::from(event.source.0)].tombstones;
         match (event.kind, tombstones, reads) {
             // What is the event's own is the shared consumer's to say.
@@ -49,6 +45,17 @@ impl Engine {
         }
         let closed = self.ledger.end_obligation(slot);
         self.closed(closed);
+    }
+
+    /// Opens an event; `None` if the process is stopping: then it is let go at once, and comes again.
+    fn admit(&mut self, event: &Arc<Event>, receipt: Receipt, resumed_ms: Option<i64>) -> Option<EventSlot> {
+        let slot = self.ledger.open_event(event.clone(), receipt, resumed_ms);
+        if self.life == Life::Stopping {
+            let closed = self.ledger.release_obligation(slot);
+            self.closed(closed);
+            return None;
+        }
+        Some(slot)
     }
 
     fn reads(&self, receipt: &Receipt) -> Reads {
@@ -146,11 +153,7 @@ impl Engine {
 
     /// A delivery came back from a retry tier.
     pub(super) fn resumed(&mut self, event: Arc<Event>, receipt: Receipt, waiting: Waiting, now: Moment) {
-        let slot = self.ledger.open_event(event.clone(), receipt, Some(waiting.first_ms));
-        if self.life == Life::Stopping {
-            let closed = self.ledger.release_obligation(slot);
-            return self.closed(closed);
-        }
+        let Some(slot) = self.admit(&event, receipt, Some(waiting.first_ms)) else { return };
         match waiting.target.as_deref() {
             Some(name) => match self.target_named(name) {
                 Some(target) => self.resume(slot, &event, target, waiting, now),
@@ -244,11 +247,7 @@ impl Engine {
 
     /// A tier's record that can't be read.
     pub(super) fn unreadable(&mut self, event: Arc<Event>, receipt: Receipt, detail: &str) {
-        let slot = self.ledger.open_event(event, receipt, None);
-        if self.life == Life::Stopping {
-            let closed = self.ledger.release_obligation(slot);
-            return self.closed(closed);
-        }
+        let Some(slot) = self.admit(&event, receipt, None) else { return };
         self.dead_letter_event(slot, DeadLetterReason::Poisoned, Vec::new(), Some(detail.to_owned()));
         let closed = self.ledger.end_obligation(slot);
         self.closed(closed);

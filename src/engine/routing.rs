@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 
-use crate::domain::{Content, Event, Kind, Place, RouteId, SourceId, TargetId, TypePattern};
+use crate::domain::{Content, Event, Kind, Place, RouteId, TargetId, TypePattern};
 use crate::plan::{Plan, Route};
 
 /// The routes of a plan, ready to be asked which of them take an event. A route that names only
@@ -120,7 +120,7 @@ fn exact_types(route: &Route) -> Option<Vec<&str>> {
 /// What one route says of one event. A refusal that is certain wins over a doubt.
 pub fn judge(plan: &Plan, route: RouteId, event: &Event) -> Verdict {
     let route = &plan.routes[route.0 as usize];
-    if !takes_from(route, event.source) {
+    if !route.takes_from(event.source) {
         return Verdict::OtherSource;
     }
     let mut doubt = None;
@@ -137,10 +137,6 @@ pub fn judge(plan: &Plan, route: RouteId, event: &Event) -> Verdict {
         }
     }
     doubt.unwrap_or(Verdict::Takes)
-}
-
-fn takes_from(route: &Route, source: SourceId) -> bool {
-    route.from.is_empty() || route.from.contains(&source)
 }
 
 fn needs_json(place: &Place) -> bool {

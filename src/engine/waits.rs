@@ -7,8 +7,10 @@ use super::protocol::{Grant, Note};
 use super::timers::Timer;
 use super::writes::{Obligation, Payload};
 use super::{Engine, Life, queue};
-use crate::domain::{ConsumerId, DeadLetterReason, DeliveryId, Moment, Move, Reply, TargetId, Tier, Waiting};
-use crate::plan::Reads;
+use crate::domain::{
+    ConsumerId, DeadLetterReason, DeliveryId, Moment, Move, Ordering, Reply, TargetId, Tier, Waiting,
+};
+use crate::plan::{Consumer, Plan, Reads};
 
 /// A lane that sends its queue within this is not slow, however long the queue is.
 const SLOW: Duration = Duration::from_secs(5);
@@ -200,7 +202,7 @@ impl Engine {
     }
 
     fn is_ordered(&self, target: TargetId) -> bool {
-        self.plan.targets[target.0 as usize].ordering != crate::domain::Ordering::None
+        self.plan.targets[target.0 as usize].ordering != Ordering::None
     }
 
     /// A consumer has no room: what waits in memory for long, and keeps others from being read, goes.
@@ -212,7 +214,7 @@ impl Engine {
         if self.sabotage == Some(Sabotage::KeepAll) {
             return;
         }
-        let lanes = self.reach(consumer);
+        let lanes = self.reach(consumer).to_vec();
         if lanes.len() < 2 {
             return;
         }
@@ -258,37 +260,25 @@ impl Engine {
     }
 
     /// The targets without order that a consumer's events may go to.
-    fn reach(&self, consumer: ConsumerId) -> Vec<TargetId> {
-        self.reach.get(usize::from(consumer.0)).cloned().unwrap_or_default()
+    fn reach(&self, consumer: ConsumerId) -> &[TargetId] {
+        self.reach.get(usize::from(consumer.0)).map_or(&[], Vec::as_slice)
     }
 
     fn another_has_room(&self, consumer: ConsumerId, target: TargetId) -> bool {
         let quota = self.quota(consumer);
-        let others = self.reach.get(usize::from(consumer.0)).into_iter().flatten();
-        others.filter(|other| **other != target).any(|other| !self.lanes[other.0 as usize].holds(quota))
+        let mut others = self.reach(consumer).iter().filter(|other| **other != target);
+        others.any(|other| !self.lanes[other.0 as usize].holds(quota))
     }
 }
 
 /// For each consumer, the targets without order that its events may go to.
-pub(super) fn reach(plan: &crate::plan::Plan) -> Vec<Vec<TargetId>> {
-    let targets = || (0..).map(TargetId).zip(&plan.targets);
-    let plain = |(_, target): &(TargetId, &crate::plan::Target)| {
-        target.enabled && target.ordering == crate::domain::Ordering::None
+pub(super) fn reach(plan: &Plan) -> Vec<Vec<TargetId>> {
+    let targets = |consumer: &Consumer| match consumer.reads {
+        Reads::Ordered(_) => Vec::new(),
+        Reads::Tiers => plan.unordered_targets().collect(),
+        Reads::Shared => plan.shared_targets(consumer.source).collect(),
     };
-    (plan.consumers.iter())
-        .map(|consumer| match consumer.reads {
-            Reads::Ordered(_) => Vec::new(),
-            Reads::Tiers => targets().filter(plain).map(|(id, _)| id).collect(),
-            Reads::Shared => {
-                let from = plan
-                    .routes
-                    .iter()
-                    .filter(|route| route.from.is_empty() || route.from.contains(&consumer.source));
-                let named: Vec<TargetId> = from.flat_map(|route| route.to.iter().copied()).collect();
-                targets().filter(plain).map(|(id, _)| id).filter(|id| named.contains(id)).collect()
-            }
-        })
-        .collect()
+    plan.consumers.iter().map(targets).collect()
 }
 
 /// When the first attempt of a delivery failed, as far as its record says.

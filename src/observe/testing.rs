@@ -1,17 +1,14 @@
 //! A small plan and an event for the tests of what is observed.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::domain::{
-    Backoff, Content, Data, Event, EventTime, Exhausted, Generation, HonourRetryAfter, Jitter, Kind, Lease,
-    Ordering, Origin, RetryOn, RetryPolicy, SourceId, StatusSet, TargetId, TypeSet,
+    Content, Data, Event, EventTime, Generation, Kind, Lease, Origin, SourceId, TargetId, TypeSet,
 };
-use crate::plan::{Egress, Plan, Route, Target, TargetUrl};
+use crate::plan::{Plan, Route, Target};
 use crate::source::test_plan;
-use crate::wire::{Blueprint, JsonForm, PayloadSpec, RequestSpec, Shape};
 
 /// One source `orders`, two targets `crm` (disabled) and `shop`, one route.
 pub(crate) fn plan() -> Plan {
@@ -31,39 +28,7 @@ pub(crate) fn plan() -> Plan {
 }
 
 fn target(name: &str, enabled: bool) -> Target {
-    let spec = RequestSpec {
-        target_id: name.to_owned(),
-        payload: PayloadSpec { shape: Shape::Raw, json: JsonForm::Exact, content_type: None },
-        signature: None,
-        headers: Vec::new(),
-    };
-    Target {
-        name: Arc::from(name),
-        id: name.to_owned(),
-        enabled,
-        description: None,
-        labels: Vec::new(),
-        url: TargetUrl(url::Url::parse("https://shop.example.com/hooks").expect("a valid URL")),
-        blueprint: Blueprint::compile(&spec).expect("a valid specification"),
-        egress: Egress::Public,
-        timeout: Duration::from_secs(10),
-        success: StatusSet::range(200, 299),
-        retry: RetryPolicy {
-            backoff: Backoff::Schedule { waits: Vec::new(), jitter: Jitter::None },
-            retry_on: RetryOn { statuses: StatusSet::range(500, 599), network: true, timeout: true },
-            retry_after: HonourRetryAfter::Ignore,
-            max_age: None,
-            hold: Duration::from_secs(15),
-            on_exhausted: Exhausted::DeadLetter,
-        },
-        concurrency: 64,
-        rate: None,
-        breaker: None,
-        disable_on: StatusSet::default(),
-        disable_after: None,
-        ordering: Ordering::None,
-        key: None,
-    }
+    Target { enabled, ..test_plan::target(name, "https://shop.example.com/hooks") }
 }
 
 /// When the broker stored [`event`], in milliseconds since 1970.

@@ -29,7 +29,11 @@ fn own_places(plan: &Plan) -> [Own; 3] {
             topics: Tier::all().map(|tier| plan.tier_topic(tier)).collect(),
             nats: Some((plan.tier_stream(), format!("{}.retry", plan.name))),
         },
-        Own { kind: "what became of dead letters is", topics: vec![plan.letter_state_topic()], nats: None },
+        Own {
+            kind: "what became of dead letters is",
+            topics: vec![plan.dead_letter_state_topic()],
+            nats: None,
+        },
     ]
 }
 

@@ -65,7 +65,7 @@ fn remark_on(plan: &Plan, root: &Node, findings: &Findings) {
         findings.notice(format!("{at}: {section}.{name}: {what}"));
     };
     for (index, source) in plan.sources.iter().enumerate() {
-        let reads = |route: &Route| route.from.is_empty() || route.from.contains(&SourceId(index as u16));
+        let reads = |route: &Route| route.takes_from(SourceId(index as u16));
         if !plan.routes.iter().any(reads) {
             notice("sources", &source.name, "no route reads from it, so its events are dropped");
         }

@@ -60,8 +60,7 @@ impl Plan {
             let source = SourceId(index as u16);
             consumers.push(Consumer { source, reads: Reads::Shared });
             let named = |target: TargetId| {
-                let takes = |route: &&Route| route.from.is_empty() || route.from.contains(&source);
-                routes.iter().filter(takes).any(|route| route.to.contains(&target))
+                routes.iter().any(|route| route.takes_from(source) && route.to.contains(&target))
             };
             for (target, settings) in (0..).map(TargetId).zip(targets) {
                 if settings.ordering != Ordering::None && named(target) {
@@ -72,6 +71,29 @@ impl Plan {
         let keepers: BTreeSet<SourceId> = sources.iter().map(|source| source.store).collect();
         consumers.extend(keepers.into_iter().map(|source| Consumer { source, reads: Reads::Tiers }));
         consumers
+    }
+
+    /// The targets of this source that have a group or durable of their own.
+    pub fn ordered_targets(&self, source: SourceId) -> impl Iterator<Item = TargetId> {
+        let own = self.consumers.iter().filter(move |consumer| consumer.source == source);
+        own.filter_map(|consumer| match consumer.reads {
+            Reads::Ordered(target) => Some(target),
+            Reads::Shared | Reads::Tiers => None,
+        })
+    }
+
+    /// The targets of this source that its shared group or durable serves.
+    pub fn shared_targets(&self, source: SourceId) -> impl Iterator<Item = TargetId> {
+        let takes = move |target: &TargetId| {
+            self.routes.iter().any(|route| route.takes_from(source) && route.to.contains(target))
+        };
+        self.unordered_targets().filter(takes)
+    }
+
+    /// The targets that are enabled and have no order, of all sources.
+    pub fn unordered_targets(&self) -> impl Iterator<Item = TargetId> {
+        let targets = (0..).map(TargetId).zip(&self.targets);
+        targets.filter(|(_, target)| target.enabled && target.ordering == Ordering::None).map(|(id, _)| id)
     }
 
     /// How much of one consumer may be open, within `limits.window` and the [`Budget`].
@@ -86,11 +108,6 @@ impl Plan {
         for target in &mut self.targets {
             target.retry.divide_waits(self.time_scale);
         }
-    }
-
-    /// The Kafka topic that says which dead letters were redriven or purged.
-    pub fn letter_state_topic(&self) -> String {
-        format!("{}.dlq-state", self.name)
     }
 
     /// The Kafka topic of a retry tier.
@@ -518,6 +535,13 @@ pub struct Route {
     pub to: Vec<TargetId>,
     /// `priority`; 0 without one.
     pub priority: i32,
+}
+
+impl Route {
+    /// Whether it takes from this source.
+    pub fn takes_from(&self, source: SourceId) -> bool {
+        self.from.is_empty() || self.from.contains(&source)
+    }
 }
 
 /// `dead_letters`: where they are, on whichever broker keeps them.

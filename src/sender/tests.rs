@@ -17,13 +17,11 @@ use rustls::RootCertStore;
 
 use super::*;
 use crate::domain::{
-    Attempt, Backoff, Content, Data, DeliveryId, Event, EventTime, Exhausted, Fault, Generation,
-    HonourRetryAfter, Jitter, Kind, Lease, Ordering, Origin, Reply, RetryOn, RetryPolicy, SourceId,
-    StatusSet, TargetId,
+    Attempt, Content, Data, DeliveryId, Event, EventTime, Fault, Generation, Kind, Lease, Origin, Reply,
+    SourceId, TargetId,
 };
-use crate::plan::{Egress, Target, TargetUrl};
+use crate::plan::{Egress, Target};
 use crate::source::test_plan;
-use crate::wire::{Blueprint, JsonForm, PayloadSpec, RequestSpec, Shape};
 
 /// No test waits longer for anything.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
@@ -132,39 +130,7 @@ impl Lookup for Dns {
 }
 
 pub(super) fn target(url: &str) -> Target {
-    let spec = RequestSpec {
-        target_id: "crm".into(),
-        payload: PayloadSpec { shape: Shape::Raw, json: JsonForm::Exact, content_type: None },
-        signature: None,
-        headers: Vec::new(),
-    };
-    Target {
-        name: "crm".into(),
-        id: "crm".into(),
-        enabled: true,
-        description: None,
-        labels: Vec::new(),
-        url: TargetUrl(url.parse().unwrap()),
-        blueprint: Blueprint::compile(&spec).unwrap(),
-        egress: Egress::Private,
-        timeout: PATIENCE / 2,
-        success: StatusSet::range(200, 299),
-        retry: RetryPolicy {
-            backoff: Backoff::Schedule { waits: Vec::new(), jitter: Jitter::None },
-            retry_on: RetryOn { statuses: StatusSet::default(), network: true, timeout: true },
-            retry_after: HonourRetryAfter::Ignore,
-            max_age: None,
-            hold: Duration::from_secs(15),
-            on_exhausted: Exhausted::DeadLetter,
-        },
-        concurrency: 64,
-        rate: None,
-        breaker: None,
-        disable_on: StatusSet::default(),
-        disable_after: None,
-        ordering: Ordering::None,
-        key: None,
-    }
+    Target { egress: Egress::Private, timeout: PATIENCE / 2, ..test_plan::target("crm", url) }
 }
 
 pub(super) fn event(body: &'static [u8], lease: Lease) -> Event {

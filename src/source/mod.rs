@@ -8,7 +8,6 @@ mod intake;
 pub mod kafka;
 mod looks;
 pub mod nats;
-mod ordering;
 mod outbox;
 #[cfg(test)]
 pub(crate) mod test_plan;

@@ -3,11 +3,15 @@
 use std::time::Duration;
 
 use crate::broker::kafka::Connection;
-use crate::domain::{Place, SourceId};
-use crate::plan::{
-    Admin, Broker, DeadLetters, EventParts, Kafka, Limits, Log, LogFormat, LogLevel, Plan, Shutdown, Source,
-    Start, Tombstones, Topic, Window,
+use crate::domain::{
+    Backoff, Exhausted, HonourRetryAfter, Jitter, Ordering, Place, RetryOn, RetryPolicy, SourceId, StatusSet,
+    Tier, Waiting,
 };
+use crate::plan::{
+    Admin, Broker, DeadLetters, Egress, EventParts, Kafka, Limits, Log, LogFormat, LogLevel, Plan, Shutdown,
+    Source, Start, Target, TargetUrl, Tombstones, Topic, Window,
+};
+use crate::wire::{Blueprint, JsonForm, PayloadSpec, RequestSpec, Shape};
 
 pub(crate) fn plan(brokers: &str, topics: &[&str], start: Start) -> Plan {
     let topic = |topic: &&str| match topic.starts_with('^') {
@@ -53,6 +57,60 @@ pub(crate) fn plan(brokers: &str, topics: &[&str], start: Start) -> Plan {
             subject: "hookferry.dlq".to_owned(),
         },
         notices: Vec::new(),
+    }
+}
+
+/// A delivery to `crm` that waits in this tier until `due_ms`, after one attempt.
+pub(crate) fn waiting(tier: Tier, due_ms: i64) -> Waiting {
+    Waiting {
+        target: Some("crm".into()),
+        routes: vec!["all".into()],
+        tier,
+        due_ms,
+        not_before_ms: None,
+        attempts: 1,
+        first_ms: 4,
+        moves: 1,
+        idle_moves: 0,
+        priority: 0,
+        failure: None,
+    }
+}
+
+/// A target with no rule of its own.
+pub(crate) fn target(name: &str, url: &str) -> Target {
+    let spec = RequestSpec {
+        target_id: name.to_owned(),
+        payload: PayloadSpec { shape: Shape::Raw, json: JsonForm::Exact, content_type: None },
+        signature: None,
+        headers: Vec::new(),
+    };
+    Target {
+        name: name.into(),
+        id: name.to_owned(),
+        enabled: true,
+        description: None,
+        labels: Vec::new(),
+        url: TargetUrl(url.parse().expect("a valid URL")),
+        blueprint: Blueprint::compile(&spec).expect("a valid specification"),
+        egress: Egress::Public,
+        timeout: Duration::from_secs(10),
+        success: StatusSet::range(200, 299),
+        retry: RetryPolicy {
+            backoff: Backoff::Schedule { waits: Vec::new(), jitter: Jitter::None },
+            retry_on: RetryOn { statuses: StatusSet::range(500, 599), network: true, timeout: true },
+            retry_after: HonourRetryAfter::Ignore,
+            max_age: None,
+            hold: Duration::from_secs(15),
+            on_exhausted: Exhausted::DeadLetter,
+        },
+        concurrency: 64,
+        rate: None,
+        breaker: None,
+        disable_on: StatusSet::default(),
+        disable_after: None,
+        ordering: Ordering::None,
+        key: None,
     }
 }
 

@@ -140,19 +140,7 @@ mod tests {
             headers: [("trace".into(), Bytes::from_static(b"\xfe"))].into(),
         };
         let event = Arc::new(first.read(message, Generation(1), lease()));
-        let waiting = Waiting {
-            target: Some("crm".into()),
-            routes: vec!["all".into()],
-            tier: Tier::ONE_MINUTE,
-            due_ms: 5,
-            not_before_ms: None,
-            attempts: 1,
-            first_ms: 4,
-            moves: 1,
-            idle_moves: 0,
-            priority: 0,
-            failure: None,
-        };
+        let waiting = test_plan::waiting(Tier::ONE_MINUTE, 5);
         let moved = Move { event: event.clone(), waiting: waiting.clone() };
         let header = TierRecord::new("orders", &moved).encode();
 

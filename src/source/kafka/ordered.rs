@@ -12,7 +12,6 @@ use super::probe::{Probe, Topics, committed};
 use crate::broker::kafka::Admin;
 use crate::domain::TargetId;
 use crate::plan::Reads;
-use crate::source::ordering::shared;
 
 /// Gives the group of an ordered target that has none a place to start: where the shared group is, which
 /// served the target up to there. Every partition gets one, for the shared group goes on, and so a place
@@ -82,7 +81,7 @@ pub(super) fn leftovers(probe: &Probe, topics: &Topics) -> KafkaResult<Vec<Strin
         return Ok(faults);
     }
     let shared_at = committed(&probe.client, &partitions)?;
-    for target in shared(&probe.plan, probe.reader.source) {
+    for target in probe.plan.shared_targets(probe.reader.source) {
         faults.extend(leftover(probe, target, &partitions, &shared_at)?);
     }
     Ok(faults)

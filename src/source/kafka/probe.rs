@@ -16,7 +16,6 @@ use super::{first_start, ordered};
 use crate::broker::kafka::{Admin, Connection, OwnTopic, Reachability};
 use crate::domain::Tier;
 use crate::plan::{Consumer as Reader, Kafka, Plan, Reads, Source, Topic};
-use crate::source::ordering;
 
 /// Blocking calls may take so long.
 pub(super) const PATIENCE: Duration = Duration::from_secs(8);
@@ -197,7 +196,7 @@ impl Probe {
             Reads::Shared => {
                 first_start::apply(self, &self.client, &topics)?;
                 // Before the shared group goes on, or the place where it was would be lost.
-                for target in ordering::ordered(&self.plan, self.reader.source) {
+                for target in self.plan.ordered_targets(self.reader.source) {
                     ordered::seed(self, &topics, target)?;
                 }
                 self.unseeded = topics.found.is_empty();
@@ -212,7 +211,7 @@ impl Probe {
     /// Topics appeared after the groups were joined.
     fn seed_late(&mut self, topics: &Topics) -> KafkaResult<()> {
         if self.unseeded && !topics.found.is_empty() {
-            for target in ordering::ordered(&self.plan, self.reader.source) {
+            for target in self.plan.ordered_targets(self.reader.source) {
                 ordered::seed_at_beginning(self, topics, target)?;
             }
             self.unseeded = false;

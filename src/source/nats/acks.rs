@@ -8,7 +8,8 @@ use async_nats::jetstream::AckKind;
 use bytes::Bytes;
 use tokio::task::JoinSet;
 
-use crate::domain::Ending;
+use super::book::Book;
+use crate::domain::{Ending, Generation, Moment, Settled};
 
 /// Acknowledgements go out together, this often.
 const FLUSH_EVERY: Duration = Duration::from_millis(100);
@@ -42,6 +43,20 @@ impl Acks {
         match ending {
             Ending::Done => self.waiting.push((reply, Bytes::from_static(b"+ACK"))),
             Ending::DeadLettered => self.terms.push_back(reply),
+        }
+    }
+
+    /// Says so of all that are of this generation and that `book` knows: what belongs to an earlier one is
+    /// somebody else's.
+    pub(super) fn all_settled(&mut self, settled: Vec<Settled>, generation: Generation, book: &mut Book) {
+        let now_us = Moment::now().mono_us;
+        for Settled { receipt, ending } in settled {
+            let sequence = u64::try_from(receipt.position).unwrap_or_default();
+            if receipt.generation == generation
+                && let Some(reply) = book.settle(sequence, ending, now_us)
+            {
+                self.settled(reply, ending);
+            }
         }
     }
 

@@ -21,7 +21,7 @@ use super::patience::Patience;
 use super::pull::{Allowed, Pull, Room};
 use super::tenure::Tenure;
 use crate::broker::nats::{Link, Reachability, client_name, connect};
-use crate::domain::{Event, Moment, Receipt, Settled, SourceId};
+use crate::domain::{Event, Moment, Receipt, SourceId};
 use crate::engine::{Grant, Input};
 use crate::plan::{self, Nats, Plan, Reads};
 use crate::source::allowance::Allowance;
@@ -284,7 +284,9 @@ impl Worker {
 
     fn obey(&mut self, mail: ToSource) {
         match mail {
-            ToSource::Settled(settled) => self.settled(settled),
+            ToSource::Settled(settled) => {
+                self.acks.all_settled(settled, self.tenure.generation(), &mut self.book)
+            }
             ToSource::Drain => self.drain(),
             // There are no partitions to be given up; stopping is the caller's.
             ToSource::Released(_) | ToSource::Stop => {}
@@ -299,17 +301,6 @@ impl Worker {
         while let Some(Some(message)) = attached.subscriber.next().now_or_never() {
             if let Some(reply) = message.reply.filter(|reply| Delivered::of(reply).is_some()) {
                 self.acks.refused(reply);
-            }
-        }
-    }
-
-    fn settled(&mut self, settled: Vec<Settled>) {
-        let now_us = Moment::now().mono_us;
-        for Settled { receipt, ending } in settled {
-            let ours = receipt.generation == self.tenure.generation();
-            let sequence = u64::try_from(receipt.position).unwrap_or_default();
-            if ours && let Some(reply) = self.book.settle(sequence, ending, now_us) {
-                self.acks.settled(reply, ending);
             }
         }
     }

@@ -10,7 +10,6 @@ use futures_util::TryStreamExt;
 use super::durable::{Begin, Durable, Trouble};
 use crate::domain::{SourceId, SubjectPattern, TargetId};
 use crate::plan::{JetStream, Plan};
-use crate::source::ordering;
 
 /// The own durables beside a shared one.
 #[derive(Debug)]
@@ -32,9 +31,9 @@ impl Beside {
             let name = plan.targets.get(target.0 as usize).map_or("", |target| &target.name);
             (Durable::ordered(settings, subjects, name), name)
         };
-        let unordered = ordering::shared(plan, source).map(own);
+        let unordered = plan.shared_targets(source).map(own);
         Beside {
-            ordered: ordering::ordered(plan, source).map(own).map(|(durable, _)| durable).collect(),
+            ordered: plan.ordered_targets(source).map(own).map(|(durable, _)| durable).collect(),
             unordered: unordered
                 .map(|(durable, name)| (durable.name().to_owned(), name.to_owned()))
                 .collect(),

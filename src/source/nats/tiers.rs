@@ -22,7 +22,7 @@ use super::patience::Patience;
 use super::tenure::Tenure;
 use super::tier_pace::Pace;
 use crate::broker::nats::{Link, Reachability, TierStream, client_name, connect};
-use crate::domain::{Moment, Receipt, Settled, SourceId, Tier};
+use crate::domain::{Moment, Receipt, SourceId, Tier};
 use crate::engine::Input;
 use crate::plan::{Nats, Plan};
 use crate::source::allowance::Allowance;
@@ -254,7 +254,9 @@ impl Worker {
 
     fn obey(&mut self, mail: ToSource) {
         match mail {
-            ToSource::Settled(settled) => self.settled(settled),
+            ToSource::Settled(settled) => {
+                self.acks.all_settled(settled, self.tenure.generation(), &mut self.book)
+            }
             ToSource::Drain => self.drain(),
             ToSource::Released(_) | ToSource::Stop => {}
         }
@@ -269,18 +271,6 @@ impl Worker {
                 if let Some(reply) = message.reply.filter(|reply| Delivered::of(reply).is_some()) {
                     self.acks.refused(reply);
                 }
-            }
-        }
-    }
-
-    /// A record is acknowledged whichever way its delivery ended: the queue deletes it.
-    fn settled(&mut self, settled: Vec<Settled>) {
-        let now_us = Moment::now().mono_us;
-        for Settled { receipt, ending } in settled {
-            let ours = receipt.generation == self.tenure.generation();
-            let sequence = u64::try_from(receipt.position).unwrap_or_default();
-            if ours && let Some(reply) = self.book.settle(sequence, ending, now_us) {
-                self.acks.settled(reply, ending);
             }
         }
     }

@@ -12,7 +12,7 @@ use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
 
 use crate::broker::tier_record::{HEADER, TierRecord};
-use crate::domain::{DeadLetter, DeadLetterReason, Event, Generation, Lease, Move, SourceId, Tier, Waiting};
+use crate::domain::{DeadLetter, DeadLetterReason, Event, Generation, Lease, Move, SourceId, Tier};
 use crate::engine::{StoreFault, WriteId};
 use crate::plan::{Plan, Start};
 use crate::source::{Intake, Message, Namespace, test_plan};
@@ -53,19 +53,7 @@ fn event(plan: &Plan, body: Option<&[u8]>) -> Arc<Event> {
 }
 
 fn moved(plan: &Plan, tier: Tier, body: Option<&[u8]>) -> Write {
-    let waiting = Waiting {
-        target: Some("crm".into()),
-        routes: vec!["all".into()],
-        tier,
-        due_ms: 5,
-        attempts: 1,
-        first_ms: 4,
-        moves: 1,
-        idle_moves: 0,
-        not_before_ms: None,
-        priority: 0,
-        failure: None,
-    };
+    let waiting = test_plan::waiting(tier, 5);
     Write::Move(Box::new(Move { event: event(plan, body), waiting }))
 }
 

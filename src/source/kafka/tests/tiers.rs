@@ -44,19 +44,7 @@ fn write(plan: &Arc<Plan>, moves: &[(Tier, i64, u32)]) {
             headers: Box::default(),
         };
         let event = Arc::new(intake.read(message, Generation(1), Arc::new(Lease::unlimited())));
-        let waiting = Waiting {
-            target: Some("crm".into()),
-            routes: vec!["all".into()],
-            tier: *tier,
-            due_ms: *due_ms,
-            attempts: 1,
-            first_ms: 4,
-            moves: *moves,
-            idle_moves: 0,
-            not_before_ms: None,
-            priority: 0,
-            failure: None,
-        };
+        let waiting = Waiting { moves: *moves, ..test_plan::waiting(*tier, *due_ms) };
         store.write(WriteId(number), Write::Move(Box::new(Move { event, waiting })));
     }
     let mut stored = 0;
