@@ -233,7 +233,7 @@ impl Engine {
         let age_ms = now.wall_ms.saturating_sub(first_failure_ms(&waiting));
         let patience = UNKNOWN_FOR / self.plan.time_scale;
         if u128::try_from(age_ms).unwrap_or(0) >= patience.as_millis() {
-            return self.dead_letter_unknown(slot, event, waiting);
+            return self.dead_letter_unknown(slot, event, waiting, DeadLetterReason::TargetUnknown);
         }
         waiting.tier = Tier::ONE_HOUR;
         waiting.due_ms = now.after(self.length(Tier::ONE_HOUR)).wall_ms;

@@ -35,14 +35,19 @@ impl World {
     }
 
     fn check_permits(&mut self, replica: usize) -> Check {
-        let plan = self.plan.clone();
+        let (plan, now) = (self.plan.clone(), self.now);
         let Some(running) = self.running(replica) else { return Ok(()) };
         let made: usize = running.in_flight.iter().sum();
         if made > plan.limits.in_flight {
             return Err(format!("replica {replica} makes more attempts than limits.in_flight"));
         }
-        // One for each is kept, and there are enough for all.
-        let resting = running.in_flight.iter().filter(|made| **made == 0).count();
+        // One for each that is not switched off is kept, and there are enough for all.
+        let lanes = running.engine.lanes(now);
+        let resting = lanes
+            .iter()
+            .zip(&running.in_flight)
+            .filter(|(lane, made)| **made == 0 && lane.standing.state != TargetState::Disabled);
+        let resting = resting.count();
         if made + resting > plan.limits.in_flight {
             return Err(format!("replica {replica} has no permit left for a target that makes no attempt"));
         }
