@@ -110,6 +110,17 @@ impl Plan {
         }
     }
 
+    /// The Kafka group that reads the retry tiers: one for all sources of this name.
+    pub fn tier_group(&self) -> String {
+        format!("{}.retry", self.name)
+    }
+
+    /// The Kafka group of an ordered target, beside the shared one of a source.
+    pub fn ordered_group(&self, shared: &str, target: TargetId) -> String {
+        let name = self.targets.get(target.0 as usize).map_or("", |target| &target.name);
+        format!("{shared}.{name}")
+    }
+
     /// The Kafka topic of a retry tier.
     pub fn tier_topic(&self, tier: Tier) -> String {
         format!("{}.retry.{tier}", self.name)
