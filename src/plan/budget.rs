@@ -1,6 +1,6 @@
 use crate::domain::ConsumerId;
 
-use super::types::{Plan, Reads, Window};
+use super::types::{Consumer, Plan, Reads, Window};
 
 /// How `limits.memory` is shared out: half of it to the windows of the consumers, and a quarter each to
 /// what the clients of Kafka read ahead and to what they have not written yet.
@@ -66,6 +66,16 @@ impl<'a> Budget<'a> {
         (self.plan.limits.memory / 4 / stores).clamp(LEAST_UNWRITTEN, MOST_UNWRITTEN)
     }
 
+    /// What all parts together may take: more than `limits.memory` where so many share it that the least
+    /// of each is more, in bytes.
+    pub fn needed(&self) -> u64 {
+        let part = |(id, consumer): (u16, &Consumer)| {
+            self.window(ConsumerId(id)).bytes + self.read_ahead(consumer.reads)
+        };
+        let consumers: u64 = (0..).zip(&self.plan.consumers).map(part).sum();
+        consumers + self.unwritten() * self.plan.sources.len() as u64
+    }
+
     fn all_weights(&self) -> u64 {
         self.plan.consumers.iter().map(|consumer| weight(consumer.reads)).sum::<u64>().max(1)
     }
@@ -103,13 +113,6 @@ mod tests {
         (0..plan.consumers.len()).map(|index| Budget::of(plan).window(ConsumerId(index as u16))).collect()
     }
 
-    fn total(plan: &Plan) -> u64 {
-        let budget = Budget::of(plan);
-        let windows: u64 = windows(plan).iter().map(|window| window.bytes).sum();
-        let ahead: u64 = plan.consumers.iter().map(|consumer| budget.read_ahead(consumer.reads)).sum();
-        windows + ahead + budget.unwritten() * plan.sources.len() as u64
-    }
-
     #[test]
     fn one_source_gets_all_that_it_is_set_to_within_the_default_budget() {
         let plan = plan("256MiB", 1, 0);
@@ -128,7 +131,10 @@ mod tests {
         for (memory, counts) in [(64, &few), (128, &many), (256, &many), (1024, &many)] {
             for (sources, ordered) in *counts {
                 let plan = plan(&format!("{memory}MiB"), sources, ordered);
-                assert!(total(&plan) <= memory * MIB, "{memory} MiB, {sources} sources, {ordered} ordered");
+                assert!(
+                    Budget::of(&plan).needed() <= memory * MIB,
+                    "{memory} MiB, {sources} sources, {ordered} ordered"
+                );
             }
         }
     }
@@ -137,6 +143,9 @@ mod tests {
     fn a_window_holds_the_largest_event_however_many_share() {
         let crowded = plan("64MiB", 20, 10);
         assert!(windows(&crowded).iter().all(|window| window.bytes >= MIB && window.events >= 1));
+        let said = "h.yaml:1:19: limits.memory: 240 consumers need 322 MiB, for each holds";
+        assert!(crowded.notices[0].starts_with(said), "{:?}", crowded.notices);
+        assert!(plan("2GiB", 20, 10).notices.is_empty());
     }
 
     #[test]

@@ -8,6 +8,7 @@ use secrecy::SecretString;
 use crate::domain::{SourceId, TargetId};
 
 use super::Examined;
+use super::budget::Budget;
 use super::conditions::Fields;
 use super::dead_letters::dead_letters;
 use super::fault::{Faults, Findings};
@@ -58,8 +59,17 @@ pub(super) fn plan(document: Document, findings: Findings) -> Result<Examined, F
     Ok(Examined { plan, settings, concealed })
 }
 
-/// Says which sources and targets no route names, and which sources may lose events.
+/// Says which sources and targets no route names, which sources may lose events, and where memory is scarce.
 fn remark_on(plan: &Plan, root: &Node, findings: &Findings) {
+    let needed = Budget::of(plan).needed();
+    if needed > plan.limits.memory {
+        let at = &root.nearest(["limits", "memory"]).origin;
+        let (consumers, mib) = (plan.consumers.len(), needed.div_ceil(1 << 20));
+        findings.notice(format!(
+            "{at}: limits.memory: {consumers} consumers need {mib} MiB, for each holds at least one event of \
+             limits.max_event; raise it, or lower that"
+        ));
+    }
     let notice = |section: &str, name: &str, what: &str| {
         let at = &root.nearest([section, name]).origin;
         findings.notice(format!("{at}: {section}.{name}: {what}"));
