@@ -5,6 +5,7 @@ mod check;
 mod dead_letters;
 mod explain;
 mod publish;
+mod sample;
 mod targets;
 #[cfg(test)]
 mod tests;

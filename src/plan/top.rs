@@ -11,6 +11,7 @@ use super::Examined;
 use super::budget::Budget;
 use super::conditions::Fields;
 use super::dead_letters::dead_letters;
+use super::event_types::event_types;
 use super::fault::{Faults, Findings};
 use super::layers::Document;
 use super::merge;
@@ -23,6 +24,7 @@ use super::settings;
 use super::sources::source;
 use super::target_layers::{Layered, TargetLayers, pruned};
 use super::targets::target;
+use super::tenants;
 use super::tree::{Map, Node, Value};
 use super::types::{
     Admin, Limits, Log, LogFormat, LogLevel, Nats, NatsMode, Plan, Route, Shutdown, Source, Target, Window,
@@ -40,7 +42,7 @@ const BUDGET_PER_CENT: u64 = 60;
 const LEAST_MEMORY: u64 = 64 << 20;
 
 /// Keys that a later version brings.
-const LATER: [&str; 3] = ["event_types", "store", "metrics"];
+const LATER: [&str; 2] = ["store", "metrics"];
 
 /// Judges a document. Every fault is in `findings` or is added to it.
 pub(super) fn plan(document: Document, findings: Findings) -> Result<Examined, Faults> {
@@ -210,7 +212,8 @@ fn read(laid: &Laid, files: usize, presets: &Presets, findings: &Findings) -> Pl
     judge_replicas(replicas, &sources, &root);
     let mut fields = Fields::default();
     let targets = targets(&mut keys, laid, presets, replicas, &mut fields);
-    let around = Surroundings { sources: &source_names, targets: &targets.names, files };
+    let event_types = event_types(&mut keys, presets);
+    let around = Surroundings { sources: &source_names, targets: &targets.names, types: &event_types, files };
     let routes = match keys.require("routes", "without a route every event would be dropped") {
         Some(item) => {
             if matches!(&item.node.value, Value::List(routes) if routes.is_empty()) {
@@ -234,12 +237,14 @@ fn read(laid: &Laid, files: usize, presets: &Presets, findings: &Findings) -> Pl
         sources,
         targets: targets.read,
         routes,
+        event_types,
         fields: fields.0,
         dead_letters,
         notices: Vec::new(),
     };
     own_places::judge(&plan, &root);
     ordered::judge(&plan, &root);
+    tenants::judge(&plan, &root);
     plan
 }
 

@@ -10,7 +10,7 @@ use secrecy::SecretString;
 use super::budget::Budget;
 use crate::domain::{
     BreakerPolicy, Condition, ConsumerId, Ordering, Place, Rate, RetryPolicy, SourceId, StatusSet,
-    SubjectPattern, TargetId, Tier, TypeSet,
+    SubjectPattern, TargetId, Tenant, Tier, TypeSet,
 };
 use crate::wire::Blueprint;
 
@@ -40,6 +40,8 @@ pub struct Plan {
     pub targets: Vec<Target>,
     /// In file order; [`RouteId`](crate::domain::RouteId) is an index into it.
     pub routes: Vec<Route>,
+    /// `event_types`.
+    pub event_types: EventTypes,
     /// The places that conditions look at; [`Condition::field`] is an index into it.
     pub fields: Vec<Place>,
     /// `dead_letters`.
@@ -429,13 +431,15 @@ pub struct EventParts {
     pub data: Option<Vec<Place>>,
     /// `event.priority`.
     pub priority: Option<Vec<Place>>,
+    /// `event.tenant`; where it is set, the source tells tenants apart.
+    pub tenant: Option<Vec<Place>>,
 }
 
 impl EventParts {
     /// All places that are set.
     pub fn places(&self) -> impl Iterator<Item = &Place> {
-        let EventParts { event_type, id, time, subject, key, producer, data, priority } = self;
-        [event_type, id, time, subject, key, producer, data, priority].into_iter().flatten().flatten()
+        let EventParts { event_type, id, time, subject, key, producer, data, priority, tenant } = self;
+        [event_type, id, time, subject, key, producer, data, priority, tenant].into_iter().flatten().flatten()
     }
 }
 
@@ -446,6 +450,8 @@ pub struct Target {
     pub name: Arc<str>,
     /// `id`: as receivers see it.
     pub id: String,
+    /// `tenant`: whose events it gets.
+    pub tenant: Option<Tenant>,
     /// `enabled`. A switched-off target receives nothing; its deliveries are not opened.
     pub enabled: bool,
     /// `description`.
@@ -531,6 +537,34 @@ pub struct HostPort {
     pub port: Option<u16>,
 }
 
+/// `event_types`: which types of events there are.
+#[derive(Debug, Clone, Default)]
+pub struct EventTypes {
+    /// Those of `catalogues` and `declare`; without any, every type is as good as another.
+    pub declared: BTreeSet<Box<str>>,
+    /// `unknown`: what becomes of an event of any other type.
+    pub unknown: UnknownTypes,
+}
+
+impl EventTypes {
+    /// Whether types are declared, and this is none of them.
+    pub fn is_unknown(&self, event_type: &str) -> bool {
+        !self.declared.is_empty() && !self.declared.contains(event_type)
+    }
+}
+
+/// `event_types.unknown`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum UnknownTypes {
+    /// It is an event as any other.
+    #[default]
+    Allow,
+    /// A warning, once for each type.
+    Warn,
+    /// It goes to the dead letters, with the reason `schema`.
+    DeadLetter,
+}
+
 /// One of `routes`.
 #[derive(Debug, Clone)]
 pub struct Route {
@@ -546,6 +580,27 @@ pub struct Route {
     pub to: Vec<TargetId>,
     /// `priority`; 0 without one.
     pub priority: i32,
+    /// `tests`.
+    pub tests: Vec<RouteTest>,
+}
+
+/// One of a route's `tests`: a message, and what the route has to do with its event.
+#[derive(Debug, Clone)]
+pub struct RouteTest {
+    /// Where it stands in the configuration, for people.
+    pub at: String,
+    /// The source that it comes from.
+    pub source: SourceId,
+    /// The message's value, as JSON text.
+    pub body: String,
+    /// Its headers.
+    pub headers: Vec<(String, String)>,
+    /// Its key (Kafka).
+    pub key: Option<String>,
+    /// The subject that it is published to (NATS); the source's first one if not said.
+    pub subject: Option<String>,
+    /// The targets that this route has to send it to.
+    pub to: Vec<TargetId>,
 }
 
 impl Route {

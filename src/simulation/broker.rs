@@ -166,6 +166,7 @@ impl Message {
             subject: None,
             key: Some(self.key.into()),
             priority: self.priority,
+            tenant: None,
             producer: "/simulation".into(),
             kind: self.kind,
             body: Bytes::from(vec![b'1'; size]),

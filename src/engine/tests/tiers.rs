@@ -285,3 +285,13 @@ fn an_unknown_targets_record_that_is_too_large_for_its_tier_is_oversized() {
     assert_eq!(letter.reason, DeadLetterReason::Oversized);
     assert_eq!(letter.unknown.and_then(|waiting| waiting.target).as_deref(), Some("gone"));
 }
+
+/// The target of a delivery that waits may have become another tenant's.
+#[test]
+fn what_waited_never_crosses_to_another_tenant() {
+    let mut desk =
+        desk("targets: { crm: { url: 'https://crm.example.com/', tenant: acme } }\nroutes: [{ to: [crm] }]");
+    let event = Arc::new(event(0, Some("a")));
+    desk.resume(&Move { event, waiting: waiting(Some("crm")) }, 0);
+    assert_eq!(desk.only_letter().1.reason, DeadLetterReason::TargetUnknown);
+}
