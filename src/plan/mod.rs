@@ -54,6 +54,7 @@ pub use types::{
     LogFormat, LogLevel, Nats, NatsLogin, NatsMode, NatsTls, Network, Plan, Reads, Route, Shutdown, Source,
     Start, Target, TargetUrl, Tombstones, Topic, Window,
 };
+pub(crate) use types::{OPEN_IN_ORDER, OPEN_OF_A_TIER};
 pub(crate) use units::duration;
 
 use fault::Findings;

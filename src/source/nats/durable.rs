@@ -9,7 +9,7 @@ use async_nats::jetstream::stream::{
 use async_nats::jetstream::{Context, ErrorCode};
 
 use crate::domain::{Moment, SubjectPattern};
-use crate::plan::{JetStream, Start};
+use crate::plan::{JetStream, OPEN_IN_ORDER, Start};
 
 /// The durable consumer of a source: what it has to be, and whether it is.
 #[derive(Debug, Clone)]
@@ -84,8 +84,8 @@ impl Durable {
     /// The durable of an ordered target of its own: it gives one message at a time.
     pub(crate) fn ordered(settings: &JetStream, subjects: &[SubjectPattern], target: &str) -> Durable {
         let shared = settings.durable.clone();
-        let settings =
-            JetStream { durable: format!("{shared}-{target}"), max_ack_pending: 1, ..settings.clone() };
+        let durable = format!("{shared}-{target}");
+        let settings = JetStream { durable, max_ack_pending: OPEN_IN_ORDER, ..settings.clone() };
         let own = Some(Own { target: target.to_owned(), shared });
         Durable { own, ..Durable::new(&settings, subjects) }
     }

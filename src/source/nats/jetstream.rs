@@ -52,8 +52,6 @@ pub(super) struct Worker {
     /// Of the shared durable only.
     beside: Option<Arc<Beside>>,
     patience: Patience,
-    /// This process's part of `max_ack_pending`.
-    most_open: u64,
     allowance: Allowance,
     outbox: Outbox,
     mail: UnboundedReceiver<ToSource>,
@@ -166,7 +164,6 @@ impl Worker {
         };
         let settings = durable.settings();
         let patience = Patience::new(settings.ack_wait);
-        let most_open = u64::from((settings.max_ack_pending / plan.replicas.max(1)).max(1));
         let (tell, news) = unbounded_channel();
         let now = Instant::now();
         Worker {
@@ -177,7 +174,6 @@ impl Worker {
             source: reader.source,
             nats,
             patience,
-            most_open,
             outbox,
             mail,
             reachability,
@@ -497,7 +493,6 @@ impl Worker {
             granted,
             window: Grant { events: window.events, bytes: window.bytes },
             open: self.book.open() as u64,
-            most_open: self.most_open,
             too_few_bytes: self.too_few_bytes,
         };
         let Some((pull, config)) = room.pull(attached.allowed, self.patience, Moment::now().mono_us) else {

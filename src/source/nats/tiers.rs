@@ -24,7 +24,7 @@ use super::tier_pace::Pace;
 use crate::broker::nats::{Link, Reachability, TierStream, client_name, connect};
 use crate::domain::{Moment, Receipt, SourceId, Tier};
 use crate::engine::Input;
-use crate::plan::{Nats, Plan};
+use crate::plan::{Nats, OPEN_OF_A_TIER, Plan};
 use crate::source::allowance::Allowance;
 use crate::source::outbox::Outbox;
 use crate::source::tier_intake::{TierIntake, TierMessage};
@@ -32,8 +32,6 @@ use crate::source::{Namespace, Report, SharedGrant, ToSource};
 
 /// A record that is not acknowledged or in progress for so long comes again.
 const ACK_WAIT: Duration = Duration::from_secs(60);
-/// So many records of one tier all replicas together may have open; those that are not due yet count.
-const MOST_OPEN: i64 = 20_000;
 /// At most so many records are handed over together.
 const BATCH: usize = 256;
 /// A record whose due time is nonsense is looked at again after so long.
@@ -665,7 +663,7 @@ fn durable(plan: &Plan, tier: Tier) -> pull::Config {
         ack_policy: AckPolicy::Explicit,
         ack_wait: ACK_WAIT,
         max_deliver: -1,
-        max_ack_pending: MOST_OPEN,
+        max_ack_pending: i64::from(OPEN_OF_A_TIER),
         ..pull::Config::default()
     }
 }
