@@ -20,7 +20,7 @@ use super::jetstream::connection;
 use super::message::{Delivered, message};
 use super::patience::Patience;
 use super::tenure::Tenure;
-use super::tier_pace::Pace;
+use super::tier_pace::{Pace, postponement};
 use crate::broker::nats::{Link, Reachability, TierStream, client_name, connect};
 use crate::domain::{Moment, Receipt, SourceId, Tier};
 use crate::engine::Input;
@@ -34,8 +34,6 @@ use crate::source::{Namespace, Report, SharedGrant, ToSource};
 const ACK_WAIT: Duration = Duration::from_secs(60);
 /// At most so many records are handed over together.
 const BATCH: usize = 256;
-/// A record whose due time is nonsense is looked at again after so long.
-const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
 const NAP: Duration = Duration::from_millis(20);
 const LOOK_EVERY: Duration = Duration::from_secs(15);
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
@@ -479,8 +477,8 @@ impl Worker {
         let early_ms = record.due_ms().saturating_sub(now.wall_ms);
         if early_ms > 0 && !self.book.knows(delivered.sequence) {
             let early = Duration::from_millis(early_ms.unsigned_abs());
-            tier.pace.not_before(Instant::now() + early.min(LONGEST_WAIT));
-            return self.acks.postponed(reply.clone(), early.min(LONGEST_WAIT));
+            tier.pace.early(early, Instant::now());
+            return self.acks.postponed(reply.clone(), postponement(early));
         }
         tier.pace.due();
         match self.book.received(delivered.sequence, reply, delivered.stored_ms, now.mono_us) {
