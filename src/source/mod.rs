@@ -9,6 +9,7 @@ pub mod kafka;
 mod looks;
 pub mod nats;
 mod outbox;
+mod pressure;
 #[cfg(test)]
 pub(crate) mod test_plan;
 mod tier_intake;

@@ -26,6 +26,7 @@ use crate::engine::{Grant, Input};
 use crate::plan::{self, Nats, Plan, Reads};
 use crate::source::allowance::Allowance;
 use crate::source::outbox::Outbox;
+use crate::source::pressure::Pressure;
 use crate::source::{Intake, Namespace, Report, SharedGrant, ToSource};
 
 /// Without any news, a turn comes so often.
@@ -61,6 +62,7 @@ pub(super) struct Worker {
     tenure: Tenure,
     book: Book,
     acks: Acks,
+    pressure: Pressure,
     attached: Option<Attached>,
     /// The stream that was read last, for a durable that is deleted under us.
     created: Option<Box<str>>,
@@ -182,6 +184,7 @@ impl Worker {
             tenure: Tenure::new(patience),
             book: Book::default(),
             acks: Acks::new(),
+            pressure: Pressure::default(),
             attached: None,
             created: None,
             stream: None,
@@ -484,9 +487,13 @@ impl Worker {
                 );
                 self.detach();
             }
-            return;
+            // What came of it may have no room although it was asked for.
+            return match self.hands.is_empty() {
+                true => self.pressure.ease(),
+                false => self.pressure.press(&self.outbox, now),
+            };
         }
-        if !self.hands.is_empty() || now < self.due.pull {
+        if now < self.due.pull {
             return;
         }
         let room = Room {
@@ -495,9 +502,11 @@ impl Worker {
             open: self.book.open() as u64,
             too_few_bytes: self.too_few_bytes,
         };
-        let Some((pull, config)) = room.pull(attached.allowed, self.patience, Moment::now().mono_us) else {
-            return;
+        let pull = room.pull(attached.allowed, self.patience, Moment::now().mono_us);
+        let Some((pull, config)) = pull.filter(|_| self.hands.is_empty()) else {
+            return self.pressure.press(&self.outbox, now);
         };
+        self.pressure.ease();
         match attached.consumer.request_batch(config, attached.inbox.clone()).await {
             Ok(()) => {
                 attached.pull = Some(pull);

@@ -54,6 +54,11 @@ impl Pace {
         self.left > 0
     }
 
+    /// Whether its next record waits for more room than its share.
+    pub(super) fn needs_more(&self) -> bool {
+        self.size != Size::Share
+    }
+
     /// What to pull now: how many records and bytes at most, 0 being without a limit. `left` is what may
     /// be handed over, of which `tiers` tiers have an equal share; `alone`: nothing is open, and all of the
     /// window of so many bytes is free.

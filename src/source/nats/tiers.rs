@@ -27,6 +27,7 @@ use crate::engine::Input;
 use crate::plan::{Nats, OPEN_OF_A_TIER, Plan};
 use crate::source::allowance::Allowance;
 use crate::source::outbox::Outbox;
+use crate::source::pressure::Pressure;
 use crate::source::tier_intake::{TierIntake, TierMessage};
 use crate::source::{Namespace, Report, SharedGrant, ToSource};
 
@@ -60,6 +61,7 @@ pub(super) struct Worker {
     tenure: Tenure,
     book: Book,
     acks: Acks,
+    pressure: Pressure,
     attached: Option<Attached>,
     /// Which stream was read last.
     created: Option<Box<str>>,
@@ -151,6 +153,7 @@ impl Worker {
             tenure: Tenure::new(patience),
             book: Book::default(),
             acks: Acks::new(),
+            pressure: Pressure::default(),
             attached: None,
             created: None,
             attaching: false,
@@ -401,6 +404,7 @@ impl Worker {
         let connection = connection(client);
         let (left, window) = (self.allowance.left(), self.allowance.window());
         let blocked = !self.hands.is_empty();
+        let mut is_full = blocked || !self.allowance.is_roomy();
         let mut silent = false;
         let Some(attached) = &mut self.attached else { return };
         if attached.connection != connection {
@@ -419,7 +423,10 @@ impl Worker {
                 continue;
             }
             let pull = tier.pace.pull(left, count, window.bytes, alone, now);
-            let Some((batch, max_bytes)) = pull else { continue };
+            let Some((batch, max_bytes)) = pull else {
+                is_full |= tier.pace.needs_more();
+                continue;
+            };
             let config = pull::BatchConfig {
                 batch,
                 max_bytes,
@@ -433,6 +440,10 @@ impl Worker {
                 tier.pace.ended();
                 tier.pace.not_before(now + PULL_AGAIN);
             }
+        }
+        match is_full {
+            true => self.pressure.press(&self.outbox, now),
+            false => self.pressure.ease(),
         }
         if silent {
             tracing::debug!(
