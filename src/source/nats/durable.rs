@@ -119,10 +119,10 @@ impl Durable {
     /// # Errors
     /// What is in the way.
     pub(crate) async fn make(&self, stream: Stream, begin: &Begin) -> Result<Attachment, Trouble> {
+        self.judge_stream(&stream.cached_info().config)?;
         let seeded;
         let begin = match (&self.own, begin) {
             (None, _) => begin,
-            (Some(own), _) if is_work_queue(&stream) => return Err(self.one_reader_only(own)),
             (Some(_), Begin::Resumed { .. } | Begin::Seeded(_)) => begin,
             (Some(own), Begin::Configured | Begin::Beginning) => {
                 match consumer_info(&stream, &own.shared).await? {
@@ -138,7 +138,7 @@ impl Durable {
         let begin = match begin {
             Begin::Resumed { created: known, .. } if *known != created => &Begin::Beginning,
             // What is left in a work queue is what is not settled, and it can't be begun elsewhere.
-            Begin::Resumed { .. } if is_work_queue(&stream) => &Begin::Beginning,
+            Begin::Resumed { .. } if is_work_queue(&stream.cached_info().config) => &Begin::Beginning,
             begin => begin,
         };
         let config = self.config(begin);
@@ -190,7 +190,18 @@ impl Durable {
         consumer_info(stream, &self.settings.durable).await
     }
 
-    /// A work queue gives each message to one consumer only.
+    /// Whether the durable can stand on a stream like this: a work queue gives each message to one durable
+    /// only.
+    ///
+    /// # Errors
+    /// It can't, with the remedy.
+    pub(crate) fn judge_stream(&self, found: &stream::Config) -> Result<(), Trouble> {
+        match &self.own {
+            Some(own) if is_work_queue(found) => Err(self.one_reader_only(own)),
+            _ => Ok(()),
+        }
+    }
+
     fn one_reader_only(&self, own: &Own) -> Trouble {
         let JetStream { stream, durable, .. } = &self.settings;
         Trouble::Refused(format!(
@@ -364,7 +375,7 @@ impl Durable {
 
     fn refused(&self, stream: &Stream, refusal: &async_nats::jetstream::Error) -> Trouble {
         let JetStream { stream: name, durable, .. } = &self.settings;
-        let work_queue = is_work_queue(stream);
+        let work_queue = is_work_queue(&stream.cached_info().config);
         let remedy = match refusal.error_code() {
             ErrorCode::CONSUMER_WQ_MULTIPLE_UNFILTERED | ErrorCode::CONSUMER_WQ_CONSUMER_NOT_UNIQUE => {
                 "a work-queue stream gives each message to one consumer only: remove the other one, or choose subjects \
@@ -397,8 +408,8 @@ async fn consumer_info(stream: &Stream, durable: &str) -> Result<Option<consumer
     }
 }
 
-fn is_work_queue(stream: &Stream) -> bool {
-    stream.cached_info().config.retention == RetentionPolicy::WorkQueue
+fn is_work_queue(config: &stream::Config) -> bool {
+    config.retention == RetentionPolicy::WorkQueue
 }
 
 /// Whether nobody answers for JetStream.
