@@ -4,6 +4,7 @@
 mod allowance;
 mod event_id;
 mod event_time;
+mod hand;
 mod intake;
 pub mod kafka;
 mod looks;

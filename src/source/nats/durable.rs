@@ -95,11 +95,6 @@ impl Durable {
         &self.settings.durable
     }
 
-    /// The settings that it has to have.
-    pub(crate) fn settings(&self) -> &JetStream {
-        &self.settings
-    }
-
     /// Finds the stream, and the durable on it; makes the durable if there is none. Neither is ever
     /// altered.
     ///
@@ -396,7 +391,7 @@ impl Durable {
 }
 
 /// What the server knows of a durable, if it is there.
-async fn consumer_info(stream: &Stream, durable: &str) -> Result<Option<consumer::Info>, Trouble> {
+pub(super) async fn consumer_info(stream: &Stream, durable: &str) -> Result<Option<consumer::Info>, Trouble> {
     use async_nats::jetstream::context::ConsumerInfoErrorKind as Kind;
     match stream.consumer_info(durable).await {
         Ok(info) => Ok(Some(info)),
