@@ -438,7 +438,11 @@ impl<R: Reading> Worker<R> {
         let asked = async {
             client.flush().await.ok()?;
             match &self.session.stream {
-                Some(stream) => self.reading.ask(&self.session, stream.clone()).await.ok().map(drop),
+                // That something is gone is an answer too.
+                Some(stream) => match self.reading.ask(&self.session, stream.clone()).await {
+                    Err(Trouble::NoAnswer(_)) => None,
+                    Ok(_) | Err(Trouble::Refused(_) | Trouble::NoStream(_)) => Some(()),
+                },
                 None => Some(()),
             }
         };
