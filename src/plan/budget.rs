@@ -1,6 +1,6 @@
-use crate::domain::ConsumerId;
+use crate::domain::{ConsumerId, SourceId};
 
-use super::types::{Consumer, Plan, Reads, Window};
+use super::types::{Broker, Consumer, Plan, Reads, Window};
 
 /// How `limits.memory` is shared out: half of it to the windows of the consumers, and a quarter each to
 /// what the clients of Kafka read ahead and to what they have not written yet.
@@ -42,7 +42,7 @@ impl<'a> Budget<'a> {
     /// How much of one consumer may be open.
     pub fn window(&self, consumer: ConsumerId) -> Window {
         let limits = &self.plan.limits;
-        let Some(reads) = self.plan.consumers.get(usize::from(consumer.0)).map(|consumer| consumer.reads)
+        let Some(Consumer { source, reads }) = self.plan.consumers.get(usize::from(consumer.0)).copied()
         else {
             return limits.window;
         };
@@ -50,8 +50,19 @@ impl<'a> Budget<'a> {
         let share = portion(limits.memory / 2, weight(reads), self.all_weights());
         Window {
             bytes: most(limits.window.bytes).min(share).max(limits.max_event as u64),
-            events: most(limits.window.events).max(1),
+            events: most(limits.window.events).min(self.server_gives(source, reads)).max(1),
         }
+    }
+
+    /// How many messages a server gives this process until one is acknowledged. A window of more would
+    /// never be full, and what is measured by it would never be too much.
+    fn server_gives(&self, source: SourceId, reads: Reads) -> u64 {
+        let broker = self.plan.sources.get(usize::from(source.0)).map(|source| &source.broker);
+        let all = match broker {
+            Some(Broker::Nats(nats)) => nats.max_ack_pending(reads),
+            Some(Broker::Kafka(_)) | None => None,
+        };
+        all.map_or(u64::MAX, |all| u64::from(all / self.plan.replicas.max(1)))
     }
 
     /// What a consumer's client of Kafka may read ahead, in bytes.
@@ -146,6 +157,16 @@ mod tests {
         let said = "h.yaml:1:19: limits.memory: 240 consumers need 322 MiB, for each holds";
         assert!(crowded.notices[0].starts_with(said), "{:?}", crowded.notices);
         assert!(plan("2GiB", 20, 10).notices.is_empty());
+    }
+
+    #[test]
+    fn a_window_is_no_larger_than_what_a_jetstream_server_gives_a_replica() {
+        let text = "replicas: 4\nsources: { s: { nats: { servers: 'nats://s:4222', stream: S, subjects: [a],\n  max_ack_pending: 600 } } }\n\
+                    targets:\n  crm: { url: 'https://x.example/' }\n  led: { url: 'https://x.example/', ordering: strict }\n\
+                    routes: [{ to: [crm, led] }]\n";
+        let plan = load_text("h.yaml", text, &Layers::default()).unwrap_or_else(|faults| panic!("{faults}"));
+        let events: Vec<u64> = windows(&plan).iter().map(|window| window.events).collect();
+        assert_eq!(events, [150, 1, 5_000], "shared, ordered, tiers");
     }
 
     #[test]

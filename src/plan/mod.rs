@@ -57,6 +57,7 @@ pub use types::{
     Log, LogFormat, LogLevel, Nats, NatsLogin, NatsMode, NatsTls, Network, Plan, Reads, Route, RouteTest,
     Shutdown, Source, Start, Target, TargetUrl, Tombstones, Topic, UnknownTypes, Window,
 };
+pub(crate) use types::{OPEN_IN_ORDER, OPEN_OF_A_TIER};
 pub(crate) use units::duration;
 
 use fault::Findings;

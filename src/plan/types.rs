@@ -302,6 +302,25 @@ pub struct Nats {
     pub login: NatsLogin,
 }
 
+/// Of the durable of one retry tier all replicas together may have so many records open, those that are
+/// not due yet among them.
+pub(crate) const OPEN_OF_A_TIER: u32 = 20_000;
+/// Of an ordered target's own durable one message is open at a time.
+pub(crate) const OPEN_IN_ORDER: u32 = 1;
+
+impl Nats {
+    /// How many messages all replicas together may have open of the durable that this is read through;
+    /// `None` without one.
+    pub fn max_ack_pending(&self, reads: Reads) -> Option<u32> {
+        match (reads, &self.mode) {
+            (Reads::Tiers, _) => Some(OPEN_OF_A_TIER),
+            (Reads::Ordered(_), NatsMode::JetStream(_)) => Some(OPEN_IN_ORDER),
+            (Reads::Shared, NatsMode::JetStream(settings)) => Some(settings.max_ack_pending),
+            (Reads::Shared | Reads::Ordered(_), NatsMode::Core { .. }) => None,
+        }
+    }
+}
+
 /// How subjects are read.
 #[derive(Debug, Clone)]
 pub enum NatsMode {
