@@ -112,6 +112,10 @@ impl Stage for Scene {
     fn wait_letters(&self, count: usize) -> Vec<Record> {
         self.cluster.wait_records(&self.dead_letters(), count)
     }
+
+    fn waiting(&self, tier: &str) -> Vec<Record> {
+        self.cluster.read_all(&format!("{}.retry.{tier}", self.name))
+    }
 }
 
 impl Private for PrivateBroker {
