@@ -69,7 +69,12 @@ pub(super) fn look(examined: &Examined) -> Vec<Finding> {
         let letters = keeps.then_some(&plan.dead_letters);
         match &source.broker {
             Broker::Kafka(kafka) => look_at_kafka(plan, source, kafka, letters, &mut findings),
-            Broker::Nats(nats) => look_at_nats(nats, keeps.then_some(plan), &mut findings),
+            Broker::Nats(nats) => {
+                let targets =
+                    plan.ordered_targets(id).filter_map(|target| plan.targets.get(target.0 as usize));
+                let ordered: Vec<&str> = targets.map(|target| &*target.name).collect();
+                look_at_nats(nats, &ordered, keeps.then_some(plan), &mut findings);
+            }
         }
         findings.found.iter_mut().for_each(|finding| finding.says = concealed.mask(&finding.says));
         findings.found
@@ -200,7 +205,7 @@ fn partitions(observer: &BaseConsumer, name: &str) -> Result<Option<usize>, Stri
     }
 }
 
-fn look_at_nats(nats: &Nats, kept: Option<&Plan>, findings: &mut Findings<'_>) {
+fn look_at_nats(nats: &Nats, ordered: &[&str], kept: Option<&Plan>, findings: &mut Findings<'_>) {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(fault) => return findings.fault(format!("no connection can be made: {fault}")),
@@ -229,7 +234,7 @@ fn look_at_nats(nats: &Nats, kept: Option<&Plan>, findings: &mut Findings<'_>) {
                         "version {version} knows one subject for a durable only; use 2.10 or later, or one subject"
                     ));
                 }
-                look_at_stream(&jetstream, settings, &nats.subjects, findings).await;
+                look_at_stream(&jetstream, settings, &nats.subjects, ordered, findings).await;
             }
         }
         if let Some(plan) = kept {
@@ -272,6 +277,7 @@ async fn look_at_stream(
     context: &jetstream::Context,
     settings: &JetStream,
     subjects: &[SubjectPattern],
+    ordered: &[&str],
     findings: &mut Findings<'_>,
 ) {
     let durable = Durable::new(settings, subjects);
@@ -281,6 +287,7 @@ async fn look_at_stream(
     };
     let info = stream.cached_info();
     judge_stream(&info.config, settings, subjects, findings);
+    judge_order(&info.config, ordered, findings);
     match durable.found(&stream).await {
         Err(trouble) => findings.fault(trouble.text().to_owned()),
         Ok(Some(found)) => match durable.judge(&found.config) {
@@ -358,6 +365,21 @@ fn judge_stream(
             "the stream {name} is a work queue: a message is deleted when all of its deliveries have ended"
         )),
         stream::RetentionPolicy::Interest | stream::RetentionPolicy::Limits => {}
+    }
+}
+
+/// A work queue has no room for the durables that ordered targets need beside the shared one.
+fn judge_order(config: &stream::Config, ordered: &[&str], findings: &mut Findings<'_>) {
+    if config.retention != stream::RetentionPolicy::WorkQueue {
+        return;
+    }
+    for target in ordered {
+        findings.fault(format!(
+            "the target {target} is ordered and needs a durable of its own, and the stream {} is a work queue, \
+             which gives each message to one durable only: take `ordering` out, or read a stream with another \
+             retention",
+            config.name
+        ));
     }
 }
 
@@ -467,7 +489,7 @@ mod tests {
         };
         let mut findings = Findings { source: "s", found: Vec::new() };
 
-        look_at_nats(&nats, None, &mut findings);
+        look_at_nats(&nats, &[], None, &mut findings);
 
         let [found] = &findings.found[..] else { panic!("{:?}", findings.found) };
         assert!(found.fault && found.says.contains(&address), "{found}");
