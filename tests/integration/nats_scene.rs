@@ -158,6 +158,10 @@ impl Stage for NatsScene {
         self.server.wait_records(&self.dead_letters(), count)
     }
 
+    fn count_waiting(&self, tier: &str) -> usize {
+        self.waiting(tier).len()
+    }
+
     fn waiting(&self, tier: &str) -> Vec<Record> {
         let subject = format!("{}.retry.{tier}", self.name);
         let all = self.server.read_all(&self.tiers()).into_iter();

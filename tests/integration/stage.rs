@@ -66,7 +66,10 @@ pub trait Stage: Sized {
     /// Waits until there are exactly so many dead letters, and returns them.
     fn wait_letters(&self, count: usize) -> Vec<Record>;
 
-    /// What the broker holds of a retry tier, which was made.
+    /// How much the broker holds of a retry tier, which was made.
+    fn count_waiting(&self, tier: &str) -> usize;
+
+    /// What the broker holds of a retry tier, while nothing is deleted there.
     fn waiting(&self, tier: &str) -> Vec<Record>;
 }
 

@@ -71,7 +71,7 @@ fn wait_until(what: &str, receiver: &Receiver, holds: impl Fn(&HashMap<usize, us
 /// Waits until nothing waits in the tiers that these tests use, and every replica says so.
 #[track_caller]
 fn wait_drained<S: Stage>(stage: &S, tiers: &[&str], replicas: &[&Bridge]) {
-    let held = || tiers.iter().map(|tier| stage.waiting(tier).len()).sum::<usize>();
+    let held = || tiers.iter().map(|tier| stage.count_waiting(tier)).sum::<usize>();
     wait::until(
         "nothing waits on the broker",
         LIMIT,
@@ -200,8 +200,8 @@ fn a_restart_finds_what_waits_in_the_tiers<S: Stage>() {
     wait::until(
         "all wait on the broker",
         LIMIT,
-        || format!("{} wait", stage.waiting("2m").len()),
-        || (stage.waiting("2m").len() == EVENTS).then_some(()),
+        || format!("{} wait", stage.count_waiting("2m")),
+        || (stage.count_waiting("2m") == EVENTS).then_some(()),
     );
     bridge.stop();
     let due: HashMap<usize, i64> = stage.waiting("2m").iter().map(due_of).collect();
