@@ -130,7 +130,6 @@ routes: [{{ name: all, to: [moody, healthy] }}]"
     replicas.into_iter().for_each(Bridge::stop);
     // What a killed one had open comes again: of the source for both targets, of the tiers once.
     let repeated = receiver.count() - EVENTS * 4;
-    println!("{repeated} repeated");
     let most = KILLS * (2 * WINDOW + WINDOW / 4);
     assert!(repeated <= most, "{repeated} repeated, more than {KILLS} windows with the tiers' share: {most}");
 }
