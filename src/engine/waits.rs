@@ -38,6 +38,8 @@ impl Engine {
         let window = self.window(self.ledger.consumer(slot));
         let is_full = held.events * 2 >= window.events || held.bytes * 2 >= window.bytes;
         #[cfg(test)]
+        let is_full = is_full && self.sabotage != Some(Sabotage::HoldAll);
+        #[cfg(test)]
         let is_ordered = is_ordered || self.sabotage == Some(Sabotage::KeepAll);
         if is_ordered || wait <= policy.retry.hold && !is_full {
             return self.hold(id, wait, now);
@@ -119,6 +121,14 @@ impl Engine {
         let write = self.writes.open(generation, Obligation::Delivery(id), payload);
         self.write(write);
         #[cfg(test)]
+        if self.sabotage == Some(Sabotage::MoveTwice)
+            && let Some((obligation, moved)) = self.writes.moved(write)
+        {
+            let again = Payload::Move(Box::new(moved.clone()));
+            let again = self.writes.open(generation, obligation, again);
+            self.write(again);
+        }
+        #[cfg(test)]
         if self.sabotage == Some(Sabotage::SkipMoveConfirmation) {
             self.stored(write, Ok(()), now);
         }
@@ -158,7 +168,9 @@ impl Engine {
         let Some(delivery) = self.ledger.delivery(id) else { return false };
         let slot = delivery.slot;
         #[cfg(test)]
-        if self.sabotage == Some(Sabotage::KeepAll) {
+        if self.sabotage == Some(Sabotage::KeepAll)
+            || self.sabotage == Some(Sabotage::KeepResumed) && kind == queue::Kind::Retry
+        {
             return false;
         }
         if delivery.link.is_some() || self.life == Life::Stopping || self.ledger.is_ending(slot) {
@@ -190,7 +202,7 @@ impl Engine {
             return;
         }
         #[cfg(test)]
-        if self.sabotage == Some(Sabotage::KeepAll) {
+        if matches!(self.sabotage, Some(Sabotage::KeepAll | Sabotage::KeepResumed)) {
             return;
         }
         let keeps = lane.keeps(now);
