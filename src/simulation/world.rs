@@ -217,10 +217,11 @@ impl World {
             for _ in 0..self.random.usize(1..5) {
                 let now = self.now;
                 let Some(running) = self.replicas[replica].as_mut() else { break };
-                if !running.read(generation, &self.broker, now) {
+                let has_read = running.read(generation, &self.broker, now);
+                self.obey(replica)?;
+                if !has_read {
                     break;
                 }
-                self.obey(replica)?;
             }
         }
         Ok(())
