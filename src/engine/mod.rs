@@ -122,16 +122,14 @@ pub(crate) enum Sabotage {
     KeepAll,
     /// What comes back from a tier is settled at once.
     LoseResumed,
-    /// What comes back from a tier stays in memory, however long its target is closed.
-    KeepResumed,
+    /// Up to half of the window is held, however long the waits are.
+    HoldLong,
     /// A record of an unknown target is given up at once.
     ForgetUnknown,
     /// A record of an unknown target is never given up.
     KeepUnknown,
     /// A target that is switched off gets attempts.
     IgnoreDisabled,
-    /// All waits up to `hold` are spent in memory, however many there are.
-    HoldAll,
     /// First attempts wait while any target is down.
     WaitTogether,
     /// A move is written twice.

@@ -38,9 +38,9 @@ impl Engine {
         let window = self.window(self.ledger.consumer(slot));
         let is_full = held.events * 2 >= window.events || held.bytes * 2 >= window.bytes;
         #[cfg(test)]
-        let is_full = is_full && self.sabotage != Some(Sabotage::HoldAll);
-        #[cfg(test)]
-        let is_ordered = is_ordered || self.sabotage == Some(Sabotage::KeepAll);
+        let is_ordered = is_ordered
+            || self.sabotage == Some(Sabotage::KeepAll)
+            || self.sabotage == Some(Sabotage::HoldLong) && !is_full;
         if is_ordered || wait <= policy.retry.hold && !is_full {
             return self.hold(id, wait, now);
         }
@@ -168,9 +168,7 @@ impl Engine {
         let Some(delivery) = self.ledger.delivery(id) else { return false };
         let slot = delivery.slot;
         #[cfg(test)]
-        if self.sabotage == Some(Sabotage::KeepAll)
-            || self.sabotage == Some(Sabotage::KeepResumed) && kind == queue::Kind::Retry
-        {
+        if self.sabotage == Some(Sabotage::KeepAll) {
             return false;
         }
         if delivery.link.is_some() || self.life == Life::Stopping || self.ledger.is_ending(slot) {
@@ -202,7 +200,7 @@ impl Engine {
             return;
         }
         #[cfg(test)]
-        if matches!(self.sabotage, Some(Sabotage::KeepAll | Sabotage::KeepResumed)) {
+        if self.sabotage == Some(Sabotage::KeepAll) {
             return;
         }
         let keeps = lane.keeps(now);
@@ -223,7 +221,7 @@ impl Engine {
             return;
         }
         #[cfg(test)]
-        if self.sabotage == Some(Sabotage::KeepAll) {
+        if matches!(self.sabotage, Some(Sabotage::KeepAll | Sabotage::HoldLong)) {
             return;
         }
         let lanes = self.reach(consumer).to_vec();

@@ -118,7 +118,10 @@ impl Book {
     pub(super) fn judge_move(&mut self, key: Key, moved: &Move, now: Moment) -> Check {
         let Waiting { tier, due_ms, .. } = moved.waiting;
         if due_ms < now.wall_ms + tier.length().as_millis() as i64 {
-            return Err(format!("a record of {tier} waits for less than the tier's length: {due_ms} at {}", now.wall_ms));
+            return Err(format!(
+                "a record of {tier} waits for less than the tier's length: {due_ms} at {}",
+                now.wall_ms
+            ));
         }
         let moves = self.moves.entry(key).or_default();
         let came_back = moves.made < moves.read.max(1);

@@ -5,8 +5,8 @@ use bytes::Bytes;
 use super::truth::{Place, Truth};
 use super::{DEAD, FIRST, HEALTHY, LIMITED, ORDERED, SECOND, UNKNOWN};
 use crate::domain::{
-    ConsumerId, Content, Data, Event, EventTime, Generation, Kind, Lease, Moment, Origin, SourceId, TargetId, Tier,
-    Waiting,
+    ConsumerId, Content, Data, Event, EventTime, Generation, Kind, Lease, Moment, Origin, SourceId, TargetId,
+    Tier, Waiting,
 };
 
 /// A message in a partition's log.
@@ -68,7 +68,12 @@ pub(super) const LARGEST_RECORD: usize = 900;
 
 impl Broker {
     /// Fills the logs: mixed types and kinds, and gaps as compaction leaves them.
-    pub(super) fn fill(random: &mut fastrand::Rng, partitions: usize, truth: &mut Truth, now: Moment) -> Broker {
+    pub(super) fn fill(
+        random: &mut fastrand::Rng,
+        partitions: usize,
+        truth: &mut Truth,
+        now: Moment,
+    ) -> Broker {
         let mut logs = Vec::new();
         for partition in 0..partitions {
             let mut offset = random.i64(0..5);
