@@ -122,8 +122,6 @@ pub(crate) enum Sabotage {
     KeepAll,
     /// What comes back from a tier is settled at once.
     LoseResumed,
-    /// Up to half of the window is held, however long the waits are.
-    HoldLong,
     /// A record of an unknown target is given up at once.
     ForgetUnknown,
     /// A record of an unknown target is never given up.

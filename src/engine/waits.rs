@@ -38,9 +38,7 @@ impl Engine {
         let window = self.window(self.ledger.consumer(slot));
         let is_full = held.events * 2 >= window.events || held.bytes * 2 >= window.bytes;
         #[cfg(test)]
-        let is_ordered = is_ordered
-            || self.sabotage == Some(Sabotage::KeepAll)
-            || self.sabotage == Some(Sabotage::HoldLong) && !is_full;
+        let is_ordered = is_ordered || self.sabotage == Some(Sabotage::KeepAll);
         if is_ordered || wait <= policy.retry.hold && !is_full {
             return self.hold(id, wait, now);
         }
@@ -221,7 +219,7 @@ impl Engine {
             return;
         }
         #[cfg(test)]
-        if matches!(self.sabotage, Some(Sabotage::KeepAll | Sabotage::HoldLong)) {
+        if self.sabotage == Some(Sabotage::KeepAll) {
             return;
         }
         let lanes = self.reach(consumer).to_vec();

@@ -191,11 +191,6 @@ fn moving_twice_is_caught() {
 }
 
 #[test]
-fn holding_what_waits_for_long_is_caught() {
-    assert_caught(Fault::Engine(Sabotage::HoldLong), "stands still");
-}
-
-#[test]
 fn a_panic_is_a_broken_rule() {
     assert_eq!(
         caught(|| panic!("on purpose, by {}", "a test")),
