@@ -156,6 +156,13 @@ impl Engine {
         link: Option<u64>,
         now: Moment,
     ) {
+        #[cfg(test)]
+        if self.sabotage == Some(super::Sabotage::WaitTogether)
+            && link.is_none()
+            && self.lanes.iter().any(|lane| lane.standing(now) != crate::domain::TargetStanding::default())
+        {
+            return self.hold(id, Duration::from_secs(60), now);
+        }
         let Some(key) = link else { return self.make_ready(id, target, queue::Kind::Fresh, now) };
         let link = Link { generation: event.generation, key };
         #[cfg(test)]
@@ -271,6 +278,12 @@ impl Engine {
     fn keep_unknown(&mut self, slot: EventSlot, event: Arc<Event>, mut waiting: Waiting, now: Moment) {
         let age_ms = now.wall_ms.saturating_sub(first_failure_ms(&waiting));
         let patience = UNKNOWN_FOR / self.plan.time_scale;
+        #[cfg(test)]
+        let patience = match self.sabotage {
+            Some(super::Sabotage::ForgetUnknown) => Duration::ZERO,
+            Some(super::Sabotage::KeepUnknown) => Duration::MAX,
+            _ => patience,
+        };
         if u128::try_from(age_ms).unwrap_or(0) >= patience.as_millis() {
             return self.dead_letter_unknown(slot, event, waiting, DeadLetterReason::TargetUnknown);
         }

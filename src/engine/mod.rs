@@ -127,6 +127,16 @@ pub(crate) enum Sabotage {
     KeepAll,
     /// What comes back from a tier is settled at once.
     LoseResumed,
+    /// A record of an unknown target is given up at once.
+    ForgetUnknown,
+    /// A record of an unknown target is never given up.
+    KeepUnknown,
+    /// A target that is switched off gets attempts.
+    IgnoreDisabled,
+    /// First attempts wait while any target is down.
+    WaitTogether,
+    /// A move is written twice.
+    MoveTwice,
 }
 
 impl Engine {

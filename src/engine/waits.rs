@@ -119,6 +119,14 @@ impl Engine {
         let write = self.writes.open(generation, Obligation::Delivery(id), payload);
         self.write(write);
         #[cfg(test)]
+        if self.sabotage == Some(Sabotage::MoveTwice)
+            && let Some((obligation, moved)) = self.writes.moved(write)
+        {
+            let again = Payload::Move(Box::new(moved.clone()));
+            let again = self.writes.open(generation, obligation, again);
+            self.write(again);
+        }
+        #[cfg(test)]
         if self.sabotage == Some(Sabotage::SkipMoveConfirmation) {
             self.stored(write, Ok(()), now);
         }
