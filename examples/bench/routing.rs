@@ -18,7 +18,9 @@ pub(super) fn compare() -> anyhow::Result<()> {
     let few = cost(10)?;
     let many = cost(10_000)?;
     let ratio = many / few;
-    println!("routing an event: {few:.0} ns with 10 routes, {many:.0} ns with 10000: {ratio:.2} x (limit {MOST})");
+    println!(
+        "routing an event: {few:.0} ns with 10 routes, {many:.0} ns with 10000: {ratio:.2} x (limit {MOST})"
+    );
     if ratio > MOST {
         bail!("an event's cost grows with the routes that don't match");
     }

@@ -60,7 +60,7 @@ impl Presets {
     /// The event types of a system, by its name.
     pub(super) fn catalogue(&self, item: &Item<'_>) -> Vec<Box<str>> {
         let Some(node) = Presets::named(&self.catalogues, item, "catalogue") else { return Vec::new() };
-        let categories = Item::new(&node, "", item.findings()).entries();
+        let categories = Item::new(node, "", item.findings()).entries();
         let types = categories.iter().flat_map(|category| category.item.elements());
         types.map(|item| item.text().into()).collect()
     }

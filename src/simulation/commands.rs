@@ -9,8 +9,8 @@ use super::truth::Place;
 use super::world::{Check, World};
 use super::{DEAD, FIRST, HEALTHY, LIMITED, ORDERED, SECOND, UNKNOWN};
 use crate::domain::{
-    Attempt, Attempted, DeadLetter, DeadLetterReason, Event, Generation, Moment, Move, Ordering::ByKey,
-    Outcome, Reply, Settled, TargetId,
+    Attempt, Attempted, DeadLetter, DeadLetterReason, Event, Generation, Move, Ordering::ByKey, Outcome,
+    Reply, Settled, TargetId,
 };
 use crate::engine::{Command, Input, Note, StoreFault, WriteId};
 

@@ -54,19 +54,18 @@ fn a_record_comes_when_it_is_due_and_is_gone_when_it_is_done() {
     let now_ms = Moment::now().wall_ms;
     let (soon_ms, far_ms) = (now_ms + 2500, now_ms + 3_600_000);
     let subject = plan.tier_subject(Tier::ONE_MINUTE);
-    scene.server.publish(&subject, [waiting(0), waiting(0), waiting(soon_ms)]);
+    scene.server.publish(&subject, [waiting(0), waiting(0), waiting(soon_ms), waiting(far_ms)]);
 
     tiers.until("what is due", |consumer| consumer.inputs.len() == 2);
     assert!(Moment::now().wall_ms < soon_ms, "the two that are due do not wait for the third");
     tiers.settle();
-    scene.server.wait_count(&scene.tiers(), 1);
+    scene.server.wait_count(&scene.tiers(), 2);
     tiers.until("what is due soon", |consumer| !consumer.inputs.is_empty());
     assert!(Moment::now().wall_ms >= soon_ms, "not before it is due");
     let [Input::Resumed { waiting: come, .. }] = &tiers.inputs[..] else { panic!("{:#?}", tiers.inputs) };
     assert_eq!(come.due_ms, soon_ms);
     // It is kept until it is settled.
-    assert_eq!(scene.server.count(&scene.tiers()), 1);
-    scene.server.publish(&subject, [waiting(far_ms)]);
+    assert_eq!(scene.server.count(&scene.tiers()), 2);
     tiers.settle();
     scene.server.wait_count(&scene.tiers(), 1);
     assert!(tiers.inputs.is_empty());
