@@ -355,7 +355,7 @@ routes: [{ name: all, types: ['a.*', '!a.b'], where: { x: 1 }, to: [crm], priori
         let fails = "{ event: { type: a.c, x: 2 }, to: [crm] }, { event: { type: a.c, x: 1 }, to: [] }";
         let (text, _) = answered(&with(fails), Format::Text);
         assert!(
-            text.contains("routes.all.tests.0: the event goes to no target, and not to crm: where x"),
+            text.contains("routes.all.tests.0: the event goes to no target, and not to crm: where "),
             "{text}"
         );
         assert!(text.contains("routes.all.tests.1: the event goes to crm, and not to no target"), "{text}");

@@ -470,7 +470,7 @@ fn a_withheld_attempt_is_no_attempt() {
 /// Types that are declared, and an event of another one.
 fn unknown_type(unknown: &str) -> Desk {
     let mut desk = desk(&format!(
-        "event_types: {{ declare: {{ a: }}, unknown: {unknown} }}
+        "event_types: {{ declare: {{ a: {{}} }}, unknown: {unknown} }}
 targets: {{ crm: {{ url: 'https://crm.example.com/' }} }}\nroutes: [{{ to: [crm] }}]"
     ));
     desk.arrive(event(0, Some("b")));

@@ -15,7 +15,7 @@ fn a_mistyped_key_is_named_with_its_place_and_a_suggestion() {
     target_faults(
         "url: https://x.example/\nzzz: 3s",
         &[
-            "h.yaml:5:5: targets.crm.zzz: unknown key; there are: dialect id secrets signature headers payload egress allow_http url enabled description labels timeout success ordering key on_exhausted retry concurrency rate breaker disable_on disable_after",
+            "h.yaml:5:5: targets.crm.zzz: unknown key; there are: dialect id secrets signature headers payload egress allow_http url tenant enabled description labels timeout success ordering key on_exhausted retry concurrency rate breaker disable_on disable_after",
         ],
     );
 }
@@ -159,7 +159,7 @@ fn a_url_is_judged_without_being_shown() {
 #[test]
 fn keys_of_later_versions_are_refused() {
     let url = "url: https://x.example/\n";
-    for key in ["method", "http", "auth", "tls", "proxy", "connect_timeout", "tenant"] {
+    for key in ["method", "http", "auth", "tls", "proxy", "connect_timeout"] {
         let line = format!("h.yaml:5:5: targets.crm.{key}: not supported yet; remove it");
         target_faults(&format!("{url}{key}: x"), &[&line]);
     }
@@ -168,15 +168,11 @@ fn keys_of_later_versions_are_refused() {
         target_faults(&format!("{url}payload: {{ {key}: x }}"), &[&line]);
     }
     let base = with_target("url: https://x.example/");
-    for (text, key) in
-        [("event_types: {}", "event_types"), ("store: s", "store"), ("admin: { tokens: [] }", "admin.tokens")]
-    {
+    for (text, key) in [("store: s", "store"), ("admin: { tokens: [] }", "admin.tokens")] {
         let column = if key.contains('.') { text.find('{').unwrap_or(0) + 3 } else { 1 };
         let line = format!("h.yaml:6:{column}: {key}: not supported yet; remove it");
         assert_eq!(faults(&format!("{base}{text}\n")), [line]);
     }
-    let text = base.replacen("[t] } }", "[t] }, event: { tenant: [body:x] } }", 1);
-    assert_eq!(faults(&text), ["h.yaml:1:69: sources.s.event.tenant: not supported yet; remove it"]);
 }
 
 #[test]

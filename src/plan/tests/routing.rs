@@ -50,7 +50,8 @@ fn the_catalogues_of_all_four_systems_are_built_in() {
 
 #[test]
 fn a_mistyped_subscription_is_refused_with_a_suggestion() {
-    let types = "{ catalogues: [cost-katana], declare: { order.placed: { category: shop }, order.sent: } }";
+    let types =
+        "{ catalogues: [cost-katana], declare: { order.placed: { category: shop }, order.sent: {} } }";
     plan(&with_types(types, "[cost.alert, 'cost.*', '**.failed', order.sent, '!order.placed', '*']"));
     for (mistyped, hint) in [
         ("cost.spike_detectd", "; did you mean `cost.spike_detected`?"),
