@@ -193,7 +193,7 @@ fn compile_keys(spec: &SignatureSpec, faults: &mut Vec<SpecFault>) -> Vec<Key> {
     keys
 }
 
-fn template(
+pub(super) fn template(
     setting: &str,
     text: &str,
     known: &'static [Placeholder],
@@ -202,7 +202,7 @@ fn template(
     Template::parse(text, known).map_err(|error| faults.push(fault(setting, &error.to_string()))).ok()
 }
 
-fn fault(setting: &str, text: &str) -> SpecFault {
+pub(super) fn fault(setting: &str, text: &str) -> SpecFault {
     SpecFault { setting: setting.to_owned(), fault: text.to_owned() }
 }
 
