@@ -14,6 +14,7 @@ pub mod verify;
 
 pub use blueprint::{Blueprint, Request, SpecFault, Unrenderable};
 pub use reply::retry_after;
+pub use signature::Subject;
 pub use spec::{
     Algorithm, Encoding, JsonForm, KeyForm, Member, PayloadSpec, RequestSpec, Shape, SignatureSpec,
     StaticHeader, TimestampForm, Value, Visibility, WhenAbsent,
