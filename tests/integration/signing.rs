@@ -179,9 +179,9 @@ fn a_target_signs_and_verifies_by_its_own_general_form() {
     let headers = folder.file("headers.txt", stdout(&signed));
     let verify = |secrets: Option<&str>| {
         let file = secrets.map(|text| folder.file("secret", text));
-        let of_file = file.as_ref().map(|file| ["--secret-file", path(file)]);
+        let of_file: Vec<&str> = file.iter().flat_map(|file| ["--secret-file", path(file)]).collect();
         let arguments = ["verify", "-c", path(&config), "--target", "ledger", path(&headers), path(&body)];
-        hookferry(&[&arguments, of_file.as_ref().map_or(&[][..], |pair| &pair[..])].concat())
+        hookferry(&[&arguments[..], &of_file].concat())
     };
     assert!(stdout(&verify(None)).starts_with("ok: signed with secret 1 of 2, "), "{}", text(&verify(None)));
     assert!(stdout(&verify(Some("the-old-one"))).starts_with("ok: signed with secret 1 of 1, "));
