@@ -51,7 +51,7 @@ use super::headers::free_name;
 use super::key::decoded;
 use super::signature::{fault, template};
 use super::spec::{Algorithm, Encoding, SignatureSpec, TimestampForm};
-use super::template::{Facts, IN_EACH, IN_HEADERS, IN_MESSAGE, NoType, Placeholder, Template};
+use super::template::{Facts, IN_EACH, IN_HEADERS, IN_MESSAGE, Placeholder, Template};
 
 /// How far a signed timestamp may be from the receiver's time, both ways.
 pub const TOLERANCE: Duration = Duration::from_secs(300);
@@ -231,7 +231,7 @@ impl Verifier {
         let made_one = |key: &CheckingKey| {
             let message = |sink: &mut dyn FnMut(&[u8])| self.message.render(&facts, sink);
             // A message that names the type is not compiled without a header that holds it.
-            key.made_one_of(&found.signatures, message).unwrap_or_else(|NoType| false)
+            key.made_one_of(&found.signatures, message).unwrap_or(false)
         };
         let secret = self
             .keys
