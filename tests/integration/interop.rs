@@ -228,6 +228,12 @@ fn prove(row: &Row) {
                 courier.accepted(&knows_new, "a timestamp within five minutes", &near);
             }
             courier.refused(&knows_new, "an old timestamp", &row.request(&[new], now_ms - 10 * MINUTE_MS));
+            let ahead = row.request(&[new], now_ms + 10 * MINUTE_MS);
+            // Stripe's own packages look backwards only.
+            match receiver.ends_with("/stripe") {
+                true => courier.accepted(&knows_new, "a timestamp in the future", &ahead),
+                false => courier.refused(&knows_new, "a timestamp in the future", &ahead),
+            }
         }
     }
 }
