@@ -7,6 +7,7 @@
 //! bench fill-nats SERVERS STREAM EVENTS          makes a stream for STREAM.> and fills it with the same
 //! bench event                                    prints one such event
 //! bench receive-badly                            receivers that behave badly, and one that measures
+//! bench routes                                   what routing costs with few and with many routes
 //! bench trickle BROKERS TOPIC RATE SECONDS       publishes so many events a second
 //! ```
 //!
@@ -14,6 +15,7 @@
 //! question, and the time from the first to the last of them.
 
 mod isolation;
+mod routing;
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -40,6 +42,7 @@ fn main() -> anyhow::Result<()> {
         }
         ["fill-nats", servers, stream, events] => fill_nats(servers, stream, events.parse()?),
         ["receive-badly"] => isolation::receive(),
+        ["routes"] => routing::compare(),
         ["trickle", brokers, topic, rate, seconds] => {
             isolation::trickle(brokers, topic, rate.parse()?, seconds.parse()?)
         }
@@ -49,7 +52,7 @@ fn main() -> anyhow::Result<()> {
         }
         _ => bail!(
             "usage: bench receive | bench fill BROKERS TOPIC PARTITIONS EVENTS | bench fill-nats SERVERS STREAM EVENTS \
-             | bench event | bench receive-badly | bench trickle BROKERS TOPIC RATE SECONDS"
+             | bench event | bench receive-badly | bench routes | bench trickle BROKERS TOPIC RATE SECONDS"
         ),
     }
 }

@@ -5,11 +5,13 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 mod connect;
+mod route_tests;
 
 use super::{Exit, Format};
 use crate::domain::Ordering;
 use crate::plan::{self, Broker, Examined, Faults, Layers, Nats, NatsMode, Setting};
 use connect::Finding;
+use route_tests::FailedTest;
 
 /// Judges a configuration and writes the answer to `out`: all faults, or the plan with where each
 /// of its values comes from.
@@ -20,10 +22,11 @@ pub(super) fn check(layers: &Layers, look: Look, format: Format, out: &mut impl 
         (Ok(examined), Look::Brokers) => Some(connect::look(examined)),
         (Ok(_), Look::Files) | (Err(_), _) => None,
     };
-    let written = write(&examined, found.as_deref(), format, out);
+    let failed = examined.as_ref().map(route_tests::failed).unwrap_or_default();
+    let written = write(&examined, &failed, found.as_deref(), format, out);
     match (examined, written) {
         (_, Err(cause)) if cause.kind() != io::ErrorKind::BrokenPipe => Exit::Failed,
-        (Ok(_), _) if faulty(found.as_deref()) > 0 => Exit::BadInput,
+        (Ok(_), _) if faulty(found.as_deref()) > 0 || !failed.is_empty() => Exit::BadInput,
         (Ok(_), _) => Exit::Done,
         (Err(_), _) => Exit::BadInput,
     }
@@ -46,13 +49,14 @@ pub(super) enum Look {
 /// Writes what was found.
 pub(super) fn write(
     examined: &Result<Examined, Faults>,
+    failed: &[FailedTest],
     found: Option<&[Finding]>,
     format: Format,
     out: &mut impl Write,
 ) -> io::Result<()> {
     match format {
-        Format::Text => text(examined, found, out),
-        Format::Json => json(examined, found, out),
+        Format::Text => text(examined, failed, found, out),
+        Format::Json => json(examined, failed, found, out),
     }
 }
 
@@ -75,6 +79,7 @@ enum Answer<'a> {
         routes: Vec<Line>,
         settings: &'a [Setting],
         notices: &'a [String],
+        failed_tests: &'a [FailedTest],
         #[serde(skip_serializing_if = "Option::is_none")]
         brokers: Option<&'a [Finding]>,
     },
@@ -86,18 +91,20 @@ enum Answer<'a> {
 
 fn json(
     examined: &Result<Examined, Faults>,
+    failed: &[FailedTest],
     found: Option<&[Finding]>,
     out: &mut impl Write,
 ) -> io::Result<()> {
     let answer = match examined {
         Ok(examined) => Answer::Valid {
-            valid: true,
+            valid: failed.is_empty(),
             hash: &examined.plan.hash,
             sources: sources(examined),
             targets: targets(examined),
             routes: routes(examined),
             settings: &examined.settings,
             notices: &examined.plan.notices,
+            failed_tests: failed,
             brokers: found,
         },
         Err(faults) => Answer::Invalid { valid: false, faults },
@@ -108,6 +115,7 @@ fn json(
 
 fn text(
     examined: &Result<Examined, Faults>,
+    failed: &[FailedTest],
     found: Option<&[Finding]>,
     out: &mut impl Write,
 ) -> io::Result<()> {
@@ -141,6 +149,12 @@ fn text(
             writeln!(out, "  {notice}")?;
         }
     }
+    if !failed.is_empty() {
+        writeln!(out, "Tests of routes that fail")?;
+        for FailedTest { at, says } in failed {
+            writeln!(out, "  {at}: {says}")?;
+        }
+    }
     if let Some(found) = found {
         writeln!(out, "Brokers")?;
         for finding in found {
@@ -148,6 +162,10 @@ fn text(
         }
     }
     let hash = &examined.plan.hash;
+    if !failed.is_empty() {
+        let many = if failed.len() == 1 { "a test of a route fails" } else { "tests of routes fail" };
+        return writeln!(out, "The configuration can be read (plan {hash}), but {many}.");
+    }
     match faulty(found) {
         0 => writeln!(out, "The configuration is valid (plan {hash})."),
         1 => writeln!(out, "The configuration is valid (plan {hash}); its brokers have 1 fault."),
@@ -263,7 +281,8 @@ mod tests {
     fn answered(text: &str, format: Format) -> (String, bool) {
         let examined = plan::examine_text("h.yaml", text, &Layers::default());
         let mut out = Vec::new();
-        assert!(write(&examined, None, format, &mut out).is_ok());
+        let failed = examined.as_ref().map(route_tests::failed).unwrap_or_default();
+        assert!(write(&examined, &failed, None, format, &mut out).is_ok());
         (String::from_utf8(out).expect("text"), examined.is_ok())
     }
 
@@ -324,5 +343,26 @@ routes: [{ name: all, types: ['a.*', '!a.b'], where: { x: 1 }, to: [crm], priori
         let (text, _) = answered(&faulty, Format::Json);
         let answer: serde_json::Value = serde_json::from_str(&text).expect("JSON");
         assert_eq!((&answer["valid"], &answer["faults"][0]["at"]["line"]), (&false.into(), &3.into()));
+    }
+
+    #[test]
+    fn tests_of_routes_are_run() {
+        let with = |tests: &str| VALID.replace("priority: 5", &format!("tests: [{tests}]"));
+        let passes = "{ event: { type: a.c, x: 1 }, to: [crm] }, { event: { type: a.b, x: 1 }, to: [] }";
+        let (text, _) = answered(&with(passes), Format::Text);
+        assert!(text.contains("The configuration is valid"), "{text}");
+
+        let fails = "{ event: { type: a.c, x: 2 }, to: [crm] }, { event: { type: a.c, x: 1 }, to: [] }";
+        let (text, _) = answered(&with(fails), Format::Text);
+        assert!(
+            text.contains("routes.all.tests.0: the event goes to no target, and not to crm: where x"),
+            "{text}"
+        );
+        assert!(text.contains("routes.all.tests.1: the event goes to crm, and not to no target"), "{text}");
+        assert!(text.contains("but tests of routes fail"), "{text}");
+        let (json, _) = answered(&with(fails), Format::Json);
+        let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+        assert_eq!(json["valid"], false);
+        assert_eq!(json["failed_tests"].as_array().map(Vec::len), Some(2));
     }
 }

@@ -1,20 +1,17 @@
 use std::fmt::Write as _;
-use std::sync::Arc;
 
-use bytes::Bytes;
 use serde_json::json;
 
 use super::arguments::{Format, Question};
 use super::check::{order, priority, shown as setting};
 use super::publish::{chosen_source, read_bytes};
+use super::sample::Sample;
 use super::{Exit, answer, complain};
 use crate::domain::{
-    Condition, Content, Event, Field, Generation, Kind, Lease, Moment, Operator, Ordering, Presence, RouteId,
-    SourceId, SubjectPattern, TargetId,
+    Condition, Content, Event, Field, Kind, Moment, Operator, Ordering, Presence, RouteId, TargetId,
 };
 use crate::engine::routing::{Matches, Routing, Verdict, judge};
-use crate::plan::{Broker, Concealed, Examined, NatsMode, Plan, Setting, Source, Topic};
-use crate::source::{Intake, Message, Namespace};
+use crate::plan::{Concealed, Examined, Plan, Setting};
 
 #[cfg(test)]
 mod tests;
@@ -41,52 +38,18 @@ pub(super) fn explained(
 ) -> Result<String, String> {
     let Examined { plan, concealed, settings } = examined;
     let source = chosen_source(plan, question.source.as_deref())?;
-    let event = event(plan, source, question, body);
+    let sample = Sample {
+        body,
+        headers: &question.headers,
+        key: question.key.as_deref(),
+        subject: question.subject.as_deref(),
+    };
+    let event = sample.read(plan, source);
     let explanation = explanation(plan, settings, &event, Moment::now().wall_ms).masked(concealed);
     Ok(match format {
         Format::Text => text(&explanation),
         Format::Json => format!("{}\n", document(&explanation)),
     })
-}
-
-/// The event as it would be read at the start of the source's first topic, now.
-fn event(plan: &Plan, source: &Source, question: &Question, body: &[u8]) -> Event {
-    let index = plan.sources.iter().position(|known| known.name == source.name).unwrap_or_default();
-    let (topic, namespace) = standing(source);
-    let header = |(name, value): &(String, String)| (name.as_str().into(), Bytes::from(value.clone()));
-    let message = Message {
-        topic,
-        partition: 0,
-        position: 0,
-        subject: question.subject.as_deref().or(first_subject(source)),
-        timestamp_ms: Some(Moment::now().wall_ms),
-        key: question.key.as_deref().map(str::as_bytes),
-        value: Some(body),
-        headers: question.headers.iter().map(header).collect(),
-    };
-    let intake = Intake::new(plan, source, SourceId(index as u16), namespace);
-    intake.read(message, Generation(0), Arc::new(Lease::unlimited()))
-}
-
-/// Where the event would stand: the topic, stream or subject, and what tells it apart there.
-fn standing(source: &Source) -> (Arc<str>, Namespace) {
-    let explain = || "explain".into();
-    match &source.broker {
-        Broker::Kafka(kafka) => {
-            let topic = kafka.topics.first().map_or("", |(Topic::Name(name) | Topic::Regex(name))| name);
-            (topic.into(), Namespace::Kafka { cluster: explain() })
-        }
-        Broker::Nats(nats) => match &nats.mode {
-            NatsMode::JetStream(js) => {
-                (js.stream.as_str().into(), Namespace::JetStream { created: explain() })
-            }
-            NatsMode::Core { .. } => (first_subject(source).unwrap_or_default().into(), Namespace::Nats),
-        },
-    }
-}
-
-fn first_subject(source: &Source) -> Option<&str> {
-    source.nats()?.subjects.first().map(SubjectPattern::as_str)
 }
 
 /// What would become of one event.
@@ -203,11 +166,15 @@ fn shown(value: &hyper::header::HeaderValue) -> String {
 }
 
 /// Why a route does not take the event; `None` if it does.
-fn refusal(plan: &Plan, verdict: Verdict, route: RouteId, event: &Event) -> Option<String> {
+pub(super) fn refusal(plan: &Plan, verdict: Verdict, route: RouteId, event: &Event) -> Option<String> {
     let condition = |index: usize| plan.routes.get(route.0 as usize)?.conditions.get(index);
     Some(match verdict {
         Verdict::Takes => return None,
         Verdict::OtherSource => "it does not take from this source (`from`)".to_owned(),
+        Verdict::OtherTenant => match &event.tenant {
+            Some(tenant) => format!("none of its targets is the tenant {tenant}'s"),
+            None => "its targets get the events of their tenants only, and the event names none".to_owned(),
+        },
         Verdict::OtherType => {
             format!("the type {} is not among its `types`", event.event_type.as_deref().unwrap_or("(none)"))
         }

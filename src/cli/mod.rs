@@ -6,6 +6,7 @@ mod dead_letters;
 mod explain;
 mod listen;
 mod publish;
+mod sample;
 mod secret;
 mod sign;
 mod signatory;

@@ -73,7 +73,7 @@ fn said(config: &str) -> Result<String, String> {
     let examined = plan::examine_text("h.yaml", config, &layers);
     let mut said = Vec::new();
     for format in [Format::Text, Format::Json] {
-        check::write(&examined, None, format, &mut said).map_err(|cause| cause.to_string())?;
+        check::write(&examined, &[], None, format, &mut said).map_err(|cause| cause.to_string())?;
         let examined = examined.as_ref().map_err(|faults| format!("{config}\n{faults}"))?;
         for body in [r#"{"type":"a.b","event_id":"e","a":"b","data":{}}"#, "{}", "not JSON"] {
             let question =

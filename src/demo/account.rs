@@ -59,6 +59,7 @@ impl Line {
             Note::Moved { .. }
             | Note::Resumed { .. }
             | Note::RateLimited(_)
+            | Note::UnknownType(_)
             | Note::Stands { .. }
             | Note::Released { .. }
             | Note::Routed(_)
@@ -149,6 +150,7 @@ impl Progress {
             | Note::Moved { .. }
             | Note::Resumed { .. }
             | Note::RateLimited(_)
+            | Note::UnknownType(_)
             | Note::Stands { .. } => {}
         }
         self.changed.notify_all();

@@ -31,6 +31,8 @@ pub struct Event {
     pub subject: Option<Box<str>>,
     /// The event's key (`event.key`), if one was found.
     pub key: Option<Box<str>>,
+    /// The tenant that it belongs to (`event.tenant`), if one was found.
+    pub tenant: Option<Arc<str>>,
     /// `event.priority`, if one was found; within [`HIGHEST_PRIORITY`].
     pub priority: Option<i32>,
     /// Who produced it: a URI-reference (`event.source`).

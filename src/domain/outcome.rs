@@ -34,11 +34,13 @@ pub enum DeadLetterReason {
     TargetUnknown,
     /// Its target is switched off.
     TargetDisabled,
+    /// Its type is not declared (`event_types.unknown: dead_letter`).
+    Schema,
 }
 
 impl DeadLetterReason {
     /// All of them.
-    pub const ALL: [DeadLetterReason; 10] = [
+    pub const ALL: [DeadLetterReason; 11] = [
         DeadLetterReason::Rejected,
         DeadLetterReason::Exhausted,
         DeadLetterReason::Expired,
@@ -49,6 +51,7 @@ impl DeadLetterReason {
         DeadLetterReason::Tombstone,
         DeadLetterReason::TargetUnknown,
         DeadLetterReason::TargetDisabled,
+        DeadLetterReason::Schema,
     ];
 
     /// The text used in metrics, headers and logs.
@@ -64,6 +67,7 @@ impl DeadLetterReason {
             DeadLetterReason::Tombstone => "tombstone",
             DeadLetterReason::TargetUnknown => "target_unknown",
             DeadLetterReason::TargetDisabled => "target_disabled",
+            DeadLetterReason::Schema => "schema",
         }
     }
 }

@@ -6,14 +6,15 @@ use super::chains::Link;
 use super::ledger::{EventSlot, State};
 use super::protocol::Note;
 use super::queue;
+use super::routing::serves;
 use super::waits::first_failure_ms;
 use super::writes::{Obligation, Payload};
-use super::{Engine, Life};
+use super::{Engine, Life, MOST_UNKNOWN_TYPES};
 use crate::domain::{
     DeadLetterReason, DeliveryId, Event, Kind, Moment, Move, Ordering, Receipt, RouteId, TargetId, Tier,
     Waiting,
 };
-use crate::plan::{Reads, Tombstones};
+use crate::plan::{Reads, Tombstones, UnknownTypes};
 
 /// What is not in the configuration is waited for so long (DESIGN.md §4.4).
 const UNKNOWN_FOR: Duration = Duration::from_secs(24 * 3600);
@@ -40,7 +41,14 @@ impl Engine {
                 self.dead_letter_event(slot, DeadLetterReason::Tombstone, Vec::new(), None);
             }
             (Kind::Tombstone, Tombstones::Deliver, _) | (Kind::Regular, ..) => {
-                self.route(slot, &event, reads, now);
+                match (self.admits_type(&event), reads) {
+                    (true, _) => self.route(slot, &event, reads, now),
+                    (false, Reads::Ordered(_)) => {}
+                    (false, Reads::Shared | Reads::Tiers) => {
+                        self.note(Note::Poisoned(event.source));
+                        self.refuse_type(slot, &event);
+                    }
+                }
             }
         }
         let closed = self.ledger.end_obligation(slot);
@@ -63,6 +71,32 @@ impl Engine {
             .consumers
             .get(usize::from(receipt.consumer.0))
             .map_or(Reads::Shared, |consumer| consumer.reads)
+    }
+
+    /// `false`: the event's type is not declared, and so it goes nowhere.
+    fn admits_type(&mut self, event: &Arc<Event>) -> bool {
+        let types = &self.plan.event_types;
+        let Some(unknown) = event.event_type.as_ref().filter(|event_type| types.is_unknown(event_type))
+        else {
+            return true;
+        };
+        match types.unknown {
+            UnknownTypes::Allow => true,
+            UnknownTypes::DeadLetter => false,
+            UnknownTypes::Warn => {
+                if self.unknown_types.len() < MOST_UNKNOWN_TYPES && self.unknown_types.insert(unknown.clone())
+                {
+                    self.note(Note::UnknownType(event.clone()));
+                }
+                true
+            }
+        }
+    }
+
+    fn refuse_type(&mut self, slot: EventSlot, event: &Event) {
+        let event_type = event.event_type.as_deref().unwrap_or_default();
+        let detail = format!("no event type `{event_type}` is declared (`event_types`)");
+        self.dead_letter_event(slot, DeadLetterReason::Schema, Vec::new(), Some(detail));
     }
 
     fn route(&mut self, slot: EventSlot, event: &Event, reads: Reads, now: Moment) {
@@ -122,6 +156,13 @@ impl Engine {
         link: Option<u64>,
         now: Moment,
     ) {
+        #[cfg(test)]
+        if self.sabotage == Some(super::Sabotage::WaitTogether)
+            && link.is_none()
+            && self.lanes.iter().any(|lane| lane.standing(now) != crate::domain::TargetStanding::default())
+        {
+            return self.hold(id, Duration::from_secs(60), now);
+        }
         let Some(key) = link else { return self.make_ready(id, target, queue::Kind::Fresh, now) };
         let link = Link { generation: event.generation, key };
         #[cfg(test)]
@@ -156,9 +197,14 @@ impl Engine {
         let Some(slot) = self.admit(&event, receipt, Some(waiting.first_ms)) else { return };
         match waiting.target.as_deref() {
             Some(name) => match self.target_named(name) {
+                // It belonged to the event's tenant when the delivery was moved.
+                Some(target) if !serves(&self.plan, target, &event) => {
+                    self.dead_letter_unknown(slot, event, waiting, DeadLetterReason::TargetUnknown);
+                }
                 Some(target) => self.resume(slot, &event, target, waiting, now),
                 None => self.keep_unknown(slot, event, waiting, now),
             },
+            None if !self.admits_type(&event) => self.refuse_type(slot, &event),
             None => self.route_anew(slot, &event, &waiting, now),
         }
         let closed = self.ledger.end_obligation(slot);
@@ -232,8 +278,14 @@ impl Engine {
     fn keep_unknown(&mut self, slot: EventSlot, event: Arc<Event>, mut waiting: Waiting, now: Moment) {
         let age_ms = now.wall_ms.saturating_sub(first_failure_ms(&waiting));
         let patience = UNKNOWN_FOR / self.plan.time_scale;
+        #[cfg(test)]
+        let patience = match self.sabotage {
+            Some(super::Sabotage::ForgetUnknown) => Duration::ZERO,
+            Some(super::Sabotage::KeepUnknown) => Duration::MAX,
+            _ => patience,
+        };
         if u128::try_from(age_ms).unwrap_or(0) >= patience.as_millis() {
-            return self.dead_letter_unknown(slot, event, waiting);
+            return self.dead_letter_unknown(slot, event, waiting, DeadLetterReason::TargetUnknown);
         }
         waiting.tier = Tier::ONE_HOUR;
         waiting.due_ms = now.after(self.length(Tier::ONE_HOUR)).wall_ms;

@@ -16,13 +16,13 @@ impl Engine {
         let Some(delivery) = self.ledger.delivery(id) else { return };
         let (target, route, state) = (delivery.target, delivery.route, delivery.state);
         let (slot, link) = (delivery.slot, delivery.link);
-        if state == State::Held {
+        if matches!(state, State::Held { .. }) {
             self.ledger.unhold(slot);
         }
         let event = self.ledger.event(slot).clone();
         let lane = self.lane(target);
         lane.closed(event.weight());
-        if matches!(state, State::Held | State::Writing | State::Blocked) {
+        if matches!(state, State::Held { .. } | State::Writing | State::Blocked) {
             lane.unhold();
         }
         if let Some(key) = link {
@@ -110,7 +110,7 @@ impl Engine {
             let (target, route) = (delivery.target, delivery.route);
             let lane = self.lane(target);
             lane.closed(event.weight());
-            if matches!(delivery.state, State::Held | State::Writing | State::Blocked) {
+            if matches!(delivery.state, State::Held { .. } | State::Writing | State::Blocked) {
                 lane.unhold();
             }
             self.note(Note::Released { target, route, event, reason });

@@ -73,13 +73,19 @@ impl Engine {
         self.bury(slot, DeadLetter { routes, detail, omit_value, ..own_letter(event, reason) });
     }
 
-    /// A delivery whose target has not been in the configuration for too long.
-    pub(super) fn dead_letter_unknown(&mut self, slot: EventSlot, event: Arc<Event>, waiting: Waiting) {
+    /// A delivery whose target is not in the configuration, and that can't wait for it any longer.
+    pub(super) fn dead_letter_unknown(
+        &mut self,
+        slot: EventSlot,
+        event: Arc<Event>,
+        waiting: Waiting,
+        reason: DeadLetterReason,
+    ) {
         let letter = DeadLetter {
             attempts: waiting.attempts,
             failure: waiting.failure.clone(),
             unknown: Some(Box::new(waiting)),
-            ..own_letter(event, DeadLetterReason::TargetUnknown)
+            ..own_letter(event, reason)
         };
         self.bury(slot, letter);
     }
@@ -188,7 +194,7 @@ impl Engine {
             }
             Obligation::Event(slot) => {
                 let Move { event, waiting } = *moved;
-                self.dead_letter_unknown(slot, event, waiting);
+                self.dead_letter_unknown(slot, event, waiting, DeadLetterReason::Oversized);
                 let closed = self.ledger.end_obligation(slot);
                 self.closed(closed);
             }

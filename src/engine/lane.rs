@@ -152,9 +152,9 @@ impl Lane {
         self.in_flight = self.in_flight.saturating_sub(1);
     }
 
-    /// Whether no attempt of it is in flight.
+    /// Whether no attempt of it is in flight, although there may be one.
     pub(super) fn is_resting(&self) -> bool {
-        self.in_flight == 0
+        self.in_flight == 0 && self.disabled.is_none()
     }
 
     /// Whether it has a delivery that is ready, and room for one more attempt.

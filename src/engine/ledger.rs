@@ -1,5 +1,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use slab::Slab;
 
@@ -79,12 +80,34 @@ pub(super) enum State {
     Ready,
     /// An attempt is being made.
     InFlight,
-    /// Waits in memory for its next attempt.
-    Held,
+    /// Waits in memory for its next attempt, which is due so many milliseconds after it was opened.
+    Held { due_ms: u32 },
     /// Its dead letter or its move is on its way to the store.
     Writing,
     /// Waits for earlier ones of an ordered target.
     Blocked,
+}
+
+impl Delivery {
+    /// Waits in memory from now on, for so long.
+    pub(super) fn hold(&mut self, wait: Duration, now: Moment) {
+        let due_ms = (now.since(self.opened) + wait).as_millis();
+        self.state = State::Held { due_ms: u32::try_from(due_ms).unwrap_or(u32::MAX) };
+    }
+
+    pub(super) fn is_held(&self) -> bool {
+        matches!(self.state, State::Held { .. })
+    }
+
+    /// How long it still waits, if it is held.
+    pub(super) fn left(&self, now: Moment) -> Option<Duration> {
+        match self.state {
+            State::Held { due_ms } => {
+                Some(Duration::from_millis(due_ms.into()).saturating_sub(now.since(self.opened)))
+            }
+            _ => None,
+        }
+    }
 }
 
 /// What follows from the end of an obligation.
@@ -283,7 +306,7 @@ impl Ledger {
         let lost = (lost.into_iter())
             .map(|id| {
                 let delivery = self.deliveries.remove(id.slot as usize);
-                if delivery.state == State::Held {
+                if delivery.is_held() {
                     self.unhold(delivery.slot);
                 }
                 let event = self.events[delivery.slot.0].event.clone();
@@ -306,7 +329,7 @@ impl Ledger {
     pub(super) fn waiting(&self, generation: Option<Generation>) -> Vec<DeliveryId> {
         self.deliveries_where(|delivery, event| {
             generation.is_none_or(|generation| event.receipt.generation == generation)
-                && matches!(delivery.state, State::Ready | State::Held | State::Blocked)
+                && matches!(delivery.state, State::Ready | State::Held { .. } | State::Blocked)
         })
         .collect()
     }
@@ -361,10 +384,8 @@ impl Ledger {
 
     /// The deliveries that are held for one consumer.
     pub(super) fn held_ones(&self, consumer: ConsumerId) -> Vec<DeliveryId> {
-        self.deliveries_where(|delivery, event| {
-            event.receipt.consumer == consumer && delivery.state == State::Held
-        })
-        .collect()
+        self.deliveries_where(|delivery, event| event.receipt.consumer == consumer && delivery.is_held())
+            .collect()
     }
 
     /// Deliveries of a target.

@@ -49,7 +49,7 @@ mod timers;
 mod waits;
 mod writes;
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
 pub use lane::LaneState;
@@ -81,6 +81,8 @@ pub struct Engine {
     timers: Timers,
     commands: VecDeque<Command>,
     random: fastrand::Rng,
+    /// Types that were warned of.
+    unknown_types: HashSet<Arc<str>>,
     life: Life,
     #[cfg(test)]
     pub(crate) sabotage: Option<Sabotage>,
@@ -88,6 +90,9 @@ pub struct Engine {
 
 /// Of so many failed attempts of a delivery it is told what came of each.
 const HISTORY: usize = 20;
+
+/// Of so many types that are not declared a warning is given.
+const MOST_UNKNOWN_TYPES: usize = 1_000;
 
 /// Room for more open events than that is made when they come.
 const MOST_EXPECTED: usize = 200_000;
@@ -122,6 +127,16 @@ pub(crate) enum Sabotage {
     KeepAll,
     /// What comes back from a tier is settled at once.
     LoseResumed,
+    /// A record of an unknown target is given up at once.
+    ForgetUnknown,
+    /// A record of an unknown target is never given up.
+    KeepUnknown,
+    /// A target that is switched off gets attempts.
+    IgnoreDisabled,
+    /// First attempts wait while any target is down.
+    WaitTogether,
+    /// A move is written twice.
+    MoveTwice,
 }
 
 impl Engine {
@@ -143,6 +158,7 @@ impl Engine {
             timers: Timers::default(),
             commands: VecDeque::new(),
             random: fastrand::Rng::with_seed(seed),
+            unknown_types: HashSet::new(),
             life: Life::Running,
             #[cfg(test)]
             sabotage: None,

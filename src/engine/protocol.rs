@@ -106,6 +106,8 @@ pub enum Note {
     Tombstone(SourceId),
     /// An event is poisoned for at least one route and none took it, or it is oversized.
     Poisoned(SourceId),
+    /// The first event of a type that is not declared (`event_types.unknown: warn`).
+    UnknownType(Arc<Event>),
     /// A delivery was opened.
     Opened(TargetId),
     /// A delivery reached a terminal outcome.

@@ -69,6 +69,7 @@ fn event(position: i64, event_type: Option<&str>) -> Event {
         subject: None,
         key: None,
         priority: None,
+        tenant: None,
         producer: "/orders".into(),
         kind: Kind::Regular,
         body: Bytes::from_static(b"{}"),
@@ -464,4 +465,44 @@ fn a_withheld_attempt_is_no_attempt() {
     assert_eq!(again.number, 1);
     desk.answer(&again, status(200));
     assert_eq!(desk.settled(), [0]);
+}
+
+/// Types that are declared, and an event of another one.
+fn unknown_type(unknown: &str) -> Desk {
+    let mut desk = desk(&format!(
+        "event_types: {{ declare: {{ a: }}, unknown: {unknown} }}
+targets: {{ crm: {{ url: 'https://crm.example.com/' }} }}\nroutes: [{{ to: [crm] }}]"
+    ));
+    desk.arrive(event(0, Some("b")));
+    desk
+}
+
+#[test]
+fn an_event_of_an_unknown_type_is_treated_as_configured() {
+    assert_eq!(unknown_type("allow").attempts().len(), 1);
+    assert_eq!(unknown_type("warn").attempts().len(), 1);
+
+    let mut desk = unknown_type("dead_letter");
+    let (write, letter) = desk.only_letter();
+    assert_eq!((letter.reason, letter.target), (DeadLetterReason::Schema, None));
+    desk.stored(write, Ok(()));
+    assert_eq!(desk.settled(), [0]);
+    desk.arrive(event(1, Some("a")));
+    desk.arrive(event(2, None));
+    assert_eq!(desk.attempts().len(), 2, "a declared type, and an event without one");
+}
+
+#[test]
+fn of_each_unknown_type_there_is_one_warning() {
+    let mut desk = unknown_type("warn");
+    desk.arrive(event(1, Some("b")));
+    desk.arrive(event(2, Some("c")));
+    let all = std::iter::from_fn(|| desk.engine.next_command(desk.now));
+    let warned: Vec<i64> = all
+        .filter_map(|command| match command {
+            Command::Note(Note::UnknownType(event)) => Some(event.origin.position),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(warned, [0, 2]);
 }

@@ -2,18 +2,18 @@ use std::time::Duration;
 
 #[cfg(test)]
 use super::Sabotage;
-use super::ledger::State;
+use super::ledger::{EventSlot, State};
 use super::protocol::{Grant, Note};
 use super::timers::Timer;
 use super::writes::{Obligation, Payload};
 use super::{Engine, Life, queue};
-use crate::domain::{
-    ConsumerId, DeadLetterReason, DeliveryId, Moment, Move, Ordering, Reply, TargetId, Tier, Waiting,
-};
+use crate::domain::{ConsumerId, DeadLetterReason, DeliveryId, Moment, Move, Reply, TargetId, Tier, Waiting};
 use crate::plan::{Consumer, Plan, Reads};
 
 /// A lane that sends its queue within this is not slow, however long the queue is.
 const SLOW: Duration = Duration::from_secs(5);
+/// What is attempted within this is not moved to make room.
+const SOON: Duration = Duration::from_secs(1);
 
 /// The two places where a delivery waits (DESIGN.md §4.3): in memory for a short time, else in a retry
 /// tier on the broker.
@@ -32,19 +32,19 @@ impl Engine {
     /// No attempt before this wait is over.
     pub(super) fn wait(&mut self, id: DeliveryId, wait: Duration, now: Moment) {
         let Some(delivery) = self.ledger.delivery(id) else { return };
-        let (target, slot, is_ordered) = (delivery.target, delivery.slot, delivery.link.is_some());
-        let policy = &self.plan.targets[target.0 as usize];
-        let held = self.ledger.held(self.ledger.consumer(slot));
-        let window = self.window(self.ledger.consumer(slot));
-        let is_full = held.events * 2 >= window.events || held.bytes * 2 >= window.bytes;
-        #[cfg(test)]
-        let is_ordered = is_ordered || self.sabotage == Some(Sabotage::KeepAll);
-        if is_ordered || wait <= policy.retry.hold && !is_full {
+        let (target, slot) = (delivery.target, delivery.slot);
+        let is_short = wait <= self.plan.targets[target.0 as usize].retry.hold;
+        if self.stays(slot) || is_short && !self.holds_part(self.ledger.consumer(slot), 2) {
             return self.hold(id, wait, now);
         }
         if self.lane(target).is_disabled() {
             return self.give_up(id, DeadLetterReason::TargetDisabled, now);
         }
+        self.move_for(id, wait, now);
+    }
+
+    /// Moves a delivery to the smallest tier that lasts at least as long as its wait.
+    fn move_for(&mut self, id: DeliveryId, wait: Duration, now: Moment) {
         let tier = Tier::for_wait(wait.saturating_mul(self.plan.time_scale));
         let not_before = (wait > self.length(tier)).then(|| now.after(wait).wall_ms);
         self.move_to(id, tier, not_before, now);
@@ -54,7 +54,7 @@ impl Engine {
     pub(super) fn hold(&mut self, id: DeliveryId, wait: Duration, now: Moment) {
         let Some(delivery) = self.ledger.delivery(id) else { return };
         let (target, slot) = (delivery.target, delivery.slot);
-        delivery.state = State::Held;
+        delivery.hold(wait, now);
         self.ledger.hold(slot);
         self.lane(target).hold();
         if self.life == Life::Stopping || self.ledger.is_ending(slot) {
@@ -69,7 +69,7 @@ impl Engine {
 
     pub(super) fn retry_due(&mut self, id: DeliveryId, now: Moment) {
         let Some(delivery) = self.ledger.delivery(id) else { return };
-        if delivery.state != State::Held {
+        if !delivery.is_held() {
             return;
         }
         let (target, slot) = (delivery.target, delivery.slot);
@@ -119,6 +119,14 @@ impl Engine {
         let write = self.writes.open(generation, Obligation::Delivery(id), payload);
         self.write(write);
         #[cfg(test)]
+        if self.sabotage == Some(Sabotage::MoveTwice)
+            && let Some((obligation, moved)) = self.writes.moved(write)
+        {
+            let again = Payload::Move(Box::new(moved.clone()));
+            let again = self.writes.open(generation, obligation, again);
+            self.write(again);
+        }
+        #[cfg(test)]
         if self.sabotage == Some(Sabotage::SkipMoveConfirmation) {
             self.stored(write, Ok(()), now);
         }
@@ -155,13 +163,8 @@ impl Engine {
         kind: queue::Kind,
         now: Moment,
     ) -> bool {
-        let Some(delivery) = self.ledger.delivery(id) else { return false };
-        let slot = delivery.slot;
-        #[cfg(test)]
-        if self.sabotage == Some(Sabotage::KeepAll) {
-            return false;
-        }
-        if delivery.link.is_some() || self.life == Life::Stopping || self.ledger.is_ending(slot) {
+        let Some(slot) = self.ledger.delivery(id).map(|delivery| delivery.slot) else { return false };
+        if self.stays(slot) || self.life == Life::Stopping || self.ledger.is_ending(slot) {
             return false;
         }
         let hold = self.plan.targets[target.0 as usize].retry.hold;
@@ -186,23 +189,40 @@ impl Engine {
     pub(super) fn shelve_lane(&mut self, target: TargetId, now: Moment) {
         let hold = self.plan.targets[target.0 as usize].retry.hold;
         let lane = &self.lanes[target.0 as usize];
-        if self.life == Life::Stopping || self.is_ordered(target) || !lane.is_closed_for_long(hold, now) {
+        if self.life == Life::Stopping || !lane.is_closed_for_long(hold, now) {
             return;
         }
         #[cfg(test)]
         if self.sabotage == Some(Sabotage::KeepAll) {
             return;
         }
-        let keeps = lane.keeps(now);
-        while self.lane(target).ready() > keeps
-            && let Some(id) = self.lane(target).withdraw()
-        {
+        let mut keeps = lane.keeps(now);
+        let mut leaving = Vec::new();
+        let (plan, ledger) = (&self.plan, &mut self.ledger);
+        self.lanes[target.0 as usize].retain(|id| {
+            let Some(slot) = ledger.delivery(*id).map(|delivery| delivery.slot) else { return false };
+            if keeps_order(plan, ledger.consumer(slot)) {
+                return true;
+            }
+            if keeps == 0 {
+                leaving.push(*id);
+                return false;
+            }
+            keeps -= 1;
+            true
+        });
+        for id in leaving {
             self.shelve(id, now);
         }
     }
 
-    fn is_ordered(&self, target: TargetId) -> bool {
-        self.plan.targets[target.0 as usize].ordering != Ordering::None
+    /// Whether deliveries of this event stay in memory however long they wait.
+    fn stays(&self, slot: EventSlot) -> bool {
+        #[cfg(test)]
+        if self.sabotage == Some(Sabotage::KeepAll) {
+            return true;
+        }
+        keeps_order(&self.plan, self.ledger.consumer(slot))
     }
 
     /// A consumer has no room: what waits in memory for long, and keeps others from being read, goes.
@@ -218,22 +238,36 @@ impl Engine {
         if lanes.len() < 2 {
             return;
         }
-        for id in self.ledger.held_ones(consumer) {
-            let Some(delivery) = self.ledger.delivery(id) else { continue };
-            let (target, slot, is_ordered) = (delivery.target, delivery.slot, delivery.link.is_some());
-            if is_ordered || self.ledger.is_ending(slot) {
-                continue;
-            }
-            self.ledger.unhold(slot);
-            self.lane(target).unhold();
-            match self.lane(target).is_disabled() {
-                true => self.give_up(id, DeadLetterReason::TargetDisabled, now),
-                false => self.move_to(id, Tier::for_wait(Duration::ZERO), None, now),
+        if self.holds_part(consumer, 4) {
+            for id in self.ledger.held_ones(consumer) {
+                self.unload(id, now);
             }
         }
         for target in lanes {
             self.relieve(consumer, target, now);
         }
+    }
+
+    /// Moves a delivery that is held, unless it goes on soon anyway.
+    fn unload(&mut self, id: DeliveryId, now: Moment) {
+        let Some(delivery) = self.ledger.delivery(id) else { return };
+        let (target, slot) = (delivery.target, delivery.slot);
+        let Some(left) = delivery.left(now).filter(|left| *left > SOON) else { return };
+        if self.stays(slot) || self.ledger.is_ending(slot) {
+            return;
+        }
+        self.ledger.unhold(slot);
+        self.lane(target).unhold();
+        match self.lane(target).is_disabled() {
+            true => self.give_up(id, DeadLetterReason::TargetDisabled, now),
+            false => self.move_for(id, left, now),
+        }
+    }
+
+    /// Whether what is held takes at least this part of a consumer's window.
+    fn holds_part(&self, consumer: ConsumerId, part: u64) -> bool {
+        let (held, window) = (self.ledger.held(consumer), self.window(consumer));
+        held.events * part >= window.events || held.bytes * part >= window.bytes
     }
 
     /// Takes out of the queue of a slow target what it will not send soon.
@@ -269,6 +303,12 @@ impl Engine {
         let mut others = self.reach(consumer).iter().filter(|other| **other != target);
         others.any(|other| !self.lanes[other.0 as usize].holds(quota))
     }
+}
+
+/// An ordered target's own consumer uses no tiers (DESIGN.md §4.5).
+fn keeps_order(plan: &Plan, consumer: ConsumerId) -> bool {
+    let consumer = plan.consumers.get(usize::from(consumer.0));
+    consumer.is_some_and(|consumer| matches!(consumer.reads, Reads::Ordered(_)))
 }
 
 /// For each consumer, the targets without order that its events may go to.

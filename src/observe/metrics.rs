@@ -41,8 +41,12 @@ const TARGET_REASONS: [DeadLetterReason; 8] = [
     DeadLetterReason::TargetDisabled,
 ];
 /// Why an event itself can be there.
-const EVENT_REASONS: [DeadLetterReason; 3] =
-    [DeadLetterReason::Poisoned, DeadLetterReason::Oversized, DeadLetterReason::Tombstone];
+const EVENT_REASONS: [DeadLetterReason; 4] = [
+    DeadLetterReason::Poisoned,
+    DeadLetterReason::Oversized,
+    DeadLetterReason::Tombstone,
+    DeadLetterReason::Schema,
+];
 
 /// The metrics of one process (PRODUCT.md §4), in a registry of their own.
 ///
@@ -185,6 +189,7 @@ impl Metrics {
                     }
                 });
             }
+            Note::UnknownType(_) => {}
             Note::RateLimited(target) => self.target(*target, |target| target.rate_limited.inc()),
             Note::Retrying { .. } | Note::Stands { .. } => {}
             Note::Released { target, reason, .. } => self.target(*target, |target| match reason {

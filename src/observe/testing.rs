@@ -22,6 +22,7 @@ pub(crate) fn plan() -> Plan {
             conditions: Vec::new(),
             to: vec![TargetId(1)],
             priority: 0,
+            tests: Vec::new(),
         }],
         ..test_plan::offline(Vec::new())
     }
@@ -44,6 +45,7 @@ pub(crate) fn event() -> Arc<Event> {
         subject: None,
         key: None,
         priority: None,
+        tenant: None,
         producer: "/orders".into(),
         kind: Kind::Regular,
         body: Bytes::new(),

@@ -1,6 +1,6 @@
-use crate::domain::ConsumerId;
+use crate::domain::{ConsumerId, SourceId};
 
-use super::types::{Plan, Reads, Window};
+use super::types::{Broker, Consumer, Plan, Reads, Window};
 
 /// How `limits.memory` is shared out: half of it to the windows of the consumers, and a quarter each to
 /// what the clients of Kafka read ahead and to what they have not written yet.
@@ -42,7 +42,7 @@ impl<'a> Budget<'a> {
     /// How much of one consumer may be open.
     pub fn window(&self, consumer: ConsumerId) -> Window {
         let limits = &self.plan.limits;
-        let Some(reads) = self.plan.consumers.get(usize::from(consumer.0)).map(|consumer| consumer.reads)
+        let Some(Consumer { source, reads }) = self.plan.consumers.get(usize::from(consumer.0)).copied()
         else {
             return limits.window;
         };
@@ -50,8 +50,19 @@ impl<'a> Budget<'a> {
         let share = portion(limits.memory / 2, weight(reads), self.all_weights());
         Window {
             bytes: most(limits.window.bytes).min(share).max(limits.max_event as u64),
-            events: most(limits.window.events).max(1),
+            events: most(limits.window.events).min(self.server_gives(source, reads)).max(1),
         }
+    }
+
+    /// How many messages a server gives this process until one is acknowledged. A window of more would
+    /// never be full, and what is measured by it would never be too much.
+    fn server_gives(&self, source: SourceId, reads: Reads) -> u64 {
+        let broker = self.plan.sources.get(usize::from(source.0)).map(|source| &source.broker);
+        let all = match broker {
+            Some(Broker::Nats(nats)) => nats.max_ack_pending(reads),
+            Some(Broker::Kafka(_)) | None => None,
+        };
+        all.map_or(u64::MAX, |all| u64::from(all / self.plan.replicas.max(1)))
     }
 
     /// What a consumer's client of Kafka may read ahead, in bytes.
@@ -64,6 +75,16 @@ impl<'a> Budget<'a> {
     pub fn unwritten(&self) -> u64 {
         let stores = self.plan.sources.len().max(1) as u64;
         (self.plan.limits.memory / 4 / stores).clamp(LEAST_UNWRITTEN, MOST_UNWRITTEN)
+    }
+
+    /// What all parts together may take: more than `limits.memory` where so many share it that the least
+    /// of each is more, in bytes.
+    pub fn needed(&self) -> u64 {
+        let part = |(id, consumer): (u16, &Consumer)| {
+            self.window(ConsumerId(id)).bytes + self.read_ahead(consumer.reads)
+        };
+        let consumers: u64 = (0..).zip(&self.plan.consumers).map(part).sum();
+        consumers + self.unwritten() * self.plan.sources.len() as u64
     }
 
     fn all_weights(&self) -> u64 {
@@ -103,13 +124,6 @@ mod tests {
         (0..plan.consumers.len()).map(|index| Budget::of(plan).window(ConsumerId(index as u16))).collect()
     }
 
-    fn total(plan: &Plan) -> u64 {
-        let budget = Budget::of(plan);
-        let windows: u64 = windows(plan).iter().map(|window| window.bytes).sum();
-        let ahead: u64 = plan.consumers.iter().map(|consumer| budget.read_ahead(consumer.reads)).sum();
-        windows + ahead + budget.unwritten() * plan.sources.len() as u64
-    }
-
     #[test]
     fn one_source_gets_all_that_it_is_set_to_within_the_default_budget() {
         let plan = plan("256MiB", 1, 0);
@@ -128,7 +142,10 @@ mod tests {
         for (memory, counts) in [(64, &few), (128, &many), (256, &many), (1024, &many)] {
             for (sources, ordered) in *counts {
                 let plan = plan(&format!("{memory}MiB"), sources, ordered);
-                assert!(total(&plan) <= memory * MIB, "{memory} MiB, {sources} sources, {ordered} ordered");
+                assert!(
+                    Budget::of(&plan).needed() <= memory * MIB,
+                    "{memory} MiB, {sources} sources, {ordered} ordered"
+                );
             }
         }
     }
@@ -137,6 +154,19 @@ mod tests {
     fn a_window_holds_the_largest_event_however_many_share() {
         let crowded = plan("64MiB", 20, 10);
         assert!(windows(&crowded).iter().all(|window| window.bytes >= MIB && window.events >= 1));
+        let said = "h.yaml:1:19: limits.memory: 240 consumers need 322 MiB, for each holds";
+        assert!(crowded.notices[0].starts_with(said), "{:?}", crowded.notices);
+        assert!(plan("2GiB", 20, 10).notices.is_empty());
+    }
+
+    #[test]
+    fn a_window_is_no_larger_than_what_a_jetstream_server_gives_a_replica() {
+        let text = "replicas: 4\nsources: { s: { nats: { servers: 'nats://s:4222', stream: S, subjects: [a],\n  max_ack_pending: 600 } } }\n\
+                    targets:\n  crm: { url: 'https://x.example/' }\n  led: { url: 'https://x.example/', ordering: strict }\n\
+                    routes: [{ to: [crm, led] }]\n";
+        let plan = load_text("h.yaml", text, &Layers::default()).unwrap_or_else(|faults| panic!("{faults}"));
+        let events: Vec<u64> = windows(&plan).iter().map(|window| window.events).collect();
+        assert_eq!(events, [150, 1, 5_000], "shared, ordered, tiers");
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod dead_letters;
 mod dialect;
 mod egress;
 mod environment;
+mod event_types;
 mod fault;
 mod interpolate;
 mod kafka;
@@ -30,11 +31,13 @@ mod properties;
 mod read;
 mod request;
 mod retry;
+mod route_tests;
 mod routes;
 mod settings;
 mod sources;
 mod target_layers;
 mod targets;
+mod tenants;
 #[cfg(test)]
 mod tests;
 mod top;
@@ -52,10 +55,11 @@ pub use layers::Layers;
 pub use origin::{Origin, Position};
 pub use settings::Setting;
 pub use types::{
-    Admin, Broker, Consumer, DeadLetters, Egress, EventParts, HostPort, JetStream, Kafka, Limits, Log,
-    LogFormat, LogLevel, Nats, NatsLogin, NatsMode, NatsTls, Network, Plan, Reads, Route, Shutdown, Source,
-    Start, Target, TargetUrl, Tombstones, Topic, Window,
+    Admin, Broker, Consumer, DeadLetters, Egress, EventParts, EventTypes, HostPort, JetStream, Kafka, Limits,
+    Log, LogFormat, LogLevel, Nats, NatsLogin, NatsMode, NatsTls, Network, Plan, Reads, Route, RouteTest,
+    Shutdown, Source, Start, Target, TargetUrl, Tombstones, Topic, UnknownTypes, Window,
 };
+pub(crate) use types::{OPEN_IN_ORDER, OPEN_OF_A_TIER};
 pub(crate) use units::duration;
 
 use fault::Findings;

@@ -1,7 +1,7 @@
 //! The topics, streams and subjects that hookferry owns (PRODUCT.md §5): no source reads them, and no
 //! two of them are one.
 
-use crate::domain::{SubjectPattern, Tier};
+use crate::domain::{SourceId, SubjectPattern, Tier};
 
 use super::tree::Node;
 use super::types::{Broker, NatsMode, Plan, Source, Topic};
@@ -54,6 +54,12 @@ pub(super) fn judge(plan: &Plan, root: &Item<'_>) {
         let message = format!("{} written here; a source that reads them would never end", own.kind);
         fault(&["sources", &source.name, keys[0], keys[1]], message);
     }
+    for (id, source) in (0..).map(SourceId).zip(&plan.sources) {
+        if let Some(user) = shared_group(source).and_then(|group| other_user(plan, id, group)) {
+            let message = format!("{user} read as a group of this name too; choose another");
+            fault(&["sources", &source.name, "kafka", "group"], message);
+        }
+    }
     let [letters, others @ ..] = &places;
     for other in others {
         let written = || format!("{} written here; choose another name", other.kind);
@@ -73,6 +79,30 @@ pub(super) fn judge(plan: &Plan, root: &Item<'_>) {
             fault(&["dead_letters", "subject"], written());
         }
     }
+}
+
+fn shared_group(source: &Source) -> Option<&str> {
+    match &source.broker {
+        Broker::Kafka(kafka) => Some(&kafka.group),
+        Broker::Nats(_) => None,
+    }
+}
+
+/// What else of ours is read as a group of a source, which would then get a part only.
+fn other_user(plan: &Plan, source: SourceId, group: &str) -> Option<String> {
+    let mut own = plan.ordered_targets(source).map(|target| plan.ordered_group(group, target));
+    if group == plan.tier_group() || own.any(|own| own == plan.tier_group()) {
+        return Some("the retry tiers are".to_owned());
+    }
+    let others = (0..).map(SourceId).zip(&plan.sources);
+    others.filter_map(|(id, source)| Some((id, source, shared_group(source)?))).find_map(
+        |(id, source, shared)| {
+            let target =
+                plan.ordered_targets(id).find(|target| plan.ordered_group(shared, *target) == group)?;
+            let target = &plan.targets.get(target.0 as usize)?.name;
+            Some(format!("the events of {} for its ordered target {target} are", source.name))
+        },
+    )
 }
 
 /// Whether a source reads a place of ours; on NATS from where it is kept, or as it is published.

@@ -2,7 +2,6 @@
 
 use crate::domain::{Path, Place};
 
-use super::tree::Map;
 use super::types::EventParts;
 use super::walk::{Item, Keys, did_you_mean};
 
@@ -81,22 +80,15 @@ pub(super) fn event_parts(event: &Item<'_>) -> EventParts {
         producer: part(&mut keys, "source"),
         priority: part(&mut keys, "priority"),
         data: part(&mut keys, "data"),
+        // Its default is an empty list, which may be written out.
+        tenant: part(&mut keys, "tenant").filter(|places| !places.is_empty()),
     };
     let inside_itself = |place: &Place| matches!(place, Place::Data(_));
     if parts.data.as_ref().is_some_and(|places| places.iter().any(inside_itself)) {
         event.fault("`data` can't be found inside itself; write `body:PATH` in `event.data`");
     }
-    // Its default is an empty list, which may be written out.
-    match event.node.as_map().and_then(|map: &Map| map.get("tenant")).is_some_and(is_empty) {
-        true => keys.skip("tenant"),
-        false => keys.later(&["tenant"]),
-    }
     keys.done();
     parts
-}
-
-fn is_empty(node: &super::tree::Node) -> bool {
-    matches!(&node.value, super::tree::Value::List(elements) if elements.is_empty())
 }
 
 fn part(keys: &mut Keys<'_>, key: &'static str) -> Option<Vec<Place>> {

@@ -20,6 +20,7 @@ pub(super) struct Presets {
     program: Map,
     dialects: Map,
     payloads: Map,
+    catalogues: Map,
 }
 
 /// A built-in payload.
@@ -48,12 +49,21 @@ impl Presets {
             program: read("program.yaml", include_str!("program.yaml")),
             dialects: below("dialects"),
             payloads: below("payloads"),
+            catalogues: read("catalogues.yaml", include_str!("catalogues.yaml")),
         }
     }
 
     /// The program's defaults for `top`, `source`, `target`, `exponential` or `signature`.
     pub(super) fn program(&self, section: &str) -> Map {
         self.program.get(section).cloned().map(Node::into_map).unwrap_or_default()
+    }
+
+    /// The event types of a system, by its name.
+    pub(super) fn catalogue(&self, item: &Item<'_>) -> Vec<Box<str>> {
+        let Some(node) = Presets::named(&self.catalogues, item, "catalogue") else { return Vec::new() };
+        let categories = Item::new(node, "", item.findings()).entries();
+        let types = categories.iter().flat_map(|category| category.item.elements());
+        types.map(|item| item.text().into()).collect()
     }
 
     /// The dialect that a target with these secrets names: its name and its keys.
@@ -160,10 +170,15 @@ fn member(item: &Item<'_>) -> Option<Member> {
 
 /// A member that is the same for every event.
 pub(super) fn constant(name: &str, value: &Item<'_>) -> Member {
+    let value = MemberValue::Literal(json_text(value));
+    Member::Named { name: name.to_owned(), value, absent: WhenAbsent::Refuse }
+}
+
+/// A value of the configuration as JSON.
+pub(super) fn json_text(value: &Item<'_>) -> String {
     let mut text = String::new();
     write_json(&value.node.value, &mut text);
-    let value = MemberValue::Literal(text);
-    Member::Named { name: name.to_owned(), value, absent: WhenAbsent::Refuse }
+    text
 }
 
 /// Writes a value of the configuration as JSON; members keep their order, numbers their digits.

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use crate::domain::{HIGHEST_PRIORITY, RouteId, SourceId, TargetId, TypePattern, TypePatternFault, TypeSet};
 
 use super::conditions::{Fields, conditions};
+use super::event_types;
 use super::origin::Origin;
 use super::read::join;
+use super::route_tests::route_tests;
 use super::tree::{Node, Taint};
-use super::types::Route;
+use super::types::{EventTypes, Route};
 use super::units;
 use super::walk::{Item, did_you_mean};
 
@@ -19,6 +21,8 @@ pub(super) struct Surroundings<'a> {
     pub sources: &'a [String],
     /// The names of all targets, and whether each is switched on; the index is the id.
     pub targets: &'a [(String, Switch)],
+    /// The types that are declared.
+    pub types: &'a EventTypes,
     /// How many files the configuration has; with several, a route needs a name.
     pub files: usize,
 }
@@ -75,14 +79,16 @@ fn route(item: &Item<'_>, id: RouteId, around: &Surroundings<'_>, fields: &mut F
     let from = keys.get("from").map(|item| item.elements()).unwrap_or_default();
     let types = keys.get("types").map(|item| item.elements()).unwrap_or_default();
     let to = keys.require("to", "write for example `to: [NAME]`");
-    let route = Route {
+    let mut route = Route {
         from: from.iter().filter_map(|item| source(item, around)).collect(),
-        types: type_set(&types),
+        types: type_set(&types, around.types),
         conditions: keys.get("where").map(|item| conditions(&item, fields)).unwrap_or_default(),
         to: to.map(|item| targets(&item, around)).unwrap_or_default(),
         priority: keys.get("priority").map_or(0, |item| item.number(PRIORITIES)),
         name: name.into(),
+        tests: Vec::new(),
     };
+    route.tests = route_tests(&mut keys, &route, around);
     keys.done();
     route
 }
@@ -123,7 +129,7 @@ fn targets(item: &Item<'_>, around: &Surroundings<'_>) -> Vec<TargetId> {
     to
 }
 
-fn type_set(items: &[Item<'_>]) -> TypeSet {
+fn type_set(items: &[Item<'_>], declared: &EventTypes) -> TypeSet {
     let mut set = TypeSet::default();
     for item in items {
         let parsed = item.parse(None, |text| {
@@ -142,6 +148,7 @@ fn type_set(items: &[Item<'_>]) -> TypeSet {
             }
         });
         if let Some((patterns, pattern)) = parsed {
+            event_types::judge(item, &pattern, declared);
             patterns.push(pattern);
         }
     }

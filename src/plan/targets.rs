@@ -12,6 +12,7 @@ use super::presets::Presets;
 use super::request;
 use super::retry;
 use super::target_layers::{LATER, Layered};
+use super::tenants;
 use super::tree::Taint;
 use super::types::{Egress, Target, TargetUrl};
 use super::walk::{Item, Keys};
@@ -37,6 +38,7 @@ pub(super) fn target(
     let allow_http = keys.get("allow_http").is_some_and(|item| item.flag());
     let address = keys.require("url", "write `url: https://…`");
     let address = address.and_then(|item| url(&item, &egress, allow_http));
+    let tenant = tenants::tenant(&mut keys);
     let enabled = keys.get("enabled").is_none_or(|item| item.flag());
     let description = keys.get("description").map(|item| item.text());
     let labels = labels(&mut keys);
@@ -57,6 +59,7 @@ pub(super) fn target(
     Some(Target {
         name: name.into(),
         id,
+        tenant,
         enabled,
         description,
         labels,

@@ -8,8 +8,10 @@ use secrecy::SecretString;
 use crate::domain::{SourceId, TargetId};
 
 use super::Examined;
+use super::budget::Budget;
 use super::conditions::Fields;
 use super::dead_letters::dead_letters;
+use super::event_types::event_types;
 use super::fault::{Faults, Findings};
 use super::layers::Document;
 use super::merge;
@@ -22,6 +24,7 @@ use super::settings;
 use super::sources::source;
 use super::target_layers::{Layered, TargetLayers, pruned};
 use super::targets::target;
+use super::tenants;
 use super::tree::{Map, Node, Value};
 use super::types::{
     Admin, Limits, Log, LogFormat, LogLevel, Nats, NatsMode, Plan, Route, Shutdown, Source, Target, Window,
@@ -39,7 +42,7 @@ const BUDGET_PER_CENT: u64 = 60;
 const LEAST_MEMORY: u64 = 64 << 20;
 
 /// Keys that a later version brings.
-const LATER: [&str; 3] = ["event_types", "store", "metrics"];
+const LATER: [&str; 2] = ["store", "metrics"];
 
 /// Judges a document. Every fault is in `findings` or is added to it.
 pub(super) fn plan(document: Document, findings: Findings) -> Result<Examined, Faults> {
@@ -58,8 +61,17 @@ pub(super) fn plan(document: Document, findings: Findings) -> Result<Examined, F
     Ok(Examined { plan, settings, concealed })
 }
 
-/// Says which sources and targets no route names, and which sources may lose events.
+/// Says which sources and targets no route names, which sources may lose events, and where memory is scarce.
 fn remark_on(plan: &Plan, root: &Node, findings: &Findings) {
+    let needed = Budget::of(plan).needed();
+    if needed > plan.limits.memory {
+        let at = &root.nearest(["limits", "memory"]).origin;
+        let (consumers, mib) = (plan.consumers.len(), needed.div_ceil(1 << 20));
+        findings.notice(format!(
+            "{at}: limits.memory: {consumers} consumers need {mib} MiB, for each holds at least one event of \
+             limits.max_event; raise it, or lower that"
+        ));
+    }
     let notice = |section: &str, name: &str, what: &str| {
         let at = &root.nearest([section, name]).origin;
         findings.notice(format!("{at}: {section}.{name}: {what}"));
@@ -200,7 +212,8 @@ fn read(laid: &Laid, files: usize, presets: &Presets, findings: &Findings) -> Pl
     judge_replicas(replicas, &sources, &root);
     let mut fields = Fields::default();
     let targets = targets(&mut keys, laid, presets, replicas, &mut fields);
-    let around = Surroundings { sources: &source_names, targets: &targets.names, files };
+    let event_types = event_types(&mut keys, presets);
+    let around = Surroundings { sources: &source_names, targets: &targets.names, types: &event_types, files };
     let routes = match keys.require("routes", "without a route every event would be dropped") {
         Some(item) => {
             if matches!(&item.node.value, Value::List(routes) if routes.is_empty()) {
@@ -224,12 +237,14 @@ fn read(laid: &Laid, files: usize, presets: &Presets, findings: &Findings) -> Pl
         sources,
         targets: targets.read,
         routes,
+        event_types,
         fields: fields.0,
         dead_letters,
         notices: Vec::new(),
     };
     own_places::judge(&plan, &root);
     ordered::judge(&plan, &root);
+    tenants::judge(&plan, &root);
     plan
 }
 

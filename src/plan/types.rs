@@ -10,7 +10,7 @@ use secrecy::SecretString;
 use super::budget::Budget;
 use crate::domain::{
     BreakerPolicy, Condition, ConsumerId, Ordering, Place, Rate, RetryPolicy, SourceId, StatusSet,
-    SubjectPattern, TargetId, Tier, TypeSet,
+    SubjectPattern, TargetId, Tenant, Tier, TypeSet,
 };
 use crate::wire::{Blueprint, RequestSpec};
 
@@ -40,6 +40,8 @@ pub struct Plan {
     pub targets: Vec<Target>,
     /// In file order; [`RouteId`](crate::domain::RouteId) is an index into it.
     pub routes: Vec<Route>,
+    /// `event_types`.
+    pub event_types: EventTypes,
     /// The places that conditions look at; [`Condition::field`] is an index into it.
     pub fields: Vec<Place>,
     /// `dead_letters`.
@@ -108,6 +110,17 @@ impl Plan {
         for target in &mut self.targets {
             target.retry.divide_waits(self.time_scale);
         }
+    }
+
+    /// The Kafka group that reads the retry tiers: one for all sources of this name.
+    pub fn tier_group(&self) -> String {
+        format!("{}.retry", self.name)
+    }
+
+    /// The Kafka group of an ordered target, beside the shared one of a source.
+    pub fn ordered_group(&self, shared: &str, target: TargetId) -> String {
+        let name = self.targets.get(target.0 as usize).map_or("", |target| &target.name);
+        format!("{shared}.{name}")
     }
 
     /// The Kafka topic of a retry tier.
@@ -289,6 +302,25 @@ pub struct Nats {
     pub login: NatsLogin,
 }
 
+/// Of the durable of one retry tier all replicas together may have so many records open, those that are
+/// not due yet among them.
+pub(crate) const OPEN_OF_A_TIER: u32 = 20_000;
+/// Of an ordered target's own durable one message is open at a time.
+pub(crate) const OPEN_IN_ORDER: u32 = 1;
+
+impl Nats {
+    /// How many messages all replicas together may have open of the durable that this is read through;
+    /// `None` without one.
+    pub fn max_ack_pending(&self, reads: Reads) -> Option<u32> {
+        match (reads, &self.mode) {
+            (Reads::Tiers, _) => Some(OPEN_OF_A_TIER),
+            (Reads::Ordered(_), NatsMode::JetStream(_)) => Some(OPEN_IN_ORDER),
+            (Reads::Shared, NatsMode::JetStream(settings)) => Some(settings.max_ack_pending),
+            (Reads::Shared | Reads::Ordered(_), NatsMode::Core { .. }) => None,
+        }
+    }
+}
+
 /// How subjects are read.
 #[derive(Debug, Clone)]
 pub enum NatsMode {
@@ -418,13 +450,15 @@ pub struct EventParts {
     pub data: Option<Vec<Place>>,
     /// `event.priority`.
     pub priority: Option<Vec<Place>>,
+    /// `event.tenant`; where it is set, the source tells tenants apart.
+    pub tenant: Option<Vec<Place>>,
 }
 
 impl EventParts {
     /// All places that are set.
     pub fn places(&self) -> impl Iterator<Item = &Place> {
-        let EventParts { event_type, id, time, subject, key, producer, data, priority } = self;
-        [event_type, id, time, subject, key, producer, data, priority].into_iter().flatten().flatten()
+        let EventParts { event_type, id, time, subject, key, producer, data, priority, tenant } = self;
+        [event_type, id, time, subject, key, producer, data, priority, tenant].into_iter().flatten().flatten()
     }
 }
 
@@ -435,6 +469,8 @@ pub struct Target {
     pub name: Arc<str>,
     /// `id`: as receivers see it.
     pub id: String,
+    /// `tenant`: whose events it gets.
+    pub tenant: Option<Tenant>,
     /// `enabled`. A switched-off target receives nothing; its deliveries are not opened.
     pub enabled: bool,
     /// `description`.
@@ -522,6 +558,34 @@ pub struct HostPort {
     pub port: Option<u16>,
 }
 
+/// `event_types`: which types of events there are.
+#[derive(Debug, Clone, Default)]
+pub struct EventTypes {
+    /// Those of `catalogues` and `declare`; without any, every type is as good as another.
+    pub declared: BTreeSet<Box<str>>,
+    /// `unknown`: what becomes of an event of any other type.
+    pub unknown: UnknownTypes,
+}
+
+impl EventTypes {
+    /// Whether types are declared, and this is none of them.
+    pub fn is_unknown(&self, event_type: &str) -> bool {
+        !self.declared.is_empty() && !self.declared.contains(event_type)
+    }
+}
+
+/// `event_types.unknown`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum UnknownTypes {
+    /// It is an event as any other.
+    #[default]
+    Allow,
+    /// A warning, once for each type.
+    Warn,
+    /// It goes to the dead letters, with the reason `schema`.
+    DeadLetter,
+}
+
 /// One of `routes`.
 #[derive(Debug, Clone)]
 pub struct Route {
@@ -537,6 +601,27 @@ pub struct Route {
     pub to: Vec<TargetId>,
     /// `priority`; 0 without one.
     pub priority: i32,
+    /// `tests`.
+    pub tests: Vec<RouteTest>,
+}
+
+/// One of a route's `tests`: a message, and what the route has to do with its event.
+#[derive(Debug, Clone)]
+pub struct RouteTest {
+    /// Where it stands in the configuration, for people.
+    pub at: String,
+    /// The source that it comes from.
+    pub source: SourceId,
+    /// The message's value, as JSON text.
+    pub body: String,
+    /// Its headers.
+    pub headers: Vec<(String, String)>,
+    /// Its key (Kafka).
+    pub key: Option<String>,
+    /// The subject that it is published to (NATS); the source's first one if not said.
+    pub subject: Option<String>,
+    /// The targets that this route has to send it to.
+    pub to: Vec<TargetId>,
 }
 
 impl Route {

@@ -142,6 +142,7 @@ pub(super) fn event(body: &'static [u8], lease: Lease) -> Event {
         subject: None,
         key: None,
         priority: None,
+        tenant: None,
         producer: "/orders".into(),
         kind: Kind::Regular,
         body: Bytes::from_static(body),

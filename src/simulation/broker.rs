@@ -3,10 +3,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::truth::{Place, Truth};
-use super::{DEAD, FIRST, HEALTHY, LIMITED, ORDERED, SECOND};
+use super::{DEAD, FIRST, HEALTHY, LIMITED, ORDERED, SECOND, UNKNOWN};
 use crate::domain::{
-    ConsumerId, Content, Data, Event, EventTime, Generation, Kind, Lease, Origin, SourceId, TargetId, Tier,
-    Waiting,
+    ConsumerId, Content, Data, Event, EventTime, Generation, Kind, Lease, Moment, Origin, SourceId, TargetId,
+    Tier, Waiting,
 };
 
 /// A message in a partition's log.
@@ -68,7 +68,12 @@ pub(super) const LARGEST_RECORD: usize = 900;
 
 impl Broker {
     /// Fills the logs: mixed types and kinds, and gaps as compaction leaves them.
-    pub(super) fn fill(random: &mut fastrand::Rng, partitions: usize, truth: &mut Truth) -> Broker {
+    pub(super) fn fill(
+        random: &mut fastrand::Rng,
+        partitions: usize,
+        truth: &mut Truth,
+        now: Moment,
+    ) -> Broker {
         let mut logs = Vec::new();
         for partition in 0..partitions {
             let mut offset = random.i64(0..5);
@@ -83,9 +88,13 @@ impl Broker {
         }
         let sources = (0..partitions).flat_map(|log| [Slot::Shared(log), Slot::Ordered(log)]);
         let slots: Vec<Slot> = sources.chain(Tier::all().map(Slot::Tier)).collect();
+        let mut tiers: Vec<Vec<Record>> = Tier::all().map(|_| Vec::new()).collect();
+        if random.u8(0..4) == 0 {
+            tiers[Tier::ONE_MINUTE.index()] = unknown(random, &logs, truth, now);
+        }
         Broker {
             logs,
-            tiers: Tier::all().map(|_| Vec::new()).collect(),
+            tiers,
             committed: vec![0; slots.len()],
             owners: vec![None; slots.len()],
             slots,
@@ -128,6 +137,34 @@ impl Broker {
     }
 }
 
+/// Records of a target that is not in the plan, which failed first some time ago.
+fn unknown(random: &mut fastrand::Rng, logs: &[Vec<Message>], truth: &mut Truth, now: Moment) -> Vec<Record> {
+    let mut records = Vec::new();
+    for (partition, log) in logs.iter().enumerate() {
+        let fitting = log.iter().filter(|message| message.kind == Kind::Regular);
+        for message in fitting.filter(|message| message.size <= LARGEST_RECORD).take(2) {
+            let place = (partition, message.offset);
+            truth.expect_one_more(place, UNKNOWN);
+            truth.waits(place, UNKNOWN);
+            let waiting = Waiting {
+                target: Some("removed".into()),
+                routes: Vec::new(),
+                tier: Tier::ONE_MINUTE,
+                due_ms: now.wall_ms + 60_000,
+                not_before_ms: None,
+                attempts: random.u32(0..5),
+                first_ms: now.wall_ms - random.i64(0..23 * 3600 * 1000),
+                moves: 1,
+                idle_moves: 0,
+                priority: 0,
+                failure: None,
+            };
+            records.push(Record { place, waiting });
+        }
+    }
+    records
+}
+
 fn message(random: &mut fastrand::Rng, offset: i64) -> Message {
     let types = [Some("a.x"), Some("a.x"), Some("b.x"), Some("b.x"), Some("d.x"), Some("c.x"), None];
     let size = if random.u8(0..12) == 0 { LARGEST_RECORD + 100 } else { random.usize(1..400) };
@@ -155,6 +192,11 @@ fn expected(message: &Message) -> Vec<Option<TargetId>> {
 }
 
 impl Message {
+    /// Whether the plan sends it to this target.
+    pub(super) fn is_for(&self, target: TargetId) -> bool {
+        expected(self).contains(&Some(target))
+    }
+
     /// The event that a source makes of it.
     pub(super) fn event(&self, partition: usize, generation: Generation, lease: Arc<Lease>) -> Arc<Event> {
         let size = if self.kind == Kind::Regular { self.size } else { 0 };
@@ -166,6 +208,7 @@ impl Message {
             subject: None,
             key: Some(self.key.into()),
             priority: self.priority,
+            tenant: None,
             producer: "/simulation".into(),
             kind: self.kind,
             body: Bytes::from(vec![b'1'; size]),

@@ -1,23 +1,21 @@
 use std::time::Duration;
 
+use super::book::judge_unknown;
 use super::broker::{LARGEST_RECORD, Record};
 use super::fault::Fault;
 use super::receivers::{Mood, place};
 use super::replica::Replica;
 use super::truth::Place;
 use super::world::{Check, World};
-use super::{DEAD, FIRST, HEALTHY, LIMITED, ORDERED, SECOND};
+use super::{DEAD, FIRST, HEALTHY, LIMITED, ORDERED, SECOND, UNKNOWN};
 use crate::domain::{
-    Attempt, Attempted, DeadLetter, Event, Generation, Moment, Move, Ordering::ByKey, Outcome, Reply,
-    Settled, TargetId,
+    Attempt, Attempted, DeadLetter, DeadLetterReason, Event, Generation, Move, Ordering::ByKey, Outcome,
+    Reply, Settled, TargetId,
 };
 use crate::engine::{Command, Input, Note, StoreFault, WriteId};
 
 /// As often may `second`, the one that discards, have failed before it does.
 const ATTEMPTS_OF_SECOND: usize = 3;
-/// What `limited` allows.
-const RATE: f64 = 2.0;
-const BURST: f64 = 3.0;
 
 /// Something on its way to a replica.
 #[derive(Debug)]
@@ -58,8 +56,9 @@ impl World {
             Command::Attempt(attempt) => self.attempt(replica, attempt, latency),
             Command::DeadLetter { write, letter } => {
                 let withheld = self.is_withheld(replica, &letter.event, "a dead letter was written")?;
-                if let Some(target) = letter.target {
+                if let Some(target) = target_buried(&letter) {
                     self.counted(replica, &letter.event, target, letter.attempts, "a dead letter")?;
+                    self.judge_letter(replica, &letter, target)?;
                 }
                 self.fly(latency, replica, Landing::Stored { write, letter, withheld });
                 Ok(())
@@ -71,6 +70,7 @@ impl World {
                 if target == ORDERED {
                     return Err("a delivery of an ordered target was moved to a tier".to_owned());
                 }
+                self.judge_move(replica, write, &moved, target)?;
                 self.fly(latency, replica, Landing::Moved { write, moved, withheld });
                 Ok(())
             }
@@ -90,10 +90,14 @@ impl World {
         let withheld = self.is_withheld(replica, &attempt.event, "a request started")?;
         let (place, target, generation) = (place(&attempt.event), attempt.target, attempt.event.generation);
         let Some(running) = self.replicas[replica].as_mut() else { return Ok(()) };
-        running.attempt_started(target, now);
+        running.attempt_started(target);
+        running.book.lets_go((generation, place, target));
+        if running.book.is_gone(target) {
+            return Err(format!("{place:?} is sent to {target:?}, which is switched off"));
+        }
         running.numbers.insert(attempt.delivery, attempt.number);
         if target == LIMITED {
-            keeps_its_rate(running, now)?;
+            running.book.keeps_its_rate(now)?;
         }
         if !withheld {
             let made = running.attempts.entry((generation, place, target)).or_insert(Some(0));
@@ -141,6 +145,7 @@ impl World {
     }
 
     fn note(&mut self, replica: usize, note: Note) -> Check {
+        self.held(replica, &note);
         let (target, change) = match &note {
             Note::Opened(target) | Note::Resumed { target, .. } => (*target, 1),
             Note::Ended { target, .. } | Note::Moved { target, .. } | Note::Released { target, .. } => {
@@ -156,6 +161,52 @@ impl World {
                 self.discarded(place(&event), target)
             }
             _ => Ok(()),
+        }
+    }
+
+    /// What is held in memory, by what the engine says that it waits for or has let go.
+    fn held(&mut self, replica: usize, note: &Note) {
+        let now = self.now;
+        let Some(running) = self.replicas[replica].as_mut() else { return };
+        match note {
+            Note::Retrying { target, event, wait_ms, .. } => {
+                let Some(assigned) = running.assigned.get(&event.generation) else { return };
+                let until = now.after(Duration::from_millis(*wait_ms));
+                let (key, consumer) = ((event.generation, place(event), *target), assigned.slot.consumer());
+                running.book.waits(key, consumer, event, until);
+            }
+            Note::Ended { target, event, .. } | Note::Released { target, event, .. } => {
+                running.book.lets_go((event.generation, place(event), *target));
+            }
+            _ => {}
+        }
+    }
+
+    fn judge_move(&mut self, replica: usize, write: WriteId, moved: &Move, target: TargetId) -> Check {
+        let now = self.now;
+        let Some(running) = self.replicas[replica].as_mut() else { return Ok(()) };
+        let key = (moved.event.generation, place(&moved.event), target);
+        running.book.lets_go(key);
+        if !running.book.is_new(write) {
+            return Ok(());
+        }
+        if running.book.is_gone(target) {
+            return Err(format!("{key:?} was moved although its target is switched off"));
+        }
+        running.book.judge_move(key, moved, now)
+    }
+
+    fn judge_letter(&mut self, replica: usize, letter: &DeadLetter, target: TargetId) -> Check {
+        let now = self.now;
+        let Some(running) = self.replicas[replica].as_mut() else { return Ok(()) };
+        running.book.lets_go((letter.event.generation, place(&letter.event), target));
+        let disabled = letter.reason == DeadLetterReason::TargetDisabled;
+        match &letter.unknown {
+            Some(waiting) => judge_unknown(waiting, now),
+            None if disabled && !running.book.is_gone(target) => {
+                Err(format!("a letter says that {target:?} is disabled, and it is not"))
+            }
+            None => Ok(()),
         }
     }
 
@@ -192,6 +243,9 @@ impl World {
         if let Some(running) = self.replicas[replica].as_mut() {
             if let Some(target) = target {
                 running.attempt_ended(target);
+            }
+            if let (Some(target), true) = (target, says_gone(&input)) {
+                running.book.goes(target);
             }
             running.engine.handle(input, now);
         }
@@ -230,7 +284,7 @@ impl World {
         }
         let confirmed = self.broker.store_up;
         if confirmed || self.random.bool() {
-            self.truth.ended(place(&letter.event), letter.target);
+            self.truth.ended(place(&letter.event), target_buried(letter));
         }
         if confirmed { Ok(()) } else { Err(StoreFault::Unavailable("down".into())) }
     }
@@ -251,16 +305,14 @@ impl World {
     }
 }
 
-/// Over no stretch of time up to now more attempts than the rate and the burst allow.
-fn keeps_its_rate(replica: &Replica, now: Moment) -> Check {
-    let started = &replica.started[LIMITED.0 as usize];
-    for (made, first) in (1..).zip(started.iter().rev()) {
-        let most = BURST + now.since(*first).as_secs_f64() * RATE;
-        if f64::from(made) > most + 1e-3 {
-            return Err(format!("{made} attempts in {:?} are over the rate", now.since(*first)));
-        }
-    }
-    Ok(())
+/// Whether a receiver answered that it takes nothing any more.
+fn says_gone(input: &Input) -> bool {
+    matches!(input, Input::Attempted(Attempted { reply: Reply::Status { status: 410, .. }, .. }))
+}
+
+/// Whose letter it is; `None` if the event's own.
+fn target_buried(letter: &DeadLetter) -> Option<TargetId> {
+    letter.unknown.as_ref().map_or(letter.target, |_| Some(UNKNOWN))
 }
 
 /// Nothing may happen for a generation after the engine was told that it is gone.
@@ -288,6 +340,7 @@ fn named(name: Option<&str>) -> TargetId {
         Some("limited") => LIMITED,
         Some("ordered") => ORDERED,
         Some("second") => SECOND,
+        Some("removed") => UNKNOWN,
         other => panic!("no target of the simulation: {other:?}"),
     }
 }

@@ -4,6 +4,7 @@
 //! A seed decides everything. `HOOKFERRY_SEED=N cargo test --lib simulation` replays one alone and
 //! prints what happens; `HOOKFERRY_SEEDS=N` changes how many are run.
 
+mod book;
 mod broker;
 mod commands;
 mod fault;
@@ -29,6 +30,8 @@ const HEALTHY: TargetId = TargetId(2);
 const LIMITED: TargetId = TargetId(3);
 const ORDERED: TargetId = TargetId(4);
 const SECOND: TargetId = TargetId(5);
+/// The target of some records, which is not in the plan.
+const UNKNOWN: TargetId = TargetId(u32::MAX);
 
 const SEEDS: u64 = 10_000;
 
@@ -154,12 +157,37 @@ fn forgetting_the_attempts_of_a_record_is_caught() {
 
 #[test]
 fn keeping_in_memory_what_waits_for_long_is_caught() {
-    assert_caught(Fault::Engine(Sabotage::KeepAll), "stands still");
+    assert_caught(Fault::Engine(Sabotage::KeepAll), "more than half of its window");
 }
 
 #[test]
 fn losing_what_comes_back_from_a_tier_is_caught() {
     assert_caught(Fault::Engine(Sabotage::LoseResumed), "committed although");
+}
+
+#[test]
+fn dead_lettering_an_unknown_target_at_once_is_caught() {
+    assert_caught(Fault::Engine(Sabotage::ForgetUnknown), "was not waited for");
+}
+
+#[test]
+fn keeping_an_unknown_target_for_ever_is_caught() {
+    assert_caught(Fault::Engine(Sabotage::KeepUnknown), "longer than a day");
+}
+
+#[test]
+fn sending_to_a_target_that_is_switched_off_is_caught() {
+    assert_caught(Fault::Engine(Sabotage::IgnoreDisabled), "is switched off");
+}
+
+#[test]
+fn waiting_while_another_target_is_down_is_caught() {
+    assert_caught(Fault::Engine(Sabotage::WaitTogether), "the healthy target's");
+}
+
+#[test]
+fn moving_twice_is_caught() {
+    assert_caught(Fault::Engine(Sabotage::MoveTwice), "was moved twice");
 }
 
 #[test]

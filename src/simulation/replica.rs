@@ -1,11 +1,13 @@
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use super::book::Book;
 use super::broker::{Broker, Slot};
 use super::fault::Fault;
 use super::truth::Place;
+use super::{HEALTHY, UNKNOWN};
 use crate::domain::{ConsumerId, DeliveryId, Event, Generation, Lease, Moment, Receipt, TargetId};
 use crate::engine::{Engine, Grant, Input};
 use crate::plan::{Plan, Window};
@@ -13,8 +15,8 @@ use crate::source::kafka::Frontier;
 
 /// How long a lease outlives the last poll: less than the broker's session.
 const LEASE: Duration = Duration::from_secs(7);
-/// A consumer without room says so this often.
-const PRESS_EVERY: Duration = Duration::from_secs(1);
+/// A consumer says that it has no room when it has had none for so long, and as often again.
+const PRESS_AFTER: Duration = Duration::from_secs(1);
 
 /// One process: an engine, and what its consumers keep for each slot that they own.
 pub(super) struct Replica {
@@ -33,8 +35,7 @@ pub(super) struct Replica {
     consumers: Vec<Consumer>,
     /// Attempts that this process is making, by target.
     pub(super) in_flight: Vec<usize>,
-    /// When its last attempts started, by target.
-    pub(super) started: Vec<VecDeque<Moment>>,
+    pub(super) book: Book,
     /// Opened and resumed less ended, moved and released, by target.
     pub(super) balance: Vec<i64>,
     /// Attempts that each delivery should have made by now: by generation, place and target. `None`
@@ -50,7 +51,8 @@ pub(super) struct Replica {
 struct Consumer {
     handed_over: Grant,
     window: Window,
-    pressed: Option<Moment>,
+    /// Since when it has had no room, or has last said so.
+    full_since: Option<Moment>,
 }
 
 pub(super) struct Assigned {
@@ -75,7 +77,7 @@ impl Replica {
         let consumer = |index| Consumer {
             handed_over: Grant::default(),
             window: plan.window(ConsumerId(index)),
-            pressed: None,
+            full_since: None,
         };
         Replica {
             engine,
@@ -87,7 +89,7 @@ impl Replica {
             stopping: false,
             consumers: (0..plan.consumers.len() as u16).map(consumer).collect(),
             in_flight: vec![0; plan.targets.len()],
-            started: vec![VecDeque::new(); plan.targets.len()],
+            book: Book::default(),
             balance: vec![0; plan.targets.len()],
             attempts: HashMap::new(),
             numbers: HashMap::new(),
@@ -148,6 +150,7 @@ impl Replica {
             return false;
         }
         let consumer = &mut self.consumers[usize::from(slot.consumer().0)];
+        consumer.full_since = None;
         consumer.handed_over.events += 1;
         consumer.handed_over.bytes += event.weight();
         if let Some(assigned) = self.assigned.get_mut(&generation) {
@@ -157,10 +160,18 @@ impl Replica {
         self.events.push((generation, event.weight(), Arc::downgrade(&event)));
         let receipt = Receipt { consumer: slot.consumer(), generation, position: offset };
         let input = match waiting {
-            None => Input::Arrived { event, receipt },
+            None => {
+                if let Slot::Shared(log) = slot
+                    && broker.message(log, offset).is_some_and(|message| message.is_for(HEALTHY))
+                {
+                    self.book.awaits(generation, (log, offset), now);
+                }
+                Input::Arrived { event, receipt }
+            }
             Some(record) => {
                 let target = self.target(record.waiting.target.as_deref().unwrap_or_default());
                 let made = Some(record.waiting.attempts);
+                self.book.resumed(generation, record.place, target);
                 self.attempts
                     .entry((generation, record.place, target))
                     .and_modify(|known| *known = None)
@@ -173,7 +184,7 @@ impl Replica {
     }
 
     fn target(&self, name: &str) -> TargetId {
-        self.engine.target_named(name).expect("the plan has all targets of the simulation")
+        self.engine.target_named(name).unwrap_or(UNKNOWN)
     }
 
     fn stay(&mut self, generation: Generation, now: Moment) -> bool {
@@ -190,11 +201,18 @@ impl Replica {
         handed_over.events < credit.events && fits && self.uncommitted(id) < window.events
     }
 
+    /// When a consumer will have had no room for long, on the clock that only goes forward.
+    pub(super) fn next_press_us(&self, now: Moment) -> Option<u64> {
+        let since = self.consumers.iter().filter_map(|consumer| consumer.full_since);
+        since.map(|since| since.after(PRESS_AFTER).mono_us).filter(|due| *due > now.mono_us).min()
+    }
+
     /// As a source does that has no room for a while.
     fn press(&mut self, id: ConsumerId, now: Moment) {
         let consumer = &mut self.consumers[usize::from(id.0)];
-        if consumer.pressed.is_none_or(|last| now.since(last) >= PRESS_EVERY) {
-            consumer.pressed = Some(now);
+        let since = *consumer.full_since.get_or_insert(now);
+        if now.since(since) >= PRESS_AFTER {
+            consumer.full_since = Some(now);
             self.engine.handle(Input::Pressed(id), now);
         }
     }
@@ -226,6 +244,7 @@ impl Replica {
         if let Some(assigned) = self.assigned.remove(&generation) {
             assigned.lease.end();
         }
+        self.book.forget(generation);
         self.engine.handle(Input::Lost(generation), now);
     }
 
@@ -234,13 +253,8 @@ impl Replica {
         !self.frozen && !self.dazed && !self.stopping
     }
 
-    pub(super) fn attempt_started(&mut self, target: TargetId, now: Moment) {
+    pub(super) fn attempt_started(&mut self, target: TargetId) {
         self.in_flight[target.0 as usize] += 1;
-        let started = &mut self.started[target.0 as usize];
-        started.push_back(now);
-        if started.len() > 64 {
-            started.pop_front();
-        }
     }
 
     pub(super) fn attempt_ended(&mut self, target: TargetId) {

@@ -4,6 +4,7 @@ use super::broker::Slot;
 use super::world::{Check, World};
 use super::{HEALTHY, LIMITED};
 use crate::domain::{ConsumerId, TargetState};
+use crate::engine::Grant;
 
 /// However bad other targets are, a partition is read on within this time: the longest time for which a
 /// delivery is held, an attempt, a write, a commit, and some turns of the world.
@@ -14,6 +15,7 @@ impl World {
     pub(super) fn check(&mut self, replica: usize) -> Check {
         self.check_windows(replica)?;
         self.check_permits(replica)?;
+        self.check_book(replica)?;
         self.check_lanes(replica)
     }
 
@@ -34,15 +36,31 @@ impl World {
         Ok(())
     }
 
+    fn check_book(&mut self, replica: usize) -> Check {
+        let (plan, now) = (self.plan.clone(), self.now);
+        let Some(running) = self.running(replica).filter(|running| !running.dazed) else { return Ok(()) };
+        for consumer in (0..plan.consumers.len() as u16).map(ConsumerId) {
+            let window = plan.window(consumer);
+            let window = Grant { events: window.events, bytes: window.bytes };
+            running.book.check(consumer, window, now)?;
+        }
+        Ok(())
+    }
+
     fn check_permits(&mut self, replica: usize) -> Check {
-        let plan = self.plan.clone();
+        let (plan, now) = (self.plan.clone(), self.now);
         let Some(running) = self.running(replica) else { return Ok(()) };
         let made: usize = running.in_flight.iter().sum();
         if made > plan.limits.in_flight {
             return Err(format!("replica {replica} makes more attempts than limits.in_flight"));
         }
-        // One for each is kept, and there are enough for all.
-        let resting = running.in_flight.iter().filter(|made| **made == 0).count();
+        // One for each that is not switched off is kept, and there are enough for all.
+        let lanes = running.engine.lanes(now);
+        let resting = lanes
+            .iter()
+            .zip(&running.in_flight)
+            .filter(|(lane, made)| **made == 0 && lane.standing.state != TargetState::Disabled);
+        let resting = resting.count();
         if made + resting > plan.limits.in_flight {
             return Err(format!("replica {replica} has no permit left for a target that makes no attempt"));
         }
@@ -90,7 +108,8 @@ impl World {
             return Ok(());
         }
         for assigned in running.assigned.values().filter(|assigned| assigned.leaving.is_none()) {
-            let is_shared = matches!(assigned.slot, Slot::Shared(_));
+            // An ordered target's own group may wait for it.
+            let is_shared = matches!(assigned.slot, Slot::Shared(_) | Slot::Tier(_));
             let since = assigned.moved_on.max(down_until);
             if is_shared && now.since(since) > STANDSTILL {
                 return Err(format!("{:?} stands still since {:?}", assigned.slot, now.since(since)));

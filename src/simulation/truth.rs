@@ -21,6 +21,10 @@ impl Truth {
         self.expected.insert(place, targets);
     }
 
+    pub(super) fn expect_one_more(&mut self, place: Place, target: TargetId) {
+        self.expected.entry(place).or_default().push(Some(target));
+    }
+
     pub(super) fn ended(&mut self, place: Place, target: Option<TargetId>) {
         self.ended.insert((place, target));
     }

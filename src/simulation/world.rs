@@ -103,7 +103,7 @@ impl World {
         let mut random = fastrand::Rng::with_seed(seed);
         let mut truth = Truth::default();
         let partitions = random.usize(1..4);
-        let broker = Broker::fill(&mut random, partitions, &mut truth);
+        let broker = Broker::fill(&mut random, partitions, &mut truth, START);
         World {
             plan: PLANS[random.usize(0..PLANS.len())].clone(),
             random,
@@ -217,10 +217,11 @@ impl World {
             for _ in 0..self.random.usize(1..5) {
                 let now = self.now;
                 let Some(running) = self.replicas[replica].as_mut() else { break };
-                if !running.read(generation, &self.broker, now) {
+                let has_read = running.read(generation, &self.broker, now);
+                self.obey(replica)?;
+                if !has_read {
                     break;
                 }
-                self.obey(replica)?;
             }
         }
         Ok(())
@@ -232,8 +233,10 @@ impl World {
         let timer = timers.filter_map(|replica| replica.engine.next_deadline_us()).min();
         let owners = self.replicas.iter().flatten().filter(|replica| replica.can_own());
         let record = owners.filter_map(|replica| replica.next_due_us(&self.broker, self.now)).min();
+        let owners = self.replicas.iter().flatten().filter(|replica| replica.can_own());
+        let press = owners.filter_map(|replica| replica.next_press_us(self.now)).min();
         let leaving = self.deadlines.peek().map(|Reverse(due)| *due);
-        let due = [flight, timer, record, leaving].into_iter().flatten().min();
+        let due = [flight, timer, record, press, leaving].into_iter().flatten().min();
         let due = due.unwrap_or(self.now.mono_us + 100_000).max(self.now.mono_us);
         while self.deadlines.peek().is_some_and(|Reverse(deadline)| *deadline <= due) {
             self.deadlines.pop();

@@ -34,6 +34,12 @@ impl Allowance {
         }
     }
 
+    /// Whether at least a quarter of the window is free.
+    pub(super) fn is_roomy(&self) -> bool {
+        let (left, window) = (self.left(), self.window);
+        left.events >= window.events.div_ceil(4) && left.bytes >= window.bytes / 4
+    }
+
     /// Whether this event may be handed over now.
     pub(super) fn fits(&self, event: &Event) -> bool {
         let left = self.left();

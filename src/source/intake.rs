@@ -168,6 +168,7 @@ impl Intake {
             subject: parts.subject,
             key: parts.key,
             priority: parts.priority,
+            tenant: parts.tenant,
             producer: parts.producer,
             kind,
             body: value.map_or_else(Bytes::new, Bytes::copy_from_slice),
@@ -231,6 +232,7 @@ struct Parts {
     subject: Option<Box<str>>,
     key: Option<Box<str>>,
     priority: Option<i32>,
+    tenant: Option<Arc<str>>,
     producer: Arc<str>,
     fields: Box<[Option<Field>]>,
 }
@@ -264,6 +266,7 @@ impl<'a> Reading<'a> {
             subject: self.first(&profile.subject, &outside).map(Box::from),
             key: self.first(&profile.key, &outside).map(Box::from),
             priority: self.first(&profile.priority, &outside).and_then(|text| priority(&text)),
+            tenant: self.first(&profile.tenant, &outside).map(|text| self.intake.words.share(&text)),
             producer: self
                 .first(&profile.producer, &outside)
                 .map_or_else(|| self.intake.producer.clone(), |text| self.intake.words.share(&text)),

@@ -40,6 +40,7 @@ pub(super) struct Profile {
     pub(super) subject: Box<[Look]>,
     pub(super) key: Box<[Look]>,
     pub(super) priority: Box<[Look]>,
+    pub(super) tenant: Box<[Look]>,
     pub(super) producer: Box<[Look]>,
     pub(super) data: Box<[Look]>,
     /// One for each of [`Plan::fields`](crate::plan::Plan::fields).
@@ -144,13 +145,27 @@ impl Compiler {
         let key = part(&set.key, vec![Place::Key]);
         let producer = part(&set.producer, defaults.producer);
         let priority = part(&set.priority, Vec::new());
+        let tenant = part(&set.tenant, Vec::new());
         let fields = self.looks(fields, &data);
         let data = self.looks(&data, &[]);
         let inside = |looks: &[Look]| looks.iter().any(|look| matches!(look, Look::Data { .. }));
-        let looks_inside_data = [&event_type, &id, &time, &subject, &key, &priority, &producer, &fields]
-            .into_iter()
-            .any(|looks| inside(looks));
-        Profile { event_type, id, time, subject, key, priority, producer, data, fields, looks_inside_data }
+        let looks_inside_data =
+            [&event_type, &id, &time, &subject, &key, &priority, &tenant, &producer, &fields]
+                .into_iter()
+                .any(|looks| inside(looks));
+        Profile {
+            event_type,
+            id,
+            time,
+            subject,
+            key,
+            priority,
+            tenant,
+            producer,
+            data,
+            fields,
+            looks_inside_data,
+        }
     }
 
     fn looks(&mut self, places: &[Place], data: &[Place]) -> Box<[Look]> {

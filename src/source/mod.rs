@@ -4,11 +4,13 @@
 mod allowance;
 mod event_id;
 mod event_time;
+mod hand;
 mod intake;
 pub mod kafka;
 mod looks;
 pub mod nats;
 mod outbox;
+mod pressure;
 #[cfg(test)]
 pub(crate) mod test_plan;
 mod tier_intake;

@@ -8,8 +8,8 @@ use crate::domain::{
     Tier, Waiting,
 };
 use crate::plan::{
-    Admin, Broker, DeadLetters, Egress, EventParts, Kafka, Limits, Log, LogFormat, LogLevel, Plan, Shutdown,
-    Source, Start, Target, TargetUrl, Tombstones, Topic, Window,
+    Admin, Broker, DeadLetters, Egress, EventParts, EventTypes, Kafka, Limits, Log, LogFormat, LogLevel,
+    Plan, Shutdown, Source, Start, Target, TargetUrl, Tombstones, Topic, Window,
 };
 use crate::wire::{Blueprint, JsonForm, PayloadSpec, RequestSpec, Shape};
 
@@ -56,6 +56,7 @@ pub(crate) fn plan(brokers: &str, topics: &[&str], start: Start) -> Plan {
             stream: "hookferry-dlq".to_owned(),
             subject: "hookferry.dlq".to_owned(),
         },
+        event_types: EventTypes::default(),
         notices: Vec::new(),
     }
 }
@@ -88,6 +89,7 @@ pub(crate) fn target(name: &str, url: &str) -> Target {
     Target {
         name: name.into(),
         id: name.to_owned(),
+        tenant: None,
         enabled: true,
         description: None,
         labels: Vec::new(),

@@ -156,6 +156,7 @@ mod tests {
             conditions: Vec::new(),
             to: Vec::new(),
             priority: 0,
+            tests: Vec::new(),
         };
         Plan { routes: vec![route("billing"), route("audit")], ..test_plan::offline(Vec::new()) }
     }

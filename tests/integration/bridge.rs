@@ -127,7 +127,7 @@ impl Bridge {
         self.log.lock().unwrap().iter().map(|line| format!("{line}\n")).collect()
     }
 
-    fn log_end(&self) -> String {
+    pub fn log_end(&self) -> String {
         let log = self.log.lock().unwrap();
         let skipped = log.len().saturating_sub(LOG_SHOWN);
         log.iter().skip(skipped).map(|line| format!("  | {line}\n")).collect()

@@ -189,4 +189,31 @@ mod with_a_broker {
             assert!(text.contains(part), "{part} in:\n{text}");
         }
     }
+    #[test]
+    fn check_connect_looks_at_the_durables_of_ordered_targets() {
+        use async_nats::jetstream::consumer::pull;
+        use async_nats::jetstream::stream::{Config, RetentionPolicy};
+
+        let scene = NatsScene::stream("ordered");
+        let strict = |scene: &NatsScene| {
+            let config = scene.one_target("https://example.com/", "ordering: strict", "");
+            config.replace("egress: private, ", "")
+        };
+        let own = format!("{}-sink", scene.durable);
+        let (code, text) = run("check", &strict(&scene), &["--connect"]);
+        assert_eq!(code, Some(0), "{text}");
+        assert!(text.contains(&format!("the first start makes the durable {own}")), "{text}");
+        let other = pull::Config { durable_name: Some(own.clone()), max_deliver: 5, ..Default::default() };
+        scene.server.create_consumer(&scene.stream, other);
+        let (code, text) = run("check", &strict(&scene), &["--connect"]);
+        assert_ne!(code, Some(0), "{text}");
+        assert!(text.contains(&own) && text.contains("max_deliver is 5"), "{text}");
+
+        let scene = NatsScene::named(scene.server, "ordered");
+        let queue = Config { retention: RetentionPolicy::WorkQueue, ..scene.stream_config() };
+        scene.server.create_stream(queue);
+        let (code, text) = run("check", &strict(&scene), &["--connect"]);
+        assert_ne!(code, Some(0), "{text}");
+        assert!(text.contains("the target sink is ordered") && text.contains("a work queue"), "{text}");
+    }
 }

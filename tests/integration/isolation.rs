@@ -11,7 +11,40 @@ use crate::wait;
 const HEALTHY: usize = 14;
 const EVENTS: usize = 150;
 
-on_every_broker!(six_bad_targets_keep_nothing_from_the_others);
+/// As a window holds so few events, a slow target's queue fills it.
+const WINDOW: usize = 200;
+/// Several windows full.
+const MANY: usize = 3 * WINDOW;
+
+on_every_broker!(
+    six_bad_targets_keep_nothing_from_the_others,
+    a_slow_target_whose_queue_fills_the_window_holds_up_nobody,
+);
+
+/// It takes everything, and so slowly that a quarter of the window would be free after 100 seconds only.
+fn a_slow_target_whose_queue_fills_the_window_holds_up_nobody<S: Stage>() {
+    let stage = S::new("slow", 1);
+    let good = Receiver::ok();
+    let slow = Receiver::start(|_| Answer::After(Duration::from_secs(2), Box::new(Answer::Status(200))));
+    let config = stage.config(&format!(
+        "limits: {{ window: {{ events: {WINDOW} }} }}
+targets:
+  good: {{ url: '{}', egress: private }}
+  slow: {{ url: '{}', egress: private, concurrency: 1 }}
+routes: [{{ name: all, to: [good, slow] }}]",
+        good.url("/"),
+        slow.url("/")
+    ));
+    stage.publish(events(0..MANY, 1));
+    let bridge = Bridge::ready(&config);
+    wait::until(
+        "the good target has all events",
+        Duration::from_secs(45),
+        || format!("it has {}, and the slow one {}", good.count(), slow.count()),
+        || (good.count() >= MANY).then_some(()),
+    );
+    bridge.stop();
+}
 
 fn six_bad_targets_keep_nothing_from_the_others<S: Stage>() {
     let stage = S::new("isolation", 3);

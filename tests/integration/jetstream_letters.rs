@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use async_nats::ConnectOptions;
 use async_nats::jetstream::stream::Config;
 
 use crate::bridge::Bridge;
+use crate::nats::{PrivateServer, Server};
 use crate::nats_scene::NatsScene;
 use crate::receiver::{Answer, Receiver};
 use crate::record::Record;
@@ -142,4 +144,54 @@ fn a_message_over_max_event_is_a_dead_letter_without_its_value() {
     assert!(letter.value.as_deref().unwrap_or_default().is_empty());
     scene.wait_settled();
     bridge.stop();
+}
+
+/// A client waits so long at least for a stream that does not answer.
+const SILENCE: Duration = Duration::from_secs(10);
+
+/// Runs on a server that never answers questions about one of our two streams, whose name ends so.
+fn beside_a_silent_stream(ending: &str, status: u16, works: impl FnOnce(&NatsScene, &Bridge)) {
+    let mut scene = NatsScene::named(Server::at("nats://127.0.0.1"), "silent");
+    let silent = format!("$JS.API.STREAM.INFO.{}-{ending}", scene.name);
+    let config = format!(
+        "authorization {{ users: [
+            {{ user: ferry, password: own, permissions: {{ publish: {{ deny: ['{silent}'] }} }} }}
+            {{ user: test, password: own }}
+        ] }}"
+    );
+    let options = ConnectOptions::with_user_and_password("test".into(), "own".into());
+    let mut private = PrivateServer::with(&config, options);
+    scene.server = private.start();
+    scene.create(1);
+    scene.publish([event(0)]);
+    let receiver = Receiver::start(move |_| Answer::Status(status));
+    let target = one_target(&receiver.url("/"), "retry: { schedule: [1h] }", "");
+    let bridge = Bridge::start(&scene.nats_config("user: ferry, password: own", &target));
+    receiver.wait_count(1);
+    works(&scene, &bridge);
+}
+
+#[test]
+fn a_stream_of_the_tiers_that_does_not_answer_keeps_no_letter() {
+    beside_a_silent_stream("retry", 400, |scene, bridge| {
+        wait::until(
+            "the dead letter is there",
+            SILENCE / 2,
+            || bridge.log_end(),
+            || (scene.server.count(&scene.dead_letters()) == 1).then_some(()),
+        );
+    });
+}
+
+#[test]
+fn a_stream_of_letters_that_does_not_answer_keeps_no_move() {
+    beside_a_silent_stream("dlq", 503, |_, bridge| {
+        let moved = || bridge.metric("hookferry_moves_total", &[("target", "sink")]);
+        wait::until(
+            "the delivery was moved to a tier",
+            SILENCE / 2,
+            || bridge.log_end(),
+            || moved().filter(|moved| *moved == 1.0),
+        );
+    });
 }

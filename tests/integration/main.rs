@@ -4,8 +4,8 @@
 //! of either), `receiver` (an HTTP server that answers by script), `process` and `bridge` (the binary
 //! as a command, and running: its probes, its log, its signals), `wait` (bounded waits), `scene` and
 //! `nats_scene` (what most tests begin with), `stage` (what both of these are, for tests that mean the
-//! same on every broker), `nats_credentials` (an operator's accounts), `verifiers` (other people's
-//! judgement of signatures). All other modules are tests, by
+//! same on every broker), `consumer` (one of `source`, without an engine), `nats_credentials` (an
+//! operator's accounts), `verifiers` (other people's judgement of signatures). All other modules are tests, by
 //! theme. What needs a broker stands behind the feature `real-brokers`, which `scripts/test` sets; there
 //! a missing broker is a failure.
 
@@ -18,6 +18,8 @@ mod targets;
 
 #[cfg(feature = "real-brokers")]
 mod bridge;
+#[cfg(feature = "real-brokers")]
+mod consumer;
 #[cfg(feature = "real-brokers")]
 mod kafka;
 #[cfg(feature = "real-brokers")]
@@ -72,6 +74,8 @@ mod jetstream_kinds;
 #[cfg(feature = "real-brokers")]
 mod jetstream_letters;
 #[cfg(feature = "real-brokers")]
+mod jetstream_tiers;
+#[cfg(feature = "real-brokers")]
 mod metrics;
 #[cfg(feature = "real-brokers")]
 mod mixed;
@@ -91,3 +95,5 @@ mod retry;
 mod schedules;
 #[cfg(feature = "real-brokers")]
 mod shutdown;
+#[cfg(feature = "real-brokers")]
+mod tiers;

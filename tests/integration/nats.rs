@@ -117,6 +117,11 @@ impl Server {
         })
     }
 
+    /// How a stream is set, if it is there.
+    pub fn stream_config(&self, stream: &str) -> Option<Config> {
+        self.jetstream(async |jetstream| Some(found(&jetstream, stream).await?.cached_info().config.clone()))
+    }
+
     /// How many messages a stream holds; 0 if it does not exist.
     pub fn count(&self, stream: &str) -> u64 {
         self.jetstream(async |jetstream| {

@@ -56,6 +56,11 @@ impl NatsScene {
         format!("{}-dlq", self.name)
     }
 
+    /// The stream of this configuration's retry tiers.
+    pub fn tiers(&self) -> String {
+        format!("{}-retry", self.name)
+    }
+
     /// The source's key `nats`, as a flow mapping, with more keys.
     pub fn source(&self, more: &str) -> String {
         let (stream, durable, subject) = (&self.stream, &self.durable, self.subject(">"));
@@ -151,6 +156,16 @@ impl Stage for NatsScene {
     #[track_caller]
     fn wait_letters(&self, count: usize) -> Vec<Record> {
         self.server.wait_records(&self.dead_letters(), count)
+    }
+
+    fn count_waiting(&self, tier: &str) -> usize {
+        self.waiting(tier).len()
+    }
+
+    fn waiting(&self, tier: &str) -> Vec<Record> {
+        let subject = format!("{}.retry.{tier}", self.name);
+        let all = self.server.read_all(&self.tiers()).into_iter();
+        all.filter(|record| record.subject.as_deref() == Some(&subject)).collect()
     }
 }
 

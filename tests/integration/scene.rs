@@ -112,6 +112,15 @@ impl Stage for Scene {
     fn wait_letters(&self, count: usize) -> Vec<Record> {
         self.cluster.wait_records(&self.dead_letters(), count)
     }
+
+    fn count_waiting(&self, tier: &str) -> usize {
+        let marks = self.cluster.ends(&format!("{}.retry.{tier}", self.name));
+        marks.values().map(|(low, high)| (high - low) as usize).sum()
+    }
+
+    fn waiting(&self, tier: &str) -> Vec<Record> {
+        self.cluster.read_all(&format!("{}.retry.{tier}", self.name))
+    }
 }
 
 impl Private for PrivateBroker {

@@ -65,6 +65,12 @@ pub trait Stage: Sized {
 
     /// Waits until there are exactly so many dead letters, and returns them.
     fn wait_letters(&self, count: usize) -> Vec<Record>;
+
+    /// How much the broker holds of a retry tier, which was made.
+    fn count_waiting(&self, tier: &str) -> usize;
+
+    /// What the broker holds of a retry tier, while nothing is deleted there.
+    fn waiting(&self, tier: &str) -> Vec<Record>;
 }
 
 /// A broker of one's own: it can be stopped, killed and started again with the same port and data.

@@ -42,11 +42,8 @@ impl<'a> Connection<'a> {
         let Connection { plan, kafka, .. } = self;
         match self.reads {
             Reads::Shared => kafka.group.clone(),
-            Reads::Ordered(target) => {
-                let name = plan.targets.get(target.0 as usize).map_or("", |target| &target.name);
-                format!("{}.{name}", kafka.group)
-            }
-            Reads::Tiers => format!("{}.retry", plan.name),
+            Reads::Ordered(target) => plan.ordered_group(&kafka.group, target),
+            Reads::Tiers => plan.tier_group(),
         }
     }
 

@@ -70,6 +70,20 @@ impl TierStream {
         }
     }
 
+    /// Which events an existing stream can't hold although they may be read, if there are any: they could
+    /// not wait there, and would be dead letters at once.
+    pub(crate) fn too_small(&self, found: &Config) -> Option<String> {
+        let TierStream { name, largest, .. } = self;
+        let most = usize::try_from(found.max_message_size).ok().filter(|most| *most > 0)?;
+        (most < *largest).then(|| {
+            format!(
+                "the stream {name} of the retry tiers takes messages of {most} bytes at most, and a delivery that waits \
+                 may need {largest} (`limits.max_event` and its headers): a larger one would not wait, but be a dead \
+                 letter at once; mend it with: nats stream edit {name} --max-msg-size {largest} --force"
+            )
+        })
+    }
+
     /// The command that makes it.
     pub(crate) fn command(&self) -> String {
         let TierStream { name, subjects, largest } = self;
@@ -173,6 +187,14 @@ mod tests {
     #[test]
     fn what_we_make_is_what_we_want() {
         assert_eq!(tiers().judge(&tiers().config()), Ok(()));
+    }
+
+    #[test]
+    fn a_stream_that_takes_no_large_messages_is_named_with_the_remedy() {
+        let said = |most: i32| tiers().too_small(&Config { max_message_size: most, ..tiers().config() });
+        assert_eq!((said(1000), said(-1), said(0)), (None, None, None));
+        let small = said(999).expect("too small");
+        assert!(small.contains("999 bytes at most") && small.contains("--max-msg-size 1000"), "{small}");
     }
 
     #[test]

@@ -228,7 +228,8 @@ fn a_consumer_without_room_is_relieved_of_what_waits_for_long() {
 #[test]
 fn what_is_held_for_a_target_that_is_off_goes_to_the_dead_letters() {
     let mut desk = desk_with(
-        "targets:
+        "limits: { window: { events: 4 } }
+targets:
   a: { url: 'https://a.example.com/', concurrency: 2, retry: { schedule: [10s] } }
   b: { url: 'https://b.example.com/' }
 routes: [{ types: [a], to: [a] }, { types: [b], to: [b] }]",

@@ -1,7 +1,7 @@
 //! Ordered targets.
 
 use super::*;
-use crate::domain::{Exhausted, Ordering};
+use crate::domain::{Exhausted, Ordering, Tier, Waiting};
 
 /// Of the shared consumer, the ordered target's own, and the tiers' one, in this order.
 const OWN: ConsumerId = ConsumerId(1);
@@ -113,4 +113,43 @@ fn when_the_partition_goes_nothing_overtakes() {
     let commands = desk.commands();
     assert!(matches!(&commands[..], [Command::Settle(_), Command::Released(OWN, FIRST)]), "{commands:?}");
     assert!(desk.engine.is_idle());
+}
+
+#[test]
+fn what_has_no_key_uses_no_tier_either() {
+    let mut desk = ordered(Ordering::ByKey, "retry: { schedule: [1h] }");
+    let event = event(0, Some("a"));
+    let receipt = Receipt { consumer: OWN, generation: FIRST, position: 0 };
+    desk.engine.handle(Input::Arrived { event: Arc::new(event), receipt }, desk.now);
+    let first = desk.only_attempt();
+    desk.answer(&first, status(503));
+    assert!(desk.commands().is_empty());
+    desk.wait(Duration::from_secs(3600));
+    assert_eq!(desk.only_attempt().number, 2);
+}
+
+/// What was redriven, or moved before the target became ordered, goes on as it began.
+#[test]
+fn what_came_from_a_tier_waits_in_tiers() {
+    let mut desk = ordered(Ordering::Strict, "retry: { schedule: [1h, 1h] }");
+    let (event, tiers) = (event(0, Some("a")), ConsumerId(2));
+    let waiting = Waiting {
+        target: Some("crm".into()),
+        routes: Vec::new(),
+        tier: Tier::NOW,
+        due_ms: 0,
+        not_before_ms: None,
+        attempts: 0,
+        first_ms: 0,
+        moves: 1,
+        idle_moves: 0,
+        priority: 0,
+        failure: None,
+    };
+    let receipt = Receipt { consumer: tiers, generation: FIRST, position: 0 };
+    let resumed = Input::Resumed { event: Arc::new(event), receipt, waiting: Box::new(waiting) };
+    desk.engine.handle(resumed, desk.now);
+    let first = desk.only_attempt();
+    desk.answer(&first, status(503));
+    assert!(matches!(&desk.commands()[..], [Command::Move { .. }]), "it would fill the window of all tiers");
 }

@@ -102,3 +102,13 @@ fn no_target_waits_for_ever_while_all_are_at_the_limit() {
     }
     assert_eq!((made, desk.engine.is_idle()), (200, true));
 }
+
+#[test]
+fn no_permit_is_kept_for_a_target_that_was_switched_off() {
+    let mut desk = four_targets(8);
+    desk.arrive(event(0, Some("d")));
+    let gone = desk.only_attempt();
+    desk.answer(&gone, status(410));
+
+    assert_eq!(desk.targets_of(&["a"; 20]), [0; 6], "two are kept for the two others");
+}

@@ -228,3 +228,70 @@ fn all_waits_in_tiers_are_scaled() {
     let (_, moved) = desk.only_move();
     assert_eq!((moved.waiting.tier.name(), moved.waiting.due_ms - desk.now.wall_ms), ("5m", 5_000));
 }
+
+/// A window of eight events for two targets, of which `crm` refuses the first of `held`.
+fn pressed(held: usize) -> Desk {
+    let mut desk = desk_with(
+        "limits: { window: { events: 8 } }
+targets: { crm: { url: 'https://crm.example.com/', retry: { schedule: [10s] } }, other: { url: 'https://o.example.com/' } }
+routes: [{ types: [a], to: [crm] }, { types: [b], to: [other] }]",
+        |_| {},
+    );
+    (0..held as i64).for_each(|position| desk.arrive(event(position, Some("a"))));
+    for attempt in desk.attempts() {
+        desk.answer(&attempt, status(503));
+    }
+    desk.engine.handle(Input::Pressed(CONSUMER), desk.now);
+    desk
+}
+
+#[test]
+fn what_is_held_leaves_where_it_takes_much_of_a_full_window() {
+    let mut desk = pressed(2);
+    let moved: Vec<Move> = (desk.commands().into_iter())
+        .filter_map(|command| match command {
+            Command::Move { moved, .. } => Some(*moved),
+            _ => None,
+        })
+        .collect();
+    let places: Vec<(&str, i64)> = moved
+        .iter()
+        .map(|moved| (moved.waiting.tier.name(), moved.waiting.due_ms - desk.now.wall_ms))
+        .collect();
+    assert_eq!(places, [("30s", 30_000), ("30s", 30_000)], "the smallest tier that lasts ten seconds");
+}
+
+#[test]
+fn what_is_held_stays_where_it_is_little_or_goes_on_soon() {
+    let mut desk = pressed(1);
+    assert!(desk.commands().is_empty(), "it takes an eighth of the window");
+    desk.wait(Duration::from_secs(10));
+    assert_eq!(desk.only_attempt().number, 2, "in time");
+
+    let mut desk = one_target("");
+    desk.arrive(event(0, Some("a")));
+    assert_eq!(desk.attempts().len(), 1);
+    desk.engine.handle(Input::Pressed(CONSUMER), desk.now);
+    assert!(desk.commands().is_empty());
+}
+
+#[test]
+fn an_unknown_targets_record_that_is_too_large_for_its_tier_is_oversized() {
+    let mut desk = one_target("");
+    desk.resume(&Move { event: Arc::new(event(0, Some("a"))), waiting: waiting(Some("gone")) }, 0);
+    let (write, _) = desk.only_move();
+    desk.stored(write, Err(StoreFault::TooLarge));
+    let (_, letter) = desk.only_letter();
+    assert_eq!(letter.reason, DeadLetterReason::Oversized);
+    assert_eq!(letter.unknown.and_then(|waiting| waiting.target).as_deref(), Some("gone"));
+}
+
+/// The target of a delivery that waits may have become another tenant's.
+#[test]
+fn what_waited_never_crosses_to_another_tenant() {
+    let mut desk =
+        desk("targets: { crm: { url: 'https://crm.example.com/', tenant: acme } }\nroutes: [{ to: [crm] }]");
+    let event = Arc::new(event(0, Some("a")));
+    desk.resume(&Move { event, waiting: waiting(Some("crm")) }, 0);
+    assert_eq!(desk.only_letter().1.reason, DeadLetterReason::TargetUnknown);
+}

@@ -268,6 +268,33 @@ fn a_source_of_what_hookferry_itself_writes_is_refused() {
 }
 
 #[test]
+fn a_group_that_hookferry_itself_uses_for_something_else_is_refused() {
+    let with = |groups: [&str; 2]| {
+        let source = |name: &str, group: &str| {
+            format!("  {name}: {{ kafka: {{ brokers: b, topics: [{name}], group: {group} }} }}\n")
+        };
+        let sources = source("s", groups[0]) + &source("other", groups[1]);
+        format!(
+            "sources:\n{sources}targets: {{ crm: {{ url: 'https://x.example/', ordering: strict }} }}\nroutes: [{{ to: [crm] }}]\n"
+        )
+    };
+    let rest = "are read as a group of this name too; choose another";
+    assert_eq!(
+        faults(&with(["hookferry.retry", "other"])),
+        [format!("h.yaml:2:49: sources.s.kafka.group: the retry tiers {rest}")]
+    );
+    assert_eq!(
+        faults(&with(["g", "g.crm"])),
+        [format!(
+            "h.yaml:3:57: sources.other.kafka.group: the events of s for its ordered target crm {rest}"
+        )]
+    );
+    assert_eq!(plan(&with(["g", "g"])).sources.len(), 2);
+    let retry = with(["hookferry", "other"]).replace("crm", "retry");
+    assert_eq!(faults(&retry), [format!("h.yaml:2:49: sources.s.kafka.group: the retry tiers {rest}")]);
+}
+
+#[test]
 fn dead_letters_lie_nowhere_else_of_hookferrys() {
     let text = with_target("url: https://x.example/")
         + "dead_letters: { topic: hookferry.retry.5m, stream: hookferry-retry, subject: hookferry.retry.x }\n";

@@ -164,7 +164,7 @@ fn the_group_of_an_ordered_target_is_its_own() {
     assert_eq!(
         faults(&text),
         [
-            "h.yaml:1:62: sources.o.kafka.group: `hookferry-s.crm` is the group of the ordered target crm at the source s; choose another group"
+            "h.yaml:1:62: sources.o.kafka.group: the events of s for its ordered target crm are read as a group of this name too; choose another"
         ]
     );
 }

@@ -145,6 +145,7 @@ fn an_own_id_that_receivers_could_misread_is_hashed() {
 fn set_places_replace_the_defaults() {
     let parts = EventParts {
         priority: None,
+        tenant: None,
         event_type: Some(vec![header("kind"), Place::Topic]),
         id: Some(vec![Place::Origin]),
         subject: Some(vec![body(&["items", "1", "sku"])]),

@@ -8,7 +8,7 @@ use rdkafka::error::{KafkaResult, RDKafkaErrorCode};
 use super::context::ObserverContext;
 use super::first_start;
 use super::partition::{PartitionName, list};
-use super::probe::{Probe, Topics, committed};
+use super::probe::{PATIENCE, Probe, Topics, committed};
 use crate::broker::kafka::Admin;
 use crate::domain::TargetId;
 use crate::plan::Reads;
@@ -87,6 +87,16 @@ pub(super) fn leftovers(probe: &Probe, topics: &Topics) -> KafkaResult<Vec<Strin
     Ok(faults)
 }
 
+/// Whether the brokers know a group. That is asked with the client that there is, so that many targets
+/// which never had an order cost little.
+fn may_exist(probe: &Probe, group: &str) -> bool {
+    match probe.client.client().fetch_group_list(Some(group), PATIENCE) {
+        Ok(list) => list.groups().iter().any(|found| found.name() == group && found.state() != "Dead"),
+        // An embedded broker does not say.
+        Err(_) => true,
+    }
+}
+
 fn leftover(
     probe: &Probe,
     target: TargetId,
@@ -95,6 +105,9 @@ fn leftover(
 ) -> KafkaResult<Option<String>> {
     let Some(connection) = probe.connection() else { return Ok(None) };
     let connection = connection.reading(Reads::Ordered(target));
+    if !may_exist(probe, &connection.group()) {
+        return Ok(None);
+    }
     let own_at = match committed(&probe.observer(Reads::Ordered(target))?, partitions) {
         Ok(own_at) if own_at.is_empty() => return Ok(None),
         Ok(own_at) => own_at,

@@ -290,8 +290,15 @@ impl Probe {
                 | Code::RequestTimedOut,
             )
             | None => self.reachability.no_answer(&reason),
-            // While a coordinator is chosen; the next try finds it.
-            Some(Code::NotCoordinator | Code::CoordinatorNotAvailable | Code::CoordinatorLoadInProgress) => {}
+            // While a coordinator or a leader is chosen, as for a topic that was just made; the next try
+            // finds it. Told as a refusal it would stand until something is read, which may be never.
+            Some(
+                Code::NotCoordinator
+                | Code::CoordinatorNotAvailable
+                | Code::CoordinatorLoadInProgress
+                | Code::NotLeaderForPartition
+                | Code::LeaderNotAvailable,
+            ) => {}
             Some(_) => self.reachability.error(error, &reason),
         }
     }

@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
-use super::reading::Hand;
 use crate::domain::Generation;
+use crate::source::hand::Hand;
 
 /// So many records of one partition are read ahead of their time, and so many bytes of them.
 const RECORDS: usize = 64;

@@ -11,14 +11,15 @@ use super::consumer::{self, Mail, Member};
 use super::membership::{Flow, Membership, Place};
 use super::probe::{Ask, News, Topics};
 use super::read_ahead::ReadAhead;
-use super::reading::{Hand, Reading};
+use super::reading::Reading;
 use super::record;
 use crate::broker::kafka::refusal;
 use crate::domain::{Generation, Moment, Receipt};
-use crate::engine::Input;
 use crate::plan::{Consumer, Plan, Reads, Topic, Window};
 use crate::source::allowance::Allowance;
+use crate::source::hand::Hand;
 use crate::source::outbox::Outbox;
+use crate::source::pressure::Pressure;
 use crate::source::tier_intake::TierIntake;
 use crate::source::{Intake, Namespace, SharedGrant, ToSource};
 
@@ -28,8 +29,6 @@ const BATCH: usize = 256;
 const POLL: Duration = Duration::from_millis(50);
 /// While there is no grant, mail is waited for so long before polling again.
 const NAP: Duration = Duration::from_millis(20);
-/// Without a grant for so long, fetching is paused.
-const PAUSE_AFTER: Duration = Duration::from_millis(200);
 const COMMIT_EVERY: Duration = Duration::from_secs(1);
 /// While the window waits for a commit, how often one is made.
 const COMMIT_SOON: Duration = Duration::from_millis(50);
@@ -39,8 +38,6 @@ const OLDEST_EVERY: Duration = Duration::from_secs(5);
 const DELETE_EVERY: Duration = Duration::from_secs(30);
 /// A partition that was parked stays so for at least so long.
 const PARKED: Duration = Duration::from_secs(1);
-/// While there is no room, how often that is told.
-const PRESS_EVERY: Duration = Duration::from_secs(1);
 const READY_EVERY: Duration = Duration::from_millis(200);
 /// After librdkafka gave the client up, a new one waits so long.
 const REJOIN_AFTER: Duration = Duration::from_secs(10);
@@ -69,7 +66,7 @@ pub(super) struct Worker {
     uncommitted: u64,
     /// What was read and is not handed over: what is not due yet, and what the grant had no room for.
     ahead: ReadAhead,
-    blocked_since: Option<Instant>,
+    pressure: Pressure,
     /// librdkafka can't use the client any more.
     gave_up: bool,
     topics: Topics,
@@ -85,7 +82,6 @@ struct Due {
     oldest: Instant,
     delete: Instant,
     ready: Instant,
-    press: Instant,
 }
 
 impl Worker {
@@ -114,18 +110,11 @@ impl Worker {
             uncommitted: 0,
             ahead: ReadAhead::default(),
             gave_up: false,
-            blocked_since: None,
+            pressure: Pressure::default(),
             topics: Topics::default(),
             questions: 0,
             awaits_ends: false,
-            due: Due {
-                commit: now,
-                lag: now,
-                oldest: now,
-                delete: now + DELETE_EVERY,
-                ready: now,
-                press: now,
-            },
+            due: Due { commit: now, lag: now, oldest: now, delete: now + DELETE_EVERY, ready: now },
         }
     }
 
@@ -314,7 +303,7 @@ impl Worker {
         self.uncommitted = self.membership.as_ref().map_or(0, Membership::uncommitted);
         let window = self.window();
         let Some(membership) = &mut self.membership else { return };
-        let waits = self.blocked_since.is_some() || membership.covered() >= window.events.div_ceil(2);
+        let waits = self.pressure.is_on() || membership.covered() >= window.events.div_ceil(2);
         let soon = waits && !membership.commit_failed();
         if now >= self.due.commit || soon && now + COMMIT_EVERY >= self.due.commit + COMMIT_SOON {
             self.due.commit = now + COMMIT_EVERY;
@@ -372,18 +361,17 @@ impl Worker {
         }
         let now = Instant::now();
         if !self.offer() {
-            let since = *self.blocked_since.get_or_insert(now);
-            if now.duration_since(since) >= PAUSE_AFTER {
+            if self.pressure.lasts(now) {
                 self.set_flow(Flow::Paused);
-                self.press(now);
+                self.pressure.tell(&self.outbox, now);
                 self.poll_only();
             }
             return NAP;
         }
-        self.blocked_since = None;
+        self.pressure.ease();
         if self.flow() == Some(Flow::Paused) {
             if !self.is_roomy() {
-                self.press(now);
+                self.pressure.tell(&self.outbox, now);
                 self.poll_only();
                 return NAP;
             }
@@ -394,14 +382,6 @@ impl Worker {
         }
         self.read_batch();
         Duration::ZERO
-    }
-
-    /// Tells the engine, now and then, that there is no room.
-    fn press(&mut self, now: Instant) {
-        if now >= self.due.press {
-            self.due.press = now + PRESS_EVERY;
-            self.outbox.inputs(vec![Input::Pressed(self.outbox.consumer())]);
-        }
     }
 
     fn flow(&self) -> Option<Flow> {

@@ -9,7 +9,7 @@ use async_nats::jetstream::stream::{
 use async_nats::jetstream::{Context, ErrorCode};
 
 use crate::domain::{Moment, SubjectPattern};
-use crate::plan::{JetStream, Start};
+use crate::plan::{JetStream, OPEN_IN_ORDER, Start};
 
 /// The durable consumer of a source: what it has to be, and whether it is.
 #[derive(Debug, Clone)]
@@ -84,8 +84,8 @@ impl Durable {
     /// The durable of an ordered target of its own: it gives one message at a time.
     pub(crate) fn ordered(settings: &JetStream, subjects: &[SubjectPattern], target: &str) -> Durable {
         let shared = settings.durable.clone();
-        let settings =
-            JetStream { durable: format!("{shared}-{target}"), max_ack_pending: 1, ..settings.clone() };
+        let durable = format!("{shared}-{target}");
+        let settings = JetStream { durable, max_ack_pending: OPEN_IN_ORDER, ..settings.clone() };
         let own = Some(Own { target: target.to_owned(), shared });
         Durable { own, ..Durable::new(&settings, subjects) }
     }
@@ -93,11 +93,6 @@ impl Durable {
     /// Its name.
     pub(crate) fn name(&self) -> &str {
         &self.settings.durable
-    }
-
-    /// The settings that it has to have.
-    pub(crate) fn settings(&self) -> &JetStream {
-        &self.settings
     }
 
     /// Finds the stream, and the durable on it; makes the durable if there is none. Neither is ever
@@ -119,10 +114,10 @@ impl Durable {
     /// # Errors
     /// What is in the way.
     pub(crate) async fn make(&self, stream: Stream, begin: &Begin) -> Result<Attachment, Trouble> {
+        self.judge_stream(&stream.cached_info().config)?;
         let seeded;
         let begin = match (&self.own, begin) {
             (None, _) => begin,
-            (Some(own), _) if is_work_queue(&stream) => return Err(self.one_reader_only(own)),
             (Some(_), Begin::Resumed { .. } | Begin::Seeded(_)) => begin,
             (Some(own), Begin::Configured | Begin::Beginning) => {
                 match consumer_info(&stream, &own.shared).await? {
@@ -138,7 +133,7 @@ impl Durable {
         let begin = match begin {
             Begin::Resumed { created: known, .. } if *known != created => &Begin::Beginning,
             // What is left in a work queue is what is not settled, and it can't be begun elsewhere.
-            Begin::Resumed { .. } if is_work_queue(&stream) => &Begin::Beginning,
+            Begin::Resumed { .. } if is_work_queue(&stream.cached_info().config) => &Begin::Beginning,
             begin => begin,
         };
         let config = self.config(begin);
@@ -190,7 +185,18 @@ impl Durable {
         consumer_info(stream, &self.settings.durable).await
     }
 
-    /// A work queue gives each message to one consumer only.
+    /// Whether the durable can stand on a stream like this: a work queue gives each message to one durable
+    /// only.
+    ///
+    /// # Errors
+    /// It can't, with the remedy.
+    pub(crate) fn judge_stream(&self, found: &stream::Config) -> Result<(), Trouble> {
+        match &self.own {
+            Some(own) if is_work_queue(found) => Err(self.one_reader_only(own)),
+            _ => Ok(()),
+        }
+    }
+
     fn one_reader_only(&self, own: &Own) -> Trouble {
         let JetStream { stream, durable, .. } = &self.settings;
         Trouble::Refused(format!(
@@ -364,7 +370,7 @@ impl Durable {
 
     fn refused(&self, stream: &Stream, refusal: &async_nats::jetstream::Error) -> Trouble {
         let JetStream { stream: name, durable, .. } = &self.settings;
-        let work_queue = is_work_queue(stream);
+        let work_queue = is_work_queue(&stream.cached_info().config);
         let remedy = match refusal.error_code() {
             ErrorCode::CONSUMER_WQ_MULTIPLE_UNFILTERED | ErrorCode::CONSUMER_WQ_CONSUMER_NOT_UNIQUE => {
                 "a work-queue stream gives each message to one consumer only: remove the other one, or choose subjects \
@@ -385,7 +391,7 @@ impl Durable {
 }
 
 /// What the server knows of a durable, if it is there.
-async fn consumer_info(stream: &Stream, durable: &str) -> Result<Option<consumer::Info>, Trouble> {
+pub(super) async fn consumer_info(stream: &Stream, durable: &str) -> Result<Option<consumer::Info>, Trouble> {
     use async_nats::jetstream::context::ConsumerInfoErrorKind as Kind;
     match stream.consumer_info(durable).await {
         Ok(info) => Ok(Some(info)),
@@ -397,8 +403,8 @@ async fn consumer_info(stream: &Stream, durable: &str) -> Result<Option<consumer
     }
 }
 
-fn is_work_queue(stream: &Stream) -> bool {
-    stream.cached_info().config.retention == RetentionPolicy::WorkQueue
+fn is_work_queue(config: &stream::Config) -> bool {
+    config.retention == RetentionPolicy::WorkQueue
 }
 
 /// Whether nobody answers for JetStream.

@@ -4,20 +4,28 @@
 //! JetStream has neither partitions nor assignments: a message is ours until its `ack_wait` passes
 //! without an acknowledgement or a sign of progress. `book` keeps which messages are ours and since
 //! when the server has not heard of them; from that follows the lease of them all.
+//!
+//! One `worker` reads durables, whatever is in them; the two `reading`s are the `messages` of a source and
+//! the retry `tiers`. Both keep a `session`, which outlives connections, and a `subscription`, which does
+//! not.
 
 mod acks;
 mod book;
 mod core;
 mod durable;
 mod gap;
-mod jetstream;
 mod message;
+mod messages;
 mod ordered;
 mod patience;
 mod pull;
+mod reading;
+mod session;
+mod subscription;
 mod tenure;
 mod tier_pace;
 mod tiers;
+mod worker;
 
 use std::sync::Arc;
 use std::thread;
@@ -31,6 +39,10 @@ use crate::broker::nats::Reachability;
 use crate::plan::{Consumer, Nats, NatsMode, Plan, Reads, Source};
 
 pub(crate) use durable::Durable;
+use messages::Messages;
+use session::Session;
+use tiers::Tiers;
+use worker::Worker;
 
 /// Reads one source, or the retry tiers on its servers, on a thread of its own, which has a connection of its own.
 ///
@@ -55,13 +67,14 @@ pub(in crate::source) fn start(
         .name(format!("nats-{source_name}"))
         .spawn(move || match (reads, nats.mode.clone()) {
             (Reads::Tiers, _) => {
-                let worker = tiers::Worker::new(plan, source, nats, grant, outbox, inbox, reachability);
-                runtime.block_on(worker.run());
+                let tiers = Tiers::new(&plan);
+                let session = Session::new(plan, reader, nats, tiers::ACK_WAIT, grant, outbox);
+                runtime.block_on(Worker::new(session, tiers, inbox, reachability).run());
             }
             (Reads::Shared | Reads::Ordered(_), NatsMode::JetStream(settings)) => {
-                let worker =
-                    jetstream::Worker::new(plan, reader, nats, settings, grant, outbox, inbox, reachability);
-                runtime.block_on(worker.run());
+                let messages = Messages::new(&plan, reader, &nats, &settings);
+                let session = Session::new(plan, reader, nats, settings.ack_wait, grant, outbox);
+                runtime.block_on(Worker::new(session, messages, inbox, reachability).run());
             }
             (Reads::Shared | Reads::Ordered(_), NatsMode::Core { queue }) => {
                 let worker = core::Worker::new(plan, source, nats, queue, grant, outbox, inbox, reachability);

@@ -9,7 +9,7 @@ use futures_util::TryStreamExt;
 
 use super::durable::{Begin, Durable, Trouble};
 use crate::domain::{SourceId, SubjectPattern, TargetId};
-use crate::plan::{JetStream, Plan};
+use crate::plan::{JetStream, OPEN_IN_ORDER, Plan};
 
 /// The own durables beside a shared one.
 #[derive(Debug)]
@@ -73,7 +73,8 @@ impl Beside {
 
 /// Whether a durable is one that we made for an ordered target.
 fn is_ours(config: &consumer::Config) -> bool {
-    config.max_ack_pending == 1 && config.description.as_deref() == Some("made by hookferry")
+    config.max_ack_pending == i64::from(OPEN_IN_ORDER)
+        && config.description.as_deref() == Some("made by hookferry")
 }
 
 /// Deletes the durable of a target that is not ordered any more, if the shared one is not ahead of it.

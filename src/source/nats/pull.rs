@@ -47,8 +47,6 @@ pub(super) struct Room {
     pub(super) window: Grant,
     /// How many messages are open at this process.
     pub(super) open: u64,
-    /// How many may be: this process's part of `max_ack_pending`.
-    pub(super) most_open: u64,
     /// The next message did not fit into so many bytes.
     pub(super) too_few_bytes: Option<u64>,
 }
@@ -70,9 +68,8 @@ impl Room {
         patience: Patience,
         now_us: u64,
     ) -> Option<(Pull, BatchConfig)> {
-        let pending = self.most_open.saturating_sub(self.open);
-        let quarter = (self.window.events.min(self.most_open) / 4).clamp(1, LARGEST);
-        let mut events = self.granted.events.min(pending).min(LARGEST);
+        let quarter = (self.window.events / 4).clamp(1, LARGEST);
+        let mut events = self.granted.events.min(LARGEST);
         let mut bytes = self.granted.bytes;
         if events < quarter || bytes < self.window.bytes / 4 {
             return None;
@@ -118,7 +115,7 @@ mod tests {
     const WINDOW: Grant = Grant { events: 1000, bytes: 1 << 20 };
 
     fn room() -> Room {
-        Room { granted: WINDOW, window: WINDOW, open: 0, most_open: 20_000, too_few_bytes: None }
+        Room { granted: WINDOW, window: WINDOW, open: 0, too_few_bytes: None }
     }
 
     fn asked(room: Room) -> Option<(usize, usize)> {
@@ -130,7 +127,8 @@ mod tests {
     #[test]
     fn a_pull_asks_for_no_more_than_there_is_room() {
         assert_eq!(asked(room()), Some((1000, 1 << 20)));
-        assert_eq!(asked(Room { most_open: 300, open: 100, ..room() }), Some((200, 1 << 20)));
+        let few_events = Grant { events: 300, ..WINDOW };
+        assert_eq!(asked(Room { granted: few_events, ..room() }), Some((300, 1 << 20)));
         let few_bytes = Grant { events: 1000, bytes: 300_000 };
         assert_eq!(asked(Room { granted: few_bytes, ..room() }), Some((585, 300_000)));
     }
@@ -139,7 +137,6 @@ mod tests {
     fn pulls_do_not_become_small() {
         let granted = Grant { events: 249, ..WINDOW };
         assert_eq!(asked(Room { granted, ..room() }), None, "less than a quarter");
-        assert_eq!(asked(Room { open: 19_900, ..room() }), None);
         let tiny = Grant { events: 2, bytes: 1 << 20 };
         assert_eq!(asked(Room { granted: tiny, window: tiny, ..room() }), Some((2, 1 << 20)));
     }

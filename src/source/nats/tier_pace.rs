@@ -1,9 +1,23 @@
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::engine::Grant;
 
 /// More records of a tier are never asked for at once.
 const LARGEST: usize = 512;
+/// However late the record that came is due, the tier is looked at again after so long: what was put off
+/// before, by us or by another replica, may be due earlier.
+const LOOK_AGAIN: Duration = Duration::from_secs(15);
+/// The server gives a record again so long before it is due, so that the pull that is made then finds it.
+const AHEAD: Duration = Duration::from_millis(250);
+/// A record whose due time is nonsense is put off for so long.
+const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
+
+/// For how long the server shall put off a record that is not due for so long.
+pub(super) fn postponement(early: Duration) -> Duration {
+    let early = early.min(LONGEST_WAIT);
+    // One that comes back ahead of its time is put off for all of the rest, so that it does so once.
+    if early > AHEAD * 2 { early - AHEAD } else { early }
+}
 
 /// When how much of one retry tier is pulled. Records stand in order of their due times: when one is not
 /// due yet, what follows it is not either, and nothing is pulled before then. So that few records come too
@@ -38,6 +52,11 @@ impl Pace {
     /// Whether a pull waits at the server.
     pub(super) fn is_pulling(&self) -> bool {
         self.left > 0
+    }
+
+    /// Whether its next record waits for more room than its share.
+    pub(super) fn needs_more(&self) -> bool {
+        self.size != Size::Share
     }
 
     /// What to pull now: how many records and bytes at most, 0 being without a limit. `left` is what may
@@ -77,7 +96,12 @@ impl Pace {
         self.batch = (self.batch * 2).min(LARGEST);
     }
 
-    /// It was not due before this.
+    /// It is not due for so long.
+    pub(super) fn early(&mut self, early: Duration, now: Instant) {
+        self.not_before(now + early.min(LOOK_AGAIN));
+    }
+
+    /// Nothing shall be pulled before this.
     pub(super) fn not_before(&mut self, then: Instant) {
         self.batch = 1;
         self.not_before = Some(self.not_before.map_or(then, |earlier| earlier.min(then)));
@@ -97,8 +121,6 @@ impl Pace {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     const WINDOW: u64 = 1 << 20;
@@ -130,14 +152,40 @@ mod tests {
         let (mut pace, now) = (Pace::default(), Instant::now());
         (0..6).for_each(|_| pace.due());
         assert!(asked(&mut pace, all(), now).is_some_and(|(batch, _)| batch == 64));
-        let due = now + Duration::from_secs(30);
+        let due = now + Duration::from_secs(10);
         for later in [1, 0, 2] {
             pace.came();
-            pace.not_before(due + Duration::from_secs(later));
+            pace.early(Duration::from_secs(10 + later), now);
         }
         pace.ended();
         assert_eq!(asked(&mut pace, all(), due.checked_sub(Duration::from_millis(1)).expect("a time")), None);
         assert!(asked(&mut pace, all(), due).is_some_and(|(batch, _)| batch == 1), "carefully again");
+    }
+
+    #[test]
+    fn a_tier_is_looked_at_again_long_before_a_record_that_is_due_in_hours() {
+        let (mut pace, now) = (Pace::default(), Instant::now());
+        assert!(asked(&mut pace, all(), now).is_some());
+        pace.came();
+        pace.early(Duration::from_secs(3600), now);
+        assert_eq!(asked(&mut pace, all(), now + Duration::from_secs(14)), None, "no hot loop");
+        let next = asked(&mut pace, all(), now + LOOK_AGAIN);
+        assert!(next.is_some_and(|(batch, _)| batch == 1), "what was put off earlier may be due: {next:?}");
+    }
+
+    #[test]
+    fn a_record_is_given_again_shortly_before_it_is_due_and_once_only() {
+        let hour = Duration::from_secs(3600);
+        let mut left = hour;
+        let mut times = 0;
+        while !left.is_zero() && times < 10 {
+            left -= postponement(left);
+            times += 1;
+            assert!(left <= AHEAD, "it comes in time: {left:?} before it is due");
+        }
+        assert_eq!(times, 2, "once ahead of its time, and then when it is due");
+        assert_eq!(postponement(AHEAD), AHEAD);
+        assert!(postponement(Duration::MAX) <= LONGEST_WAIT);
     }
 
     #[test]

@@ -29,6 +29,7 @@ const ANSWER: Duration = Duration::from_secs(10);
 const REPEATED_WITHIN: Duration = Duration::from_secs(30);
 
 type Answer = (WriteId, Stored, Result<(), StoreFault>);
+type Looked = (Stored, Result<(), String>);
 type Mail = UnboundedReceiver<(WriteId, Write)>;
 
 /// The store's thread.
@@ -40,6 +41,9 @@ pub(super) struct Writer {
     emit: Box<dyn Fn(Vec<FromStore>) + Send>,
     /// Sent, and not acknowledged yet.
     open: JoinSet<Answer>,
+    /// Streams that are looked at: each by itself, so that one that does not answer keeps nothing from
+    /// the other.
+    looks: JoinSet<Looked>,
     tiers: TierStream,
     letters: Written,
     moves: Written,
@@ -58,6 +62,7 @@ enum Stored {
 struct Written {
     /// It is there, as far as we know.
     ensured: bool,
+    looking: bool,
     look_at: Instant,
     /// When a write failed, as long as none was confirmed since.
     failed: Option<Instant>,
@@ -67,7 +72,7 @@ struct Written {
 
 impl Written {
     fn new() -> Written {
-        Written { ensured: false, look_at: Instant::now(), failed: None, fault: None }
+        Written { ensured: false, looking: false, look_at: Instant::now(), failed: None, fault: None }
     }
 
     /// It has to be looked at anew, at once.
@@ -94,7 +99,15 @@ impl Written {
         self.fault = Some(reason);
     }
 
+    /// Whether it is to be looked at now; then it counts as looked at.
+    fn begins_look(&mut self) -> bool {
+        let begins = !self.ensured && !self.looking && Instant::now() >= self.look_at;
+        self.looking |= begins;
+        begins
+    }
+
     fn looked(&mut self, found: Result<(), String>) {
+        self.looking = false;
         match found {
             Ok(()) => {
                 self.ensured = true;
@@ -116,6 +129,7 @@ impl Written {
 enum Woken {
     Mail(Option<(WriteId, Write)>),
     Answer(Answer),
+    Looked(Looked),
     Nap,
 }
 
@@ -136,6 +150,7 @@ impl Writer {
             reachability,
             emit,
             open: JoinSet::new(),
+            looks: JoinSet::new(),
             letters: Written::new(),
             moves: Written::new(),
         }
@@ -189,14 +204,21 @@ impl Writer {
         let client = &link.client;
         let context =
             jetstream::ContextBuilder::new().timeout(ANSWER).ack_timeout(ANSWER).build(client.clone());
+        // What another client was asked will not be answered any more.
+        self.looks = JoinSet::new();
+        (self.letters.looking, self.moves.looking) = (false, false);
         self.doubt();
         loop {
-            self.look(client, &context).await;
+            self.look(client, &context);
             let woken = tokio::select! {
                 biased;
                 Some(answered) = self.open.join_next(), if !self.open.is_empty() => match answered {
                     Ok(answer) => Woken::Answer(answer),
                     // The task can't be cancelled, and does not panic.
+                    Err(_) => Woken::Nap,
+                },
+                Some(looked) = self.looks.join_next(), if !self.looks.is_empty() => match looked {
+                    Ok(looked) => Woken::Looked(looked),
                     Err(_) => Woken::Nap,
                 },
                 write = mail.recv() => Woken::Mail(write),
@@ -206,6 +228,10 @@ impl Writer {
                 Woken::Mail(Some((id, write))) => self.write(id, &write, client, &context),
                 Woken::Mail(None) => return ControlFlow::Break(()),
                 Woken::Answer(answer) => self.answered(answer),
+                Woken::Looked((stored, found)) => {
+                    self.written(stored).looked(found);
+                    self.tell_up();
+                }
                 Woken::Nap => {}
             }
             if link.is_closed() {
@@ -258,7 +284,7 @@ impl Writer {
     }
 
     /// While a stream is not known to be writable: looks, now and then, whether it is.
-    async fn look(&mut self, client: &Client, context: &Context) {
+    fn look(&mut self, client: &Client, context: &Context) {
         if self.open.is_empty() {
             self.letters.forget_failure();
             self.moves.forget_failure();
@@ -266,19 +292,16 @@ impl Writer {
         if client.connection_state() != State::Connected {
             return self.look_at_connection();
         }
-        let due = |written: &Written| !written.ensured && Instant::now() >= written.look_at;
-        let (letters, moves) = (due(&self.letters), due(&self.moves));
-        if letters {
-            let largest = self.plan.limits.max_event.saturating_add(HEADER_ROOM);
-            let found = letter_stream::ensure(context, &self.plan.dead_letters, largest).await;
-            self.letters.looked(found);
+        if self.letters.begins_look() {
+            let (plan, context) = (self.plan.clone(), context.clone());
+            let largest = plan.limits.max_event.saturating_add(HEADER_ROOM);
+            self.looks.spawn(async move {
+                (Stored::Letters, letter_stream::ensure(&context, &plan.dead_letters, largest).await)
+            });
         }
-        if moves {
-            let found = self.tiers.ensure(context).await;
-            self.moves.looked(found.map(drop));
-        }
-        if letters || moves {
-            self.tell_up();
+        if self.moves.begins_look() {
+            let (tiers, context) = (self.tiers.clone(), context.clone());
+            self.looks.spawn(async move { (Stored::Moves, tiers.ensure(&context).await.map(drop)) });
         }
     }
 

@@ -41,6 +41,7 @@ fn with_body(body: &str, member: &str) -> Event {
         subject: None,
         key: None,
         priority: None,
+        tenant: None,
         producer: "/orders".into(),
         kind: Kind::Regular,
         body: Bytes::copy_from_slice(body.as_bytes()),

@@ -1,15 +1,17 @@
-use std::collections::HashMap;
+mod index;
 
-use crate::domain::{Content, Event, Kind, Place, RouteId, TargetId, TypePattern};
+use crate::domain::{Content, Event, Kind, Place, RouteId, SourceId, TargetId, Tenant};
 use crate::plan::{Plan, Route};
+use index::Index;
 
-/// The routes of a plan, ready to be asked which of them take an event. A route that names only
-/// exact types is looked at only for events of those types.
+#[cfg(test)]
+mod tests;
+
+/// The routes of a plan, ready to be asked which of them take an event.
 #[derive(Debug)]
 pub struct Routing {
-    by_type: HashMap<Box<str>, Vec<RouteId>>,
-    /// Routes that have to be asked about every event.
-    always: Vec<RouteId>,
+    /// One for each source.
+    by_source: Vec<Index>,
 }
 
 /// What one route says of one event.
@@ -19,6 +21,8 @@ pub enum Verdict {
     Takes,
     /// It does not take from this source.
     OtherSource,
+    /// The event belongs to a tenant that none of its targets serves.
+    OtherTenant,
     /// The event's type is not among its types.
     OtherType,
     /// The condition with this index (in `where`) does not hold.
@@ -45,23 +49,8 @@ pub struct Matches {
 impl Routing {
     /// Indexes the routes of a plan.
     pub fn new(plan: &Plan) -> Routing {
-        let mut routing = Routing { by_type: HashMap::new(), always: Vec::new() };
-        for (index, route) in plan.routes.iter().enumerate() {
-            let id = RouteId(index as u32);
-            match exact_types(route) {
-                // Untyped events must still reach it, to be poisoned: see `route`.
-                Some(types) => {
-                    for event_type in types {
-                        let routes = routing.by_type.entry(event_type.into()).or_default();
-                        if routes.last() != Some(&id) {
-                            routes.push(id);
-                        }
-                    }
-                }
-                None => routing.always.push(id),
-            }
-        }
-        routing
+        let sources = (0..plan.sources.len() as u16).map(SourceId);
+        Routing { by_source: sources.map(|source| Index::new(plan, source)).collect() }
     }
 
     /// Asks every route that may take the event; the answer replaces what `matches` held.
@@ -70,13 +59,16 @@ impl Routing {
         matches.poisoned.clear();
         matches.taken = false;
         let mut candidates = std::mem::take(&mut matches.candidates);
-        self.candidates(plan, event, &mut candidates);
+        candidates.clear();
+        if let Some(index) = self.by_source.get(usize::from(event.source.0)) {
+            index.candidates(plan, event, &mut candidates);
+        }
         for id in &candidates {
             match judge(plan, *id, event) {
                 Verdict::Takes => {
                     matches.taken = true;
                     let route = &plan.routes[id.0 as usize];
-                    for target in &route.to {
+                    for target in route.to.iter().filter(|target| serves(plan, **target, event)) {
                         match matches.deliveries.iter_mut().find(|(named, ..)| named == target) {
                             Some((.., priority)) => *priority = route.priority.max(*priority),
                             None => matches.deliveries.push((*target, *id, route.priority)),
@@ -84,44 +76,29 @@ impl Routing {
                     }
                 }
                 Verdict::NeedsType | Verdict::NeedsJson(_) => matches.poisoned.push(*id),
-                Verdict::OtherSource | Verdict::OtherType | Verdict::Refuses(_) => {}
+                Verdict::OtherSource | Verdict::OtherTenant | Verdict::OtherType | Verdict::Refuses(_) => {}
             }
         }
         matches.candidates = candidates;
     }
-
-    /// In file order: both lists are, so they are merged.
-    fn candidates(&self, plan: &Plan, event: &Event, candidates: &mut Vec<RouteId>) {
-        candidates.clear();
-        let Some(event_type) = &event.event_type else {
-            candidates.extend((0..plan.routes.len()).map(|index| RouteId(index as u32)));
-            return;
-        };
-        candidates.extend_from_slice(&self.always);
-        if let Some(exact) = self.by_type.get(&**event_type) {
-            candidates.extend_from_slice(exact);
-            candidates.sort_unstable();
-        }
-    }
 }
 
-fn exact_types(route: &Route) -> Option<Vec<&str>> {
-    if route.types.include.is_empty() {
-        return None;
+/// Whether a target may get an event of this tenant (`tenant`).
+pub fn serves(plan: &Plan, target: TargetId, event: &Event) -> bool {
+    match plan.targets.get(target.0 as usize).and_then(|target| target.tenant.as_ref()) {
+        Some(Tenant::Only(tenant)) => event.tenant.as_deref() == Some(tenant),
+        Some(Tenant::Everybody) | None => true,
     }
-    (route.types.include.iter())
-        .map(|pattern| match pattern {
-            TypePattern::Exact(text) => Some(&**text),
-            _ => None,
-        })
-        .collect()
 }
 
 /// What one route says of one event. A refusal that is certain wins over a doubt.
 pub fn judge(plan: &Plan, route: RouteId, event: &Event) -> Verdict {
-    let route = &plan.routes[route.0 as usize];
+    let route: &Route = &plan.routes[route.0 as usize];
     if !route.takes_from(event.source) {
         return Verdict::OtherSource;
+    }
+    if !route.to.is_empty() && !route.to.iter().any(|target| serves(plan, *target, event)) {
+        return Verdict::OtherTenant;
     }
     let mut doubt = None;
     match &event.event_type {
@@ -130,7 +107,7 @@ pub fn judge(plan: &Plan, route: RouteId, event: &Event) -> Verdict {
         _ => {}
     }
     for (index, condition) in route.conditions.iter().enumerate() {
-        if needs_json(&plan.fields[condition.field]) && is_not_json(event) {
+        if is_unreadable(plan, event, condition.field) {
             doubt = doubt.or(Some(Verdict::NeedsJson(index)));
         } else if !condition.holds(event.fields.get(condition.field).and_then(Option::as_ref)) {
             return Verdict::Refuses(index);
@@ -139,10 +116,9 @@ pub fn judge(plan: &Plan, route: RouteId, event: &Event) -> Verdict {
     doubt.unwrap_or(Verdict::Takes)
 }
 
-fn needs_json(place: &Place) -> bool {
-    matches!(place, Place::Body(_) | Place::Data(_))
-}
-
-fn is_not_json(event: &Event) -> bool {
-    event.kind == Kind::Regular && event.content != Content::Json
+/// Whether a field can't be told, because it stands in a body that is not JSON.
+fn is_unreadable(plan: &Plan, event: &Event, field: usize) -> bool {
+    event.kind == Kind::Regular
+        && event.content != Content::Json
+        && matches!(plan.fields.get(field), Some(Place::Body(_) | Place::Data(_)))
 }

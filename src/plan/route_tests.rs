@@ -1,0 +1,72 @@
+//! `routes[].tests`: events, and where their route has to send them. `check` runs them.
+
+use crate::domain::{SourceId, TargetId};
+
+use super::presets::json_text;
+use super::routes::Surroundings;
+use super::types::{Route, RouteTest};
+use super::walk::{Item, Keys, did_you_mean};
+
+/// Reads the tests of a route.
+pub(super) fn route_tests(keys: &mut Keys<'_>, route: &Route, around: &Surroundings<'_>) -> Vec<RouteTest> {
+    let tests = keys.get("tests").map(|item| item.elements()).unwrap_or_default();
+    tests.iter().filter_map(|item| route_test(item, route, around)).collect()
+}
+
+fn route_test(item: &Item<'_>, route: &Route, around: &Surroundings<'_>) -> Option<RouteTest> {
+    let mut keys = item.keys();
+    let event =
+        keys.require("event", "write the message's value, for example `event: { type: invoice.paid }`");
+    let source = keys.get("source");
+    let headers = keys.get("headers").map(|item| item.entries_of_files()).unwrap_or_default();
+    let (key, subject) = (keys.get("key"), keys.get("subject"));
+    let to = keys.require("to", "write the targets that this route has to send it to; `[]` for none");
+    keys.done();
+    let targets = to.map(|item| item.elements()).unwrap_or_default();
+    Some(RouteTest {
+        at: item.node.origin.to_string(),
+        source: read_from(item, source.as_ref(), route, around)?,
+        body: json_text(&event?),
+        headers: headers.iter().map(|header| (header.name.to_owned(), header.item.text())).collect(),
+        key: key.map(|item| item.text()),
+        subject: subject.map(|item| item.text()),
+        to: targets.iter().filter_map(|item| expected(item, route, around)).collect(),
+    })
+}
+
+/// The source that the event comes from: the one that is named, or the only one that there is.
+fn read_from(
+    test: &Item<'_>,
+    named: Option<&Item<'_>>,
+    route: &Route,
+    around: &Surroundings<'_>,
+) -> Option<SourceId> {
+    let Some(item) = named else {
+        let all = (0..around.sources.len() as u16).map(SourceId);
+        let possible: Vec<SourceId> = all.filter(|source| route.takes_from(*source)).collect();
+        if let [only] = possible[..] {
+            return Some(only);
+        }
+        test.fault("the route takes from several sources; write `source: NAME` for the event");
+        return None;
+    };
+    let name = item.text();
+    let index = around.sources.iter().position(|source| *source == name);
+    if index.is_none() {
+        let hint = did_you_mean(&name, around.sources.iter().map(String::as_str));
+        item.names_nothing(format!("there is no source {}{hint}", item.quoted()));
+    }
+    index.map(|index| SourceId(index as u16))
+}
+
+fn expected(item: &Item<'_>, route: &Route, around: &Surroundings<'_>) -> Option<TargetId> {
+    let name = item.text();
+    let named = around.targets.iter().position(|(target, _)| *target == name);
+    let id = named.map(|index| TargetId(index as u32)).filter(|id| route.to.contains(id));
+    if id.is_none() {
+        let own = route.to.iter().filter_map(|id| Some(around.targets.get(id.0 as usize)?.0.as_str()));
+        let hint = did_you_mean(&name, own);
+        item.names_nothing(format!("this route sends nothing to {}{hint}", item.quoted()));
+    }
+    id
+}
