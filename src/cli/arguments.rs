@@ -1,3 +1,5 @@
+mod signing;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -6,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::domain::{DeadLetterReason, TypePattern};
 use crate::store::LetterPosition;
 use crate::{demo, plan};
+pub use signing::{Listen, Secret, Sign, Signatory, Verify};
 
 /// Help with the commands by what they are for; clap's own list has no groups.
 const HELP: &str = "\
@@ -32,6 +35,16 @@ Operate:
              hookferry dead-letters list --target crm --newer-than 1d
   targets  List or show how targets stand in a running process
              hookferry targets list --url http://127.0.0.1:9477
+
+Develop:
+  listen   Be a receiver on this machine: verify and show every request; fail on purpose
+             hookferry listen 8080 --dialect stripe --secret-file secret --fail-every 3
+  sign     Sign a body as a dialect or a target does: the headers, and a `curl` line
+             hookferry sign --dialect github --secret-file secret --type push body.json
+  verify   Judge a captured request, and say why it is refused
+             hookferry verify --target crm headers.txt body.json
+  secret   Make a new secret
+             hookferry secret --dialect standard-webhooks
 
 Options:
 {options}
@@ -98,6 +111,24 @@ pub enum Command {
     /// List, show, redrive and purge what could not be delivered
     #[command(subcommand, after_help = "Example: hookferry dead-letters list --target crm --newer-than 1d")]
     DeadLetters(DeadLetters),
+    /// Be a receiver on this machine that verifies and shows every request
+    #[command(
+        after_help = "Example: hookferry listen 8080 --target crm --status 503 --fail-every 3 --delay 2s"
+    )]
+    Listen(Listen),
+    /// Sign a body as a dialect or a target does
+    #[command(
+        after_help = "Example: hookferry sign --dialect github --secret-file secret --type push body.json"
+    )]
+    Sign(Sign),
+    /// Judge a captured request; exit code 1 if it is refused
+    #[command(
+        after_help = "Example: hookferry verify --dialect stripe --secret-file secret headers.txt body.json"
+    )]
+    Verify(Verify),
+    /// Make a new secret with 256 random bits
+    #[command(after_help = "Example: hookferry secret --dialect cost-katana > secret")]
+    Secret(Secret),
     /// See how targets stand in a running process
     #[command(after_help = "Example: hookferry targets show crm")]
     Targets(Targets),
@@ -331,6 +362,6 @@ mod tests {
         let Command::Publish(order) = arguments.command else { panic!("not publish") };
         assert_eq!(order.topic.as_deref(), Some("orders.new"), "what NATS calls a topic");
         assert!(parsed("hookferry publish").is_err(), "a file is needed");
-        assert!(parsed("hookferry listen").is_err(), "what does not exist yet is not accepted");
+        assert!(parsed("hookferry schema").is_err(), "what does not exist yet is not accepted");
     }
 }

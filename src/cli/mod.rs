@@ -4,11 +4,16 @@ mod arguments;
 mod check;
 mod dead_letters;
 mod explain;
+mod listen;
 mod publish;
 mod sample;
+mod secret;
+mod sign;
+mod signatory;
 mod targets;
 #[cfg(test)]
 mod tests;
+mod verify;
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -71,6 +76,10 @@ pub fn main() -> Exit {
         Command::Publish(order) => {
             with_plan(&layers(WhenUnset::Fault), |plan| publish::publish(&plan, &order, format))
         }
+        Command::Listen(asked) => listen::listen(&asked, || layers(WhenUnset::Fault), format),
+        Command::Sign(asked) => sign::sign(&asked, || layers(WhenUnset::Fault), format),
+        Command::Verify(asked) => verify::verify(&asked, || layers(WhenUnset::Fault), format),
+        Command::Secret(asked) => secret::secret(&asked, format),
         Command::DeadLetters(command) => {
             with_plan(&layers(WhenUnset::Fault), |plan| dead_letters::carry_out(&plan, &command, format))
         }

@@ -11,6 +11,7 @@ mod cgroup;
 mod concealed;
 mod conditions;
 mod dead_letters;
+mod dialect;
 mod egress;
 mod environment;
 mod event_types;
@@ -47,6 +48,7 @@ mod walk;
 
 pub use budget::Budget;
 pub use concealed::Concealed;
+pub use dialect::dialect;
 pub use fault::{Fault, Faults};
 pub use interpolate::WhenUnset;
 pub use layers::Layers;

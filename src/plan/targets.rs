@@ -54,7 +54,8 @@ pub(super) fn target(
     let disable_on = keys.get("disable_on").map_or_else(StatusSet::default, |item| retry::disable_on(&item));
     let disable_after = lane_rules::disable_after(&mut keys);
     keys.done();
-    let blueprint = compiled(item, &spec?);
+    let request = spec?;
+    let blueprint = compiled(item, &request);
     Some(Target {
         name: name.into(),
         id,
@@ -63,6 +64,7 @@ pub(super) fn target(
         description,
         labels,
         url: TargetUrl(address?),
+        request,
         blueprint: blueprint?,
         egress,
         timeout,

@@ -12,7 +12,7 @@ use crate::domain::{
     BreakerPolicy, Condition, ConsumerId, Ordering, Place, Rate, RetryPolicy, SourceId, StatusSet,
     SubjectPattern, TargetId, Tenant, Tier, TypeSet,
 };
-use crate::wire::Blueprint;
+use crate::wire::{Blueprint, RequestSpec};
 
 /// The configuration after validation: immutable, hashed, swapped whole.
 #[derive(Debug)]
@@ -479,7 +479,9 @@ pub struct Target {
     pub labels: Vec<(String, String)>,
     /// Where to.
     pub url: TargetUrl,
-    /// What is sent.
+    /// What its requests look like, as data.
+    pub request: RequestSpec,
+    /// The same, compiled: what is sent.
     pub blueprint: Blueprint,
     /// Which addresses it may have.
     pub egress: Egress,

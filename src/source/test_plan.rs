@@ -95,6 +95,7 @@ pub(crate) fn target(name: &str, url: &str) -> Target {
         labels: Vec::new(),
         url: TargetUrl(url.parse().expect("a valid URL")),
         blueprint: Blueprint::compile(&spec).expect("a valid specification"),
+        request: spec,
         egress: Egress::Public,
         timeout: Duration::from_secs(10),
         success: StatusSet::range(200, 299),

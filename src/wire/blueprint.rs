@@ -5,7 +5,7 @@ use hyper::header::HeaderMap;
 
 use super::headers;
 use super::payload::Payload;
-use super::signature::Signer;
+use super::signature::{Signer, Subject};
 use super::spec::RequestSpec;
 use crate::domain::Event;
 
@@ -76,8 +76,22 @@ impl Blueprint {
         let mut headers = self.headers.clone();
         let body = self.payload.render(event, &mut headers)?;
         if let Some(signature) = &self.signature {
-            signature.sign(event, &self.target_id, &body, now_ms, &mut headers)?;
+            let subject = Subject { id: &event.id, event_type: event.event_type.as_deref() };
+            signature.sign(subject, &self.target_id, &body, now_ms, &mut headers)?;
         }
         Ok(Request { headers, body })
+    }
+
+    /// All headers but `content-type` for a body that is there already, signed for an attempt made at
+    /// `now_ms`.
+    ///
+    /// # Errors
+    /// A header can't hold a value, or the type is missing.
+    pub fn sign(&self, subject: Subject<'_>, body: &[u8], now_ms: i64) -> Result<HeaderMap, Unrenderable> {
+        let mut headers = self.headers.clone();
+        if let Some(signature) = &self.signature {
+            signature.sign(subject, &self.target_id, body, now_ms, &mut headers)?;
+        }
+        Ok(headers)
     }
 }

@@ -1,7 +1,7 @@
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use ed25519_dalek::{Signer as _, SigningKey};
+use ed25519_dalek::{Signer as _, SigningKey, VerifyingKey};
 use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretBox, SecretString};
 use sha2::{Sha256, Sha512};
@@ -92,6 +92,31 @@ fn encode(signature: &[u8], encoding: Encoding) -> String {
             .collect(),
         Encoding::Base64 => BASE64.encode(signature),
     }
+}
+
+/// A signature as the sender wrote it. `None`: it is none.
+pub(super) fn decoded(signature: &str, encoding: Encoding) -> Option<Vec<u8>> {
+    match encoding {
+        Encoding::Base64 => BASE64.decode(signature).ok(),
+        Encoding::Hex => {
+            let digit = |byte: u8| match byte {
+                b'0'..=b'9' => Some(byte - b'0'),
+                b'a'..=b'f' => Some(byte - b'a' + 10),
+                _ => None,
+            };
+            let (pairs, rest) = signature.as_bytes().as_chunks::<2>();
+            let byte = |[high, low]: &[u8; 2]| Some(digit(*high)? << 4 | digit(*low)?);
+            rest.is_empty().then(|| pairs.iter().map(byte).collect())?
+        }
+    }
+}
+
+/// An Ed25519 public key, from what stands after `whpk_`.
+pub(super) fn public_key(bare: &str) -> Result<VerifyingKey, &'static str> {
+    let fault = "a public key has 32 bytes, as whpk_<base64>";
+    let bytes = BASE64.decode(bare).map_err(|_| fault)?;
+    let bytes = bytes.as_slice().try_into().map_err(|_| fault)?;
+    VerifyingKey::from_bytes(bytes).map_err(|_| "the bytes after whpk_ are no Ed25519 public key")
 }
 
 /// Standard Webhooks serialises keys as base64 after `whsec_` (HMAC) or `whsk_` (Ed25519).

@@ -1,6 +1,8 @@
-//! Floor 1: pure HTTP. Payloads, signatures, the finished request, and reading what came back.
+//! Floor 1: pure HTTP. Payloads, signatures, the finished request, and reading what came back; also the
+//! receiver's side of a signature ([`verify`]).
 
 mod blueprint;
+mod checking_key;
 mod headers;
 mod key;
 mod payload;
@@ -8,9 +10,11 @@ mod reply;
 mod signature;
 mod spec;
 mod template;
+pub mod verify;
 
 pub use blueprint::{Blueprint, Request, SpecFault, Unrenderable};
 pub use reply::retry_after;
+pub use signature::Subject;
 pub use spec::{
     Algorithm, Encoding, JsonForm, KeyForm, Member, PayloadSpec, RequestSpec, Shape, SignatureSpec,
     StaticHeader, TimestampForm, Value, Visibility, WhenAbsent,

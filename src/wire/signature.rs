@@ -8,7 +8,15 @@ use super::key::Key;
 use super::spec::{Encoding, SignatureSpec, TimestampForm};
 use super::template::{Facts, IN_EACH, IN_HEADERS, IN_MESSAGE, NoType, Placeholder, Template};
 use super::{SpecFault, Unrenderable};
-use crate::domain::Event;
+
+/// What a signature says of an event, beside the body.
+#[derive(Debug, Clone, Copy)]
+pub struct Subject<'a> {
+    /// Its id.
+    pub id: &'a str,
+    /// Its type, if it has one.
+    pub event_type: Option<&'a str>,
+}
 
 /// A target's signature, compiled. `Debug` shows no key.
 pub(super) struct Signer {
@@ -86,7 +94,7 @@ impl Signer {
     /// Signs `body` for an attempt made at `now_ms` and writes the headers.
     pub(super) fn sign(
         &self,
-        event: &Event,
+        subject: Subject<'_>,
         target_id: &str,
         body: &[u8],
         now_ms: i64,
@@ -94,9 +102,9 @@ impl Signer {
     ) -> Result<(), Unrenderable> {
         let timestamp = timestamp(now_ms, self.timestamp);
         let facts = Facts {
-            id: &event.id,
+            id: subject.id,
             timestamp: &timestamp,
-            event_type: event.event_type.as_deref(),
+            event_type: subject.event_type,
             target_id,
             body,
             signature: "",
@@ -193,7 +201,7 @@ fn compile_keys(spec: &SignatureSpec, faults: &mut Vec<SpecFault>) -> Vec<Key> {
     keys
 }
 
-fn template(
+pub(super) fn template(
     setting: &str,
     text: &str,
     known: &'static [Placeholder],
@@ -202,7 +210,7 @@ fn template(
     Template::parse(text, known).map_err(|error| faults.push(fault(setting, &error.to_string()))).ok()
 }
 
-fn fault(setting: &str, text: &str) -> SpecFault {
+pub(super) fn fault(setting: &str, text: &str) -> SpecFault {
     SpecFault { setting: setting.to_owned(), fault: text.to_owned() }
 }
 

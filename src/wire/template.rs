@@ -57,7 +57,7 @@ pub(super) const IN_HEADERS: &[Placeholder] = &[
 ];
 
 impl Placeholder {
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Placeholder::Id => "id",
             Placeholder::Timestamp => "timestamp",
@@ -128,6 +128,23 @@ impl Template {
 
     pub(super) fn names(&self, placeholder: Placeholder) -> bool {
         self.pieces.contains(&Piece::Value(placeholder))
+    }
+
+    /// The template as a regular expression with a group for each placeholder, and what the groups
+    /// stand for; `form` says what may stand in their place.
+    pub(super) fn pattern(&self, form: impl Fn(Placeholder) -> String) -> (String, Vec<Placeholder>) {
+        let mut groups = Vec::new();
+        let mut pattern = String::new();
+        for piece in &self.pieces {
+            match piece {
+                Piece::Text(text) => pattern.push_str(&regex::escape(text)),
+                Piece::Value(placeholder) => {
+                    groups.push(*placeholder);
+                    pattern.push_str(&format!("({})", form(*placeholder)));
+                }
+            }
+        }
+        (pattern, groups)
     }
 
     /// Hands the rendered text to `sink`, part by part.

@@ -5,7 +5,7 @@
 //! as a command, and running: its probes, its log, its signals), `wait` (bounded waits), `scene` and
 //! `nats_scene` (what most tests begin with), `stage` (what both of these are, for tests that mean the
 //! same on every broker), `consumer` (one of `source`, without an engine), `nats_credentials` (an
-//! operator's accounts). All other modules are tests, by
+//! operator's accounts), `verifiers` (other people's judgement of signatures). All other modules are tests, by
 //! theme. What needs a broker stands behind the feature `real-brokers`, which `scripts/test` sets; there
 //! a missing broker is a failure.
 
@@ -13,6 +13,7 @@ mod cli;
 mod docs;
 mod house;
 mod process;
+mod signing;
 mod targets;
 
 #[cfg(feature = "real-brokers")]
@@ -38,6 +39,8 @@ mod scene;
 #[cfg(feature = "real-brokers")]
 mod stage;
 #[cfg(feature = "real-brokers")]
+mod verifiers;
+#[cfg(feature = "real-brokers")]
 mod wait;
 
 #[cfg(feature = "real-brokers")]
@@ -56,6 +59,8 @@ mod delivery;
 mod dialects;
 #[cfg(feature = "real-brokers")]
 mod frozen;
+#[cfg(feature = "real-brokers")]
+mod interop;
 #[cfg(feature = "real-brokers")]
 mod isolation;
 #[cfg(feature = "real-brokers")]

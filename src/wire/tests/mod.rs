@@ -4,6 +4,7 @@
 mod faults;
 mod payloads;
 mod signatures;
+mod verification;
 
 use std::sync::Arc;
 

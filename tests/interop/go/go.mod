@@ -1,0 +1,3 @@
+module hookferry.test/receiver
+
+go 1.19
