@@ -52,6 +52,8 @@ mod delivery;
 #[cfg(feature = "real-brokers")]
 mod dialects;
 #[cfg(feature = "real-brokers")]
+mod egress;
+#[cfg(feature = "real-brokers")]
 mod frozen;
 #[cfg(feature = "real-brokers")]
 mod isolation;
