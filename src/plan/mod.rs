@@ -51,8 +51,8 @@ pub use origin::{Origin, Position};
 pub use settings::Setting;
 pub use types::{
     Admin, Broker, Consumer, DeadLetters, Egress, EventParts, HostPort, JetStream, Kafka, Limits, Log,
-    LogFormat, LogLevel, Nats, NatsLogin, NatsMode, NatsTls, Network, Plan, Reads, Route, Shutdown, Source,
-    Start, Target, TargetUrl, Tombstones, Topic, Window,
+    LogFormat, LogLevel, Nats, NatsLogin, NatsMode, NatsTls, Network, Plan, Reads, Route, Shown, Shutdown,
+    Source, Start, Target, TargetUrl, Tombstones, Topic, Window,
 };
 pub(crate) use units::duration;
 

@@ -8,8 +8,8 @@ use crate::domain::{
     Tier, Waiting,
 };
 use crate::plan::{
-    Admin, Broker, DeadLetters, Egress, EventParts, Kafka, Limits, Log, LogFormat, LogLevel, Plan, Shutdown,
-    Source, Start, Target, TargetUrl, Tombstones, Topic, Window,
+    Admin, Broker, DeadLetters, Egress, EventParts, Kafka, Limits, Log, LogFormat, LogLevel, Plan, Shown,
+    Shutdown, Source, Start, Target, TargetUrl, Tombstones, Topic, Window,
 };
 use crate::wire::{Blueprint, JsonForm, PayloadSpec, RequestSpec, Shape};
 
@@ -85,13 +85,15 @@ pub(crate) fn target(name: &str, url: &str) -> Target {
         signature: None,
         headers: Vec::new(),
     };
+    let url = TargetUrl(url.parse().expect("a valid URL"));
     Target {
         name: name.into(),
         id: name.to_owned(),
         enabled: true,
         description: None,
         labels: Vec::new(),
-        url: TargetUrl(url.parse().expect("a valid URL")),
+        shown: Shown { id: name.into(), url: url.to_string().into() },
+        url,
         blueprint: Blueprint::compile(&spec).expect("a valid specification"),
         egress: Egress::Public,
         timeout: Duration::from_secs(10),

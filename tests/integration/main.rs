@@ -86,4 +86,6 @@ mod retry;
 #[cfg(feature = "real-brokers")]
 mod schedules;
 #[cfg(feature = "real-brokers")]
+mod secrets;
+#[cfg(feature = "real-brokers")]
 mod shutdown;

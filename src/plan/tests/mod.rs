@@ -5,6 +5,7 @@ mod lanes;
 mod layering;
 mod masking;
 mod nats;
+mod secrets;
 
 use std::collections::BTreeMap;
 
