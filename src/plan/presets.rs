@@ -3,16 +3,13 @@
 
 use serde_json::value::RawValue;
 
-use crate::wire::{JsonForm, Member, Shape, Value as MemberValue, WhenAbsent};
+use crate::wire::{CloudEventMode, JsonForm, Member, Shape, Value as MemberValue, WhenAbsent};
 
 use super::fault::Findings;
 use super::origin::Origin;
 use super::read;
 use super::tree::{Map, Node, Scalar, ScalarKind, Value};
 use super::walk::{Item, did_you_mean};
-
-/// Names that a later version brings.
-const LATER: [&str; 3] = ["cloudevents", "cloudevents-binary", "cloudevents-structured"];
 
 /// What is built in.
 pub(super) struct Presets {
@@ -80,6 +77,10 @@ impl Presets {
         if preset.is("raw") {
             return Some(Payload { shape: Shape::Raw, json: JsonForm::Exact, content_type: None });
         }
+        if preset.is("cloudevents") {
+            let shape = Shape::CloudEvent { mode: CloudEventMode::Binary, extensions: Vec::new() };
+            return Some(Payload { shape, json: JsonForm::Exact, content_type: None });
+        }
         let mut keys = preset.keys();
         let json = keys.get("json").map_or(JsonForm::Exact, |item| json_form(&item));
         let content_type = keys.get("content_type").map(|item| item.text());
@@ -98,7 +99,6 @@ impl Presets {
             let known = || presets.0.iter().map(|entry| entry.key.as_str());
             match presets.get(name) {
                 Some(node) => Ok(Some(node)),
-                None if LATER.contains(&name) => Err(format!("{what} {quoted} is not supported yet")),
                 None => {
                     let all: Vec<&str> = known().collect();
                     let hint = did_you_mean(name, known());
@@ -136,10 +136,15 @@ fn member(item: &Item<'_>) -> Option<Member> {
 
 /// A member that is the same for every event.
 pub(super) fn constant(name: &str, value: &Item<'_>) -> Member {
+    let value = MemberValue::Literal(constant_json(value));
+    Member::Named { name: name.to_owned(), value, absent: WhenAbsent::Refuse }
+}
+
+/// A value of the configuration as JSON.
+pub(super) fn constant_json(value: &Item<'_>) -> String {
     let mut text = String::new();
     write_json(&value.node.value, &mut text);
-    let value = MemberValue::Literal(text);
-    Member::Named { name: name.to_owned(), value, absent: WhenAbsent::Refuse }
+    text
 }
 
 /// Writes a value of the configuration as JSON; members keep their order, numbers their digits.

@@ -1,6 +1,7 @@
 //! Floor 1: pure HTTP. Payloads, signatures, the finished request, and reading what came back.
 
 mod blueprint;
+mod cloud_event;
 mod headers;
 mod key;
 mod payload;
@@ -12,8 +13,8 @@ mod template;
 pub use blueprint::{Blueprint, Request, SpecFault, Unrenderable};
 pub use reply::retry_after;
 pub use spec::{
-    Algorithm, Encoding, JsonForm, KeyForm, Member, PayloadSpec, RequestSpec, Shape, SignatureSpec,
-    StaticHeader, TimestampForm, Value, Visibility, WhenAbsent,
+    Algorithm, CloudEventMode, Encoding, JsonForm, KeyForm, Member, PayloadSpec, RequestSpec, Shape,
+    SignatureSpec, StaticHeader, TimestampForm, Value, Visibility, WhenAbsent,
 };
 
 #[cfg(test)]

@@ -40,6 +40,8 @@ mod wait;
 #[cfg(feature = "real-brokers")]
 mod bad_input;
 #[cfg(feature = "real-brokers")]
+mod cloud_events;
+#[cfg(feature = "real-brokers")]
 mod commit;
 #[cfg(feature = "real-brokers")]
 mod core_nats;
