@@ -111,8 +111,8 @@ fn status(target: &Target, lane: &LaneState, started: Moment, now: Moment) -> Ta
     };
     TargetStatus {
         name: target.name.to_string(),
-        id: target.id.clone(),
-        url: target.url.to_string(),
+        id: target.shown.id.to_string(),
+        url: target.shown.url.to_string(),
         state: state.as_str().to_owned(),
         reason: reason.map(str::to_owned),
         since: written(since),

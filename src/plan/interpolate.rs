@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use secrecy::zeroize::Zeroizing;
+
 use super::fault::Findings;
 use super::read::join;
 use super::settings::is_shown;
@@ -67,19 +69,19 @@ impl Interpolation<'_> {
         while let Some(start) = rest.find("${") {
             let (before, reference) = rest.split_at(start);
             if let Some(literal) = before.strip_suffix('$') {
-                resolved.text.push_str(literal);
-                resolved.text.push_str("${");
+                resolved.push(literal);
+                resolved.push("${");
                 rest = &reference[2..];
                 continue;
             }
-            resolved.text.push_str(before);
+            resolved.push(before);
             let (reference, after) = reference[2..]
                 .split_once('}')
                 .ok_or("a `${` is not closed; write `${env:NAME}`, or `$${` for the text itself")?;
             self.reference(reference, path, &mut resolved)?;
             rest = after;
         }
-        resolved.text.push_str(rest);
+        resolved.push(rest);
         Ok(resolved)
     }
 
@@ -100,7 +102,7 @@ impl Interpolation<'_> {
             };
             let value = self.variables.get(name).filter(|value| !value.is_empty()).cloned();
             let problem = format!("the environment variable {name} is unset or empty");
-            (value.or(default.map(str::to_owned)), Taint::Environment, problem)
+            (value.or(default.map(str::to_owned)).map(Zeroizing::new), Taint::Environment, problem)
         } else if let Some(path) = reference.strip_prefix("file:") {
             let (value, problem) = read_file(path);
             (value, Taint::File, problem)
@@ -116,11 +118,11 @@ impl Interpolation<'_> {
                 if taint == Taint::File || !is_shown(&segments) {
                     self.findings.conceal(&value);
                 }
-                resolved.text.push_str(&value);
+                resolved.push(&value);
             }
             (None, WhenUnset::Fault) => return Err(problem),
             (None, WhenUnset::Allow) => {
-                resolved.text.push_str(STAND_IN);
+                resolved.push(STAND_IN);
                 resolved.unset = Unset::Yes;
             }
         }
@@ -129,12 +131,13 @@ impl Interpolation<'_> {
 }
 
 /// The file's text without one trailing newline; the second is what to say if there is none.
-fn read_file(path: &str) -> (Option<String>, String) {
-    match std::fs::read_to_string(path) {
+fn read_file(path: &str) -> (Option<Zeroizing<String>>, String) {
+    match std::fs::read_to_string(path).map(Zeroizing::new) {
         Ok(text) => {
             let text = text.strip_suffix('\n').unwrap_or(&text);
             let text = text.strip_suffix('\r').unwrap_or(text);
-            (Some(text.to_owned()).filter(|text| !text.is_empty()), format!("the file {path} is empty"))
+            let text = (!text.is_empty()).then(|| Zeroizing::new(text.to_owned()));
+            (text, format!("the file {path} is empty"))
         }
         Err(error) => (None, format!("the file {path} can't be read: {error}")),
     }

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::string::FromUtf8Error;
 use std::sync::Arc;
 
+use secrecy::zeroize::Zeroizing;
+
 use super::cgroup;
 use super::environment;
 use super::fault::Findings;
@@ -66,7 +68,8 @@ pub(super) struct Document {
 /// A file that was found.
 struct Text {
     name: Arc<str>,
-    text: String,
+    /// Secrets may stand in it.
+    text: Zeroizing<String>,
 }
 
 /// Reads all layers. Faults of files that can't be read are in `findings`.
@@ -95,7 +98,7 @@ pub(super) fn assemble(layers: &Layers, findings: &Findings) -> Document {
 
 /// Reads one text as the only file.
 pub(super) fn assemble_text(layers: &Layers, name: &str, text: &str, findings: &Findings) -> Document {
-    let text = Text { name: name.into(), text: text.to_owned() };
+    let text = Text { name: name.into(), text: Zeroizing::new(text.to_owned()) };
     assembled(layers, document(layers, &text, findings).into_iter().collect(), 1, findings)
 }
 
@@ -157,7 +160,7 @@ fn texts(path: &Path, findings: &Findings) -> Vec<Text> {
         let bytes = std::fs::read(&path).map_err(|error| unreadable(&path, &error)).ok()?;
         let name: Arc<str> = path.to_string_lossy().into();
         let text = String::from_utf8(bytes).map_err(|error| not_utf8(&name, &error, findings)).ok()?;
-        Some(Text { name, text })
+        Some(Text { name, text: Zeroizing::new(text) })
     };
     files.into_iter().filter_map(text).collect()
 }

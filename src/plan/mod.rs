@@ -57,7 +57,7 @@ pub use settings::Setting;
 pub use types::{
     Admin, Broker, Consumer, DeadLetters, Egress, EventParts, EventTypes, HostPort, JetStream, Kafka, Limits,
     Log, LogFormat, LogLevel, Nats, NatsLogin, NatsMode, NatsTls, Network, Plan, Reads, Route, RouteTest,
-    Shutdown, Source, Start, Target, TargetUrl, Tombstones, Topic, UnknownTypes, Window,
+    Shown, Shutdown, Source, Start, Target, TargetUrl, Tombstones, Topic, UnknownTypes, Window,
 };
 pub(crate) use types::{OPEN_IN_ORDER, OPEN_OF_A_TIER};
 pub(crate) use units::duration;

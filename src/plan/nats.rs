@@ -161,7 +161,7 @@ fn login(item: &Item<'_>, keys: &mut Keys<'_>) -> NatsLogin {
     }
     if let Some(item) = nkey {
         return NatsLogin::Nkey(
-            item.parse(SecretString::default(), |text| seed(text).map(SecretString::from)),
+            item.parse(SecretString::default(), |text| seed(text).map(|()| SecretString::from(text))),
         );
     }
     match (user.map(secret), password.map(secret), token.map(secret)) {
@@ -188,10 +188,10 @@ fn credentials(text: &str) -> Result<NatsLogin, String> {
 }
 
 /// The form of an nkey's seed: base32, and of a user.
-fn seed(text: &str) -> Result<String, String> {
+fn seed(text: &str) -> Result<(), String> {
     let base32 = |byte: u8| byte.is_ascii_uppercase() || (b'2'..=b'7').contains(&byte);
     match text.starts_with("SU") && text.len() == 58 && text.bytes().all(base32) {
-        true => Ok(text.to_owned()),
+        true => Ok(()),
         false => Err("no seed of a user's nkey; it begins with `SU` and has 58 of `A-Z 2-7`".to_owned()),
     }
 }

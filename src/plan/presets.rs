@@ -3,7 +3,7 @@
 
 use serde_json::value::RawValue;
 
-use crate::wire::{JsonForm, Member, Shape, Value as MemberValue, WhenAbsent};
+use crate::wire::{CloudEventMode, JsonForm, Member, Shape, Value as MemberValue, WhenAbsent};
 
 use super::fault::Findings;
 use super::merge;
@@ -11,9 +11,6 @@ use super::origin::Origin;
 use super::read;
 use super::tree::{Map, Node, Scalar, ScalarKind, Value};
 use super::walk::{Item, did_you_mean};
-
-/// Names that a later version brings.
-const LATER: [&str; 3] = ["cloudevents", "cloudevents-binary", "cloudevents-structured"];
 
 /// What is built in.
 pub(super) struct Presets {
@@ -92,6 +89,10 @@ impl Presets {
         if preset.is("raw") {
             return Some(Payload { shape: Shape::Raw, json: JsonForm::Exact, content_type: None });
         }
+        if preset.is("cloudevents") {
+            let shape = Shape::CloudEvent { mode: CloudEventMode::Binary, extensions: Vec::new() };
+            return Some(Payload { shape, json: JsonForm::Exact, content_type: None });
+        }
         let mut keys = preset.keys();
         let json = keys.get("json").map_or(JsonForm::Exact, |item| json_form(&item));
         let content_type = keys.get("content_type").map(|item| item.text());
@@ -110,7 +111,6 @@ impl Presets {
             let known = || presets.0.iter().map(|entry| entry.key.as_str());
             match presets.get(name) {
                 Some(node) => Ok(Some(node)),
-                None if LATER.contains(&name) => Err(format!("{what} {quoted} is not supported yet")),
                 None => {
                     let all: Vec<&str> = known().collect();
                     let hint = did_you_mean(name, known());

@@ -3,12 +3,12 @@
 use secrecy::SecretString;
 
 use crate::wire::{
-    Algorithm, Encoding, JsonForm, KeyForm, Member, PayloadSpec, RequestSpec, Shape, SignatureSpec,
-    StaticHeader, TimestampForm, Visibility,
+    Algorithm, CloudEventMode, Encoding, JsonForm, KeyForm, Member, PayloadSpec, RequestSpec, Shape,
+    SignatureSpec, StaticHeader, TimestampForm, Visibility,
 };
 
 use super::origin::Origin;
-use super::presets::{Presets, constant, json_form};
+use super::presets::{Presets, constant, json_form, json_text};
 use super::tree::Unset;
 use super::walk::{Item, Keys, Named};
 
@@ -40,26 +40,47 @@ fn payload(item: &Item<'_>, presets: &Presets) -> Option<PayloadSpec> {
     keys.later(&LATER);
     let preset = keys.require("preset", "write for example `preset: raw`");
     let preset = preset.and_then(|item| presets.payload(&item));
-    let (json, extra) = (keys.get("json"), keys.get("extra"));
+    let (json, extra, mode) = (keys.get("json"), keys.get("extra"), keys.get("mode"));
     let content_type = keys.get("content_type").map(|item| item.nonempty());
     keys.done();
     let preset = preset?;
+    let own = |item: &&Item<'_>| !matches!(item.node.origin, Origin::Defaults(_));
+    if !matches!(preset.shape, Shape::CloudEvent { .. })
+        && let Some(item) = mode.as_ref().filter(own)
+    {
+        item.fault("only the preset `cloudevents` has modes; remove this, or name that preset");
+    }
     if preset.shape == Shape::Raw {
-        let own = |item: &&Item<'_>| !matches!(item.node.origin, Origin::Defaults(_));
         for item in [&json, &extra].into_iter().flatten().filter(own) {
             item.fault("a raw payload is sent as it is; remove this, or name the preset of a JSON payload");
         }
     }
     Some(PayloadSpec {
-        shape: with_extra(preset.shape, extra.as_ref()),
+        shape: with_extra(in_mode(preset.shape, mode.as_ref()), extra.as_ref()),
         json: json.map_or(preset.json, |item| json_form(&item)),
         content_type: content_type.or(preset.content_type),
     })
 }
 
+fn in_mode(shape: Shape, mode: Option<&Item<'_>>) -> Shape {
+    const MODES: [(&str, CloudEventMode); 2] =
+        [("binary", CloudEventMode::Binary), ("structured", CloudEventMode::Structured)];
+    match (shape, mode) {
+        (Shape::CloudEvent { extensions, .. }, Some(item)) => {
+            Shape::CloudEvent { mode: item.choice(&MODES), extensions }
+        }
+        (shape, _) => shape,
+    }
+}
+
 /// The shape with the constant members of `extra`: one with the name of a preset's member takes its
-/// place, others follow.
+/// place, others follow. Those of a CloudEvent are extension attributes.
 fn with_extra(shape: Shape, extra: Option<&Item<'_>>) -> Shape {
+    if let Shape::CloudEvent { mode, .. } = shape {
+        let entries = extra.map(Item::entries).unwrap_or_default();
+        let constant = |named: &Named<'_>| (named.name.to_owned(), json_text(&named.item));
+        return Shape::CloudEvent { mode, extensions: entries.iter().map(constant).collect() };
+    }
     let Shape::Members(mut members) = shape else { return shape };
     for named in extra.map(Item::entries).unwrap_or_default() {
         let constant = constant(named.name, &named.item);

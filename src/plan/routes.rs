@@ -61,7 +61,7 @@ pub(super) fn routes(item: &Item<'_>, around: &Surroundings<'_>, fields: &mut Fi
 pub(super) fn shown_name(route: &Node, index: usize) -> String {
     let name = route.as_map().and_then(|map| map.get("name")).and_then(Node::as_scalar);
     let name = name.filter(|name| name.taint != Taint::File);
-    name.map_or_else(|| format!("route-{}", index + 1), |name| name.text.clone())
+    name.map_or_else(|| format!("route-{}", index + 1), |name| name.text.to_string())
 }
 
 fn route(item: &Item<'_>, id: RouteId, around: &Surroundings<'_>, fields: &mut Fields) -> Route {

@@ -102,8 +102,8 @@ fn shown(path: &str, node: &Node, scalar: &Scalar) -> String {
         _ if hidden => MASK.to_owned(),
         Taint::File => MASK.to_owned(),
         Taint::Clear if is_url => without_query(&scalar.text),
-        Taint::Clear => scalar.text.clone(),
-        Taint::Environment if is_shown(&segments) => scalar.text.clone(),
+        Taint::Clear => scalar.text.to_string(),
+        Taint::Environment if is_shown(&segments) => scalar.text.to_string(),
         Taint::Environment if is_url => origin_of(&scalar.text),
         Taint::Environment => MASK.to_owned(),
     }

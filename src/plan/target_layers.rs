@@ -122,7 +122,7 @@ fn refuse_own_keys(defaults: &mut Map, findings: &Findings) {
             findings.fault(&entry.origin, format!("defaults.{key}"), message);
         }
     }
-    let is_public = |node: &Node| node.as_scalar().is_some_and(|scalar| scalar.text == "public");
+    let is_public = |node: &Node| node.as_scalar().is_some_and(|scalar| *scalar.text == "public");
     if defaults.get("egress").is_some_and(|egress| !is_public(egress))
         && let Some(entry) = defaults.remove("egress")
     {
@@ -134,7 +134,7 @@ fn refuse_own_keys(defaults: &mut Map, findings: &Findings) {
 fn take_required_headers(keys: &mut Map) -> Vec<String> {
     match keys.remove("required_headers").map(|entry| entry.node.value) {
         Some(Value::List(names)) => {
-            names.iter().filter_map(|name| Some(name.as_scalar()?.text.clone())).collect()
+            names.iter().filter_map(|name| Some(name.as_scalar()?.text.to_string())).collect()
         }
         _ => Vec::new(),
     }

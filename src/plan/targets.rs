@@ -11,10 +11,11 @@ use super::lane_rules;
 use super::presets::Presets;
 use super::request;
 use super::retry;
+use super::settings::MASK;
 use super::target_layers::{LATER, Layered};
 use super::tenants;
 use super::tree::Taint;
-use super::types::{Egress, Target, TargetUrl};
+use super::types::{Egress, Shown, Target, TargetUrl};
 use super::walk::{Item, Keys};
 
 /// The shortest time-out that lets any request end.
@@ -56,6 +57,11 @@ pub(super) fn target(
     keys.done();
     let request = spec?;
     let blueprint = compiled(item, &request);
+    let address = TargetUrl(address?);
+    let shown = Shown {
+        id: if taint(item, "id") == Taint::Clear { id.as_str().into() } else { MASK.into() },
+        url: if taint(item, "url") == Taint::File { MASK.into() } else { address.to_string().into() },
+    };
     Some(Target {
         name: name.into(),
         id,
@@ -63,7 +69,8 @@ pub(super) fn target(
         enabled,
         description,
         labels,
-        url: TargetUrl(address?),
+        url: address,
+        shown,
         request,
         blueprint: blueprint?,
         egress,
@@ -78,6 +85,11 @@ pub(super) fn target(
         ordering,
         key,
     })
+}
+
+fn taint(target: &Item<'_>, key: &str) -> Taint {
+    let scalar = target.node.as_map().and_then(|keys| keys.get(key)?.as_scalar());
+    scalar.map_or(Taint::Clear, |scalar| scalar.taint)
 }
 
 /// Compiles the requests; each fault goes to the setting that it names, or to the nearest above.

@@ -1,3 +1,5 @@
+use secrecy::zeroize::Zeroizing;
+
 use super::origin::Origin;
 
 /// A value of the configuration before it has a type, with the place that it comes from.
@@ -25,8 +27,8 @@ pub(super) enum Value {
 /// A scalar: its text, as it was written.
 #[derive(Clone)]
 pub(super) struct Scalar {
-    /// The text, after references were resolved.
-    pub text: String,
+    /// The text, after references were resolved. It may be secret, and is wiped when it is dropped.
+    pub text: Zeroizing<String>,
     /// What YAML takes it for.
     pub kind: ScalarKind,
     /// Whether the text, or a part of it, may be secret.
@@ -159,13 +161,22 @@ impl Node {
 impl Scalar {
     /// Clear text.
     pub(super) fn text(text: impl Into<String>) -> Scalar {
-        Scalar { text: text.into(), kind: ScalarKind::Text, taint: Taint::Clear, unset: Unset::No }
+        let text = Zeroizing::new(text.into());
+        Scalar { text, kind: ScalarKind::Text, taint: Taint::Clear, unset: Unset::No }
+    }
+
+    /// Appends to the text. A string that grows by itself may leave a copy in freed memory.
+    pub(super) fn push(&mut self, more: &str) {
+        let mut longer = Zeroizing::new(String::with_capacity(self.text.len() + more.len()));
+        longer.push_str(&self.text);
+        longer.push_str(more);
+        self.text = longer;
     }
 
     /// The text for a fault: in quotes, or no text at all where it may be secret.
     pub(super) fn quoted(&self) -> String {
         match self.taint {
-            Taint::Clear => format!("`{}`", self.text),
+            Taint::Clear => format!("`{}`", self.text.as_str()),
             Taint::Environment | Taint::File => "the value (not shown)".to_owned(),
         }
     }

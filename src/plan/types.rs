@@ -479,6 +479,8 @@ pub struct Target {
     pub labels: Vec<(String, String)>,
     /// Where to.
     pub url: TargetUrl,
+    /// What people may see of `id` and `url`.
+    pub shown: Shown,
     /// What its requests look like, as data.
     pub request: RequestSpec,
     /// The same, compiled: what is sent.
@@ -522,6 +524,15 @@ impl std::fmt::Display for TargetUrl {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}", self.0.origin().ascii_serialization())
     }
+}
+
+/// What people may see of a target: `***` stands for what a reference brought in (DESIGN.md §4.11).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shown {
+    /// Its id.
+    pub id: Box<str>,
+    /// Scheme, host and port of its address.
+    pub url: Box<str>,
 }
 
 /// `egress`: which addresses a target may have.

@@ -147,7 +147,7 @@ impl<'a> Item<'a> {
 
     /// The text; also that of a number or boolean.
     pub(super) fn text(&self) -> String {
-        self.scalar().map_or_else(String::new, |scalar| scalar.text.clone())
+        self.scalar().map_or_else(String::new, |scalar| scalar.text.to_string())
     }
 
     /// The text, if there is any.
@@ -160,7 +160,8 @@ impl<'a> Item<'a> {
 
     /// The text, which may be secret.
     pub(super) fn secret(&self) -> SecretString {
-        SecretString::from(self.text())
+        // From the text where it is: a copy on the way would not be wiped.
+        self.scalar().map_or_else(SecretString::default, |scalar| SecretString::from(scalar.text.as_str()))
     }
 
     /// What `parse` makes of the text. Its error says what to write instead, without the text.
@@ -242,7 +243,7 @@ impl<'a> Item<'a> {
 
     /// Whether the value is this word.
     pub(super) fn is(&self, word: &str) -> bool {
-        self.node.as_scalar().is_some_and(|scalar| scalar.text == word)
+        self.node.as_scalar().is_some_and(|scalar| *scalar.text == word)
     }
 
     /// Whether YAML takes the value for text.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::op::Query;
 use hickory_resolver::proto::rr::{Name, RecordType};
-use hickory_resolver::{Hosts, TokioResolver};
+use hickory_resolver::{Hosts, ResolverBuilder, TokioResolver};
 
 /// The longest wait for one server of names before the next is asked.
 const ONE_SERVER: Duration = Duration::from_secs(2);
@@ -31,6 +31,8 @@ pub enum Resolver {
     /// `/etc/resolv.conf`. Answers are kept for their time to live, at most 5 minutes.
     #[default]
     System,
+    /// From these name servers alone, without a hosts file; answers are kept as above.
+    Servers(Arc<[SocketAddr]>),
     /// As this says.
     Given(Arc<dyn Lookup>),
 }
@@ -39,6 +41,7 @@ impl fmt::Debug for Resolver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Resolver::System => "System",
+            Resolver::Servers(_) => "Servers",
             Resolver::Given(_) => "Given",
         })
     }
@@ -60,18 +63,20 @@ pub struct LookupFault(pub Box<str>);
 
 /// One sender thread's way from names to addresses.
 pub(super) enum Names {
-    System { hosts: Hosts, dns: Result<Box<TokioResolver>, LookupFault> },
+    Asked { hosts: Hosts, dns: Result<Box<TokioResolver>, LookupFault> },
     Given(Arc<dyn Lookup>),
 }
 
 impl Names {
     /// The system's files are read here, once.
     pub(super) fn new(resolver: &Resolver) -> Names {
+        let asked = |hosts, dns: Result<TokioResolver, NetError>| Names::Asked {
+            hosts,
+            dns: dns.map(Box::new).map_err(|error| LookupFault(text_of(&error))),
+        };
         match resolver {
-            Resolver::System => Names::System {
-                hosts: Hosts::from_system().unwrap_or_default(),
-                dns: system_dns().map(Box::new).map_err(|error| LookupFault(text_of(&error))),
-            },
+            Resolver::System => asked(Hosts::from_system().unwrap_or_default(), asking(system_config())),
+            Resolver::Servers(servers) => asked(Hosts::default(), asking(config_of(servers))),
             Resolver::Given(lookup) => Names::Given(lookup.clone()),
         }
     }
@@ -79,7 +84,7 @@ impl Names {
     pub(super) async fn lookup(&self, name: &str) -> Result<Vec<IpAddr>, LookupFault> {
         let addresses = match self {
             Names::Given(lookup) => lookup.lookup(name).await?,
-            Names::System { hosts, dns } => match in_hosts_file(hosts, name) {
+            Names::Asked { hosts, dns } => match in_hosts_file(hosts, name) {
                 found if !found.is_empty() => found,
                 _ => match dns {
                     Ok(dns) => ask(dns, name).await?,
@@ -101,17 +106,28 @@ async fn ask(dns: &TokioResolver, name: &str) -> Result<Vec<IpAddr>, LookupFault
     }
 }
 
+type Builder = ResolverBuilder<TokioRuntimeProvider>;
+
 /// A machine without a readable `resolv.conf` is taken to have a name server of its own, as the C
 /// library does; nobody else's server is ever asked.
-fn system_dns() -> Result<TokioResolver, NetError> {
-    let mut builder = TokioResolver::builder_tokio().unwrap_or_else(|error| {
+fn system_config() -> Builder {
+    TokioResolver::builder_tokio().unwrap_or_else(|error| {
         tracing::warn!(%error, "the system's DNS configuration can't be read; asking 127.0.0.1");
-        let own = NameServerConfig::udp_and_tcp(IpAddr::V4(Ipv4Addr::LOCALHOST));
-        TokioResolver::builder_with_config(
-            ResolverConfig::from_name_servers(vec![own]),
-            TokioRuntimeProvider::default(),
-        )
-    });
+        config_of(&[SocketAddr::from((Ipv4Addr::LOCALHOST, 53))])
+    })
+}
+
+fn config_of(servers: &[SocketAddr]) -> Builder {
+    let server = |address: &SocketAddr| {
+        let mut server = NameServerConfig::udp_and_tcp(address.ip());
+        server.connections.iter_mut().for_each(|connection| connection.port = address.port());
+        server
+    };
+    let config = ResolverConfig::from_name_servers(servers.iter().map(server).collect());
+    TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
+}
+
+fn asking(mut builder: Builder) -> Result<TokioResolver, NetError> {
     let options = builder.options_mut();
     options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
     // Asked first by us: the resolver would wait for DNS about the family that the file lacks.

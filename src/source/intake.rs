@@ -12,8 +12,8 @@ use super::event_time;
 use super::looks::{Compiler, Look, Profile};
 use super::words::Words;
 use crate::domain::{
-    BrokerLog, Content, Data, Event, EventTime, Field, Generation, HIGHEST_PRIORITY, Kind, Lease, Origin,
-    SourceId,
+    BrokerLog, Content, Data, Envelope, Event, EventTime, Field, Generation, HIGHEST_PRIORITY, Kind, Lease,
+    Origin, SourceId, header_text,
 };
 use crate::json::{self, Selection};
 use crate::plan::Plan;
@@ -192,16 +192,10 @@ impl Intake {
     }
 
     fn profile(&self, headers: &[(Box<str>, Bytes)]) -> &Profile {
-        let structured = header(headers, "content-type").is_some_and(|content_type| {
-            let media_type = content_type.split(';').next().unwrap_or_default();
-            media_type.trim().eq_ignore_ascii_case("application/cloudevents+json")
-        });
-        if structured {
-            return &self.structured;
-        }
-        match header(headers, "ce_specversion").or_else(|| header(headers, "ce-specversion")) {
-            Some(_) => &self.binary,
-            None => &self.plain,
+        match Envelope::of(headers) {
+            Envelope::None => &self.plain,
+            Envelope::Structured => &self.structured,
+            Envelope::Binary => &self.binary,
         }
     }
 
@@ -347,11 +341,11 @@ impl<'a> Reading<'a> {
 
     fn text<'b>(&'b self, look: &'b Look, outside: &[Option<&'b str>]) -> Option<Cow<'b, str>> {
         let text = match look {
-            Look::Header(name) => Cow::Borrowed(header(&self.message.headers, name)?),
+            Look::Header(name) => Cow::Borrowed(header_text(&self.message.headers, name)?),
             Look::Body(index) | Look::Base64(index) => json::text(self.raw(*index)?)?,
             Look::Data { in_body, inside } => json::text(self.raw_data(in_body, *inside, outside)?)?,
             Look::Encoded(name) => {
-                percent_decode_str(header(&self.message.headers, name)?).decode_utf8().ok()?
+                percent_decode_str(header_text(&self.message.headers, name)?).decode_utf8().ok()?
             }
             Look::Subject { first, rest } => Cow::Borrowed(tokens(self.message.subject?, *first, *rest)?),
             Look::Topic => Cow::Borrowed(&*self.message.topic),
@@ -396,12 +390,6 @@ fn tokens(subject: &str, first: usize, rest: bool) -> Option<&str> {
         tail = tail.split_once('.')?.1;
     }
     Some(if rest { tail } else { tail.split('.').next().unwrap_or_default() })
-}
-
-/// The last header of this name that is text.
-fn header<'a>(headers: &'a [(Box<str>, Bytes)], name: &str) -> Option<&'a str> {
-    let (_, value) = headers.iter().rev().find(|(own, _)| own.eq_ignore_ascii_case(name))?;
-    std::str::from_utf8(value).ok().filter(|text| !text.is_empty())
 }
 
 fn quoted(text: &str) -> Box<str> {

@@ -9,7 +9,7 @@ use crate::domain::{
 };
 use crate::plan::{
     Admin, Broker, DeadLetters, Egress, EventParts, EventTypes, Kafka, Limits, Log, LogFormat, LogLevel,
-    Plan, Shutdown, Source, Start, Target, TargetUrl, Tombstones, Topic, Window,
+    Plan, Shown, Shutdown, Source, Start, Target, TargetUrl, Tombstones, Topic, Window,
 };
 use crate::wire::{Blueprint, JsonForm, PayloadSpec, RequestSpec, Shape};
 
@@ -86,6 +86,7 @@ pub(crate) fn target(name: &str, url: &str) -> Target {
         signature: None,
         headers: Vec::new(),
     };
+    let url = TargetUrl(url.parse().expect("a valid URL"));
     Target {
         name: name.into(),
         id: name.to_owned(),
@@ -93,7 +94,8 @@ pub(crate) fn target(name: &str, url: &str) -> Target {
         enabled: true,
         description: None,
         labels: Vec::new(),
-        url: TargetUrl(url.parse().expect("a valid URL")),
+        shown: Shown { id: name.into(), url: url.to_string().into() },
+        url,
         blueprint: Blueprint::compile(&spec).expect("a valid specification"),
         request: spec,
         egress: Egress::Public,

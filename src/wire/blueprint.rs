@@ -6,7 +6,7 @@ use hyper::header::HeaderMap;
 use super::headers;
 use super::payload::Payload;
 use super::signature::{Signer, Subject};
-use super::spec::RequestSpec;
+use super::spec::{RequestSpec, Shape};
 use crate::domain::Event;
 
 /// A target's requests, compiled: static headers prepared, keys decoded, templates cut up. `Debug`
@@ -60,6 +60,9 @@ impl Blueprint {
         let signature =
             spec.signature.as_ref().and_then(|spec| Signer::compile(spec, &mut signed, &mut faults));
         let headers = headers::prepare(&spec.headers, &signed, &mut faults);
+        if let Shape::CloudEvent { .. } = spec.payload.shape {
+            refuse_attributes(spec, &mut faults);
+        }
         let payload = Payload::compile(&spec.payload, &spec.target_id, &mut faults);
         if faults.is_empty() {
             Ok(Blueprint { target_id: spec.target_id.as_str().into(), headers, payload, signature })
@@ -93,5 +96,18 @@ impl Blueprint {
             signature.sign(subject, &self.target_id, body, now_ms, &mut headers)?;
         }
         Ok(headers)
+    }
+}
+
+/// Of a CloudEvent the payload alone writes attributes: in binary mode each has its header, in
+/// structured mode none may have one.
+fn refuse_attributes(spec: &RequestSpec, faults: &mut Vec<SpecFault>) {
+    let own = spec.headers.iter().map(|header| ("headers", header.name.as_str()));
+    let signed = spec.signature.iter().flat_map(|signature| &signature.headers);
+    let signed = signed.map(|(name, _)| ("signature.headers", name.as_str()));
+    let is_attribute = |name: &str| name.get(..3).is_some_and(|start| start.eq_ignore_ascii_case("ce-"));
+    for (key, name) in own.chain(signed).filter(|(_, name)| is_attribute(name)) {
+        let fault = "the payload writes the attributes of CloudEvents; set extensions with `payload.extra`";
+        faults.push(SpecFault { setting: format!("{key}.{name}"), fault: fault.to_owned() });
     }
 }

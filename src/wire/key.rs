@@ -3,6 +3,7 @@ use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use ed25519_dalek::{Signer as _, SigningKey, VerifyingKey};
 use hmac::{Hmac, KeyInit, Mac};
+use secrecy::zeroize::ZeroizeOnDrop;
 use secrecy::{ExposeSecret, SecretBox, SecretString};
 use sha2::{Sha256, Sha512};
 
@@ -21,6 +22,14 @@ pub(super) enum Key {
     HmacSha512(Box<Hmac<Sha512>>),
     Ed25519(Box<SigningKey>),
 }
+
+// That they are wiped is up to features of the libraries, of which HMAC keeps nothing but two states.
+const _: () = {
+    const fn is_wiped<T: ZeroizeOnDrop>() {}
+    is_wiped::<Sha256>();
+    is_wiped::<Sha512>();
+    is_wiped::<SigningKey>();
+};
 
 impl Key {
     /// Reads a secret's text; the error says what is wrong with it and how to get a good one,

@@ -3,6 +3,7 @@
 
 mod blueprint;
 mod checking_key;
+mod cloud_event;
 mod headers;
 mod key;
 mod payload;
@@ -16,8 +17,8 @@ pub use blueprint::{Blueprint, Request, SpecFault, Unrenderable};
 pub use reply::retry_after;
 pub use signature::Subject;
 pub use spec::{
-    Algorithm, Encoding, JsonForm, KeyForm, Member, PayloadSpec, RequestSpec, Shape, SignatureSpec,
-    StaticHeader, TimestampForm, Value, Visibility, WhenAbsent,
+    Algorithm, CloudEventMode, Encoding, JsonForm, KeyForm, Member, PayloadSpec, RequestSpec, Shape,
+    SignatureSpec, StaticHeader, TimestampForm, Value, Visibility, WhenAbsent,
 };
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 use bytes::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 
+use super::cloud_event::CloudEvent;
 use super::spec::{Member, PayloadSpec, Shape, Value, WhenAbsent};
 use super::{SpecFault, Unrenderable};
 use crate::domain::{Content, Data, Event};
@@ -21,6 +22,7 @@ pub(super) struct Payload {
 enum Compiled {
     Raw,
     Object(Object),
+    CloudEvent(CloudEvent),
 }
 
 /// A JSON object that is built for a receiver.
@@ -78,17 +80,23 @@ impl Payload {
                 shape: Compiled::Object(Object::compile(members, spec.json, target_id, faults)),
                 content_type: Some(content_type.unwrap_or(JSON)),
             },
+            Shape::CloudEvent { mode, extensions } => {
+                let content_type = spec.content_type.as_deref();
+                let compiled = CloudEvent::compile(*mode, spec.json, content_type, extensions, faults);
+                Payload { shape: Compiled::CloudEvent(compiled), content_type: None }
+            }
         }
     }
 
     /// The body of an event's requests; sets their content type.
     pub(super) fn render(&self, event: &Event, headers: &mut HeaderMap) -> Result<Bytes, Unrenderable> {
-        let content_type = self.content_type.clone().unwrap_or_else(|| told_by(event));
-        headers.insert(CONTENT_TYPE, content_type);
-        match &self.shape {
-            Compiled::Raw => Ok(event.body.clone()),
-            Compiled::Object(object) => object.render(event).map(Bytes::from),
-        }
+        let body = match &self.shape {
+            Compiled::Raw => event.body.clone(),
+            Compiled::Object(object) => object.render(event)?.into(),
+            Compiled::CloudEvent(cloud_event) => return cloud_event.render(event, headers),
+        };
+        headers.insert(CONTENT_TYPE, self.content_type.clone().unwrap_or_else(|| told_by(event)));
+        Ok(body)
     }
 }
 
@@ -240,7 +248,8 @@ fn quoted(text: &str) -> Box<str> {
     String::from_utf8_lossy(&out).into()
 }
 
-fn data_of(event: &Event) -> Option<&str> {
+/// The event's `data` as JSON text.
+pub(super) fn data_of(event: &Event) -> Option<&str> {
     match &event.data {
         Data::Slice(range) => event.body.get(range.clone()).and_then(|data| str::from_utf8(data).ok()),
         Data::Text(text) => Some(text),
@@ -262,7 +271,7 @@ fn not_json(reason: &str) -> Unrenderable {
 }
 
 /// A time with milliseconds and `Z`.
-fn rfc3339(unix_ms: i64) -> Result<String, Unrenderable> {
+pub(super) fn rfc3339(unix_ms: i64) -> Result<String, Unrenderable> {
     let time = jiff::Timestamp::from_millisecond(unix_ms)
         .map_err(|_| Unrenderable("the event's time is beyond the year 9999".into()))?;
     Ok(format!("{time:.3}"))

@@ -44,11 +44,11 @@ pub enum Visibility {
 pub struct PayloadSpec {
     /// Its shape.
     pub shape: Shape,
-    /// How JSON is written; for [`Shape::Raw`] it is not used.
+    /// How JSON is written; not used for [`Shape::Raw`] and for binary CloudEvents.
     pub json: JsonForm,
     /// `Content-Type`; without one: `application/json` for [`Shape::Members`], and for
     /// [`Shape::Raw`] the message's own `content-type` header, else `application/json` if the
-    /// body is JSON, else `application/octet-stream`.
+    /// body is JSON, else `application/octet-stream`. Of a [`Shape::CloudEvent`] it is that of its data.
     pub content_type: Option<String>,
 }
 
@@ -59,6 +59,22 @@ pub enum Shape {
     Raw,
     /// A JSON object of these members, in order.
     Members(Vec<Member>),
+    /// A CloudEvent 1.0.
+    CloudEvent {
+        /// How it is put into a request.
+        mode: CloudEventMode,
+        /// Constant extension attributes: names, and values as JSON text.
+        extensions: Vec<(String, String)>,
+    },
+}
+
+/// How a CloudEvent is put into a request (HTTP binding §3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CloudEventMode {
+    /// Attributes are `ce-` headers, and the body is the data.
+    Binary,
+    /// The body is a JSON object with attributes and data.
+    Structured,
 }
 
 /// A part of a JSON object that is built for a receiver.

@@ -15,7 +15,6 @@ on_every_broker! {
     an_unparseable_message_is_a_dead_letter_and_the_stream_goes_on,
     what_is_not_json_still_goes_where_only_bytes_are_needed,
     a_tombstone_follows_its_setting,
-    a_private_address_needs_egress_private,
 }
 
 #[test]
@@ -135,21 +134,6 @@ fn a_message_over_max_event_is_a_dead_letter_without_its_value() {
     scene.cluster.produce(&scene.topic, [Record::bytes(large)]);
     let bridge = Bridge::ready(&scene.one_target(&receiver.url("/"), "", "limits: { max_event: 6MiB }"));
     receiver.wait_events(2);
-    bridge.stop();
-}
-
-fn a_private_address_needs_egress_private<S: Stage>() {
-    let scene = S::new("egress", 1);
-    let receiver = Receiver::ok();
-    scene.publish([event(0)]);
-    // With a list, only the address that is connected to decides; `public` is a fault at once.
-    let listed = "allow_http: true, egress: { allow: [192.0.2.1] }";
-    let config = scene.one_target(&receiver.url("/"), "", "").replace("egress: private", listed);
-    let bridge = Bridge::ready(&config);
-    let letter = &scene.wait_letters(1)[0];
-    assert_eq!(letter.header("hookferry-reason"), Some("blocked"));
-    bridge.wait_metric("hookferry_attempts_total", &[("result", "blocked")], 1.0);
-    assert_eq!(receiver.connections(), 0);
     bridge.stop();
 }
 

@@ -28,20 +28,27 @@ pub struct Bridge {
 impl Bridge {
     /// Starts `run` with this configuration, which must not set `admin`.
     pub fn start(config: &str) -> Bridge {
-        Bridge::start_with(config, &[])
+        Bridge::start_with(config, &[], &[])
+    }
+
+    /// As [`Bridge::start`], in an environment with these variables.
+    pub fn start_in(variables: &[(&str, &str)], config: &str) -> Bridge {
+        Bridge::start_with(config, &[], variables)
     }
 
     /// As [`Bridge::start`], with waits of retries and tiers that are so many times shorter.
     pub fn rehearsing(config: &str, time_scale: u32) -> Bridge {
-        let bridge = Bridge::start_with(config, &["--time-scale", &time_scale.to_string()]);
+        let bridge = Bridge::start_with(config, &["--time-scale", &time_scale.to_string()], &[]);
         bridge.wait_ready();
         bridge
     }
 
-    fn start_with(config: &str, arguments: &[&str]) -> Bridge {
+    fn start_with(config: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Bridge {
         let folder = Folder::new("bridge");
         let config = folder.file("hookferry.yaml", &format!("admin: {{ listen: '127.0.0.1:0' }}\n{config}"));
-        let mut child = command().args(["run", "-c"]).arg(&config).args(arguments).spawn().unwrap();
+        let mut command = command();
+        command.args(["run", "-c"]).arg(&config).args(arguments).envs(variables.iter().copied());
+        let mut child = command.spawn().unwrap();
         let log = Arc::default();
         follow(child.stdout.take().unwrap(), &log);
         follow(child.stderr.take().unwrap(), &log);
@@ -81,8 +88,13 @@ impl Bridge {
         self.http.get(&format!("http://{}{path}", self.admin()?))
     }
 
+    /// What the list of processes shows of it.
+    pub fn command_line(&self) -> String {
+        std::fs::read_to_string(format!("/proc/{}/cmdline", self.child.id())).unwrap()
+    }
+
     /// Where the bridge says that its admin paths are; `None` before it has started.
-    fn admin(&self) -> Option<SocketAddr> {
+    pub fn admin(&self) -> Option<SocketAddr> {
         self.log.lock().unwrap().iter().find_map(|line| admin_of(line))
     }
 

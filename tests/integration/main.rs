@@ -46,6 +46,8 @@ mod wait;
 #[cfg(feature = "real-brokers")]
 mod bad_input;
 #[cfg(feature = "real-brokers")]
+mod cloud_events;
+#[cfg(feature = "real-brokers")]
 mod commit;
 #[cfg(feature = "real-brokers")]
 mod core_nats;
@@ -57,6 +59,8 @@ mod dead_letters;
 mod delivery;
 #[cfg(feature = "real-brokers")]
 mod dialects;
+#[cfg(feature = "real-brokers")]
+mod egress;
 #[cfg(feature = "real-brokers")]
 mod frozen;
 #[cfg(feature = "real-brokers")]
@@ -93,6 +97,8 @@ mod redrive;
 mod retry;
 #[cfg(feature = "real-brokers")]
 mod schedules;
+#[cfg(feature = "real-brokers")]
+mod secrets;
 #[cfg(feature = "real-brokers")]
 mod shutdown;
 #[cfg(feature = "real-brokers")]

@@ -61,7 +61,12 @@ impl Drop for Folder {
 
 /// Runs one command to its end.
 pub fn hookferry<S: AsRef<std::ffi::OsStr>>(arguments: &[S]) -> Output {
-    let mut child = command().args(arguments).spawn().unwrap();
+    hookferry_in(&[], arguments)
+}
+
+/// As [`hookferry`], in an environment with these variables.
+pub fn hookferry_in<S: AsRef<std::ffi::OsStr>>(variables: &[(&str, &str)], arguments: &[S]) -> Output {
+    let mut child = command().envs(variables.iter().copied()).args(arguments).spawn().unwrap();
     let stdout = drain(child.stdout.take().unwrap());
     let stderr = drain(child.stderr.take().unwrap());
     let deadline = Instant::now() + LIMIT;

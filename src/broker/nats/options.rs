@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use async_nats::{ConnectOptions, ServerAddr};
 use secrecy::ExposeSecret;
+use secrecy::zeroize::Zeroizing;
 
 use crate::plan::{Nats, NatsLogin, NatsMode};
 
@@ -61,6 +62,7 @@ fn login(options: ConnectOptions, login: &NatsLogin) -> Result<ConnectOptions, S
         NatsLogin::CredentialsFile(path) => {
             let shown = path.display();
             let text = std::fs::read_to_string(path)
+                .map(Zeroizing::new)
                 .map_err(|error| format!("the credentials file {shown} can't be read: {error}"))?;
             credentials(options, &text, &format!("the credentials file {shown}"))
         }

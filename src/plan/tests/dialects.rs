@@ -30,6 +30,8 @@ fn every_dialect_loads_and_all_its_rules_count() {
         "stripe",
         "shopify",
         "slack",
+        "cloudevents-binary",
+        "cloudevents-structured",
         "raw",
     ] {
         assert_eq!(notices(&with_dialect(dialect)), [""; 0], "{dialect}");

@@ -106,15 +106,27 @@ fn what_a_target_can_not_have_is_refused() {
         ),
         (
             "dialect: strip",
-            "h.yaml:5:14: targets.crm.dialect: there is no dialect `strip`; did you mean `stripe`?; there are: cost-katana ops-center llm-optimizer dcision standard-webhooks github stripe shopify slack raw",
+            "h.yaml:5:14: targets.crm.dialect: there is no dialect `strip`; did you mean `stripe`?; there are: cost-katana ops-center llm-optimizer dcision standard-webhooks github stripe shopify slack cloudevents-binary cloudevents-structured raw",
         ),
         (
-            "dialect: cloudevents-binary",
-            "h.yaml:5:14: targets.crm.dialect: dialect `cloudevents-binary` is not supported yet",
+            "payload: { preset: cloudevents, mode: batched }",
+            "h.yaml:5:43: targets.crm.payload.mode: `batched` is not possible here; write `binary` or `structured`",
+        ),
+        (
+            "payload: { preset: raw, mode: binary }",
+            "h.yaml:5:35: targets.crm.payload.mode: only the preset `cloudevents` has modes; remove this, or name that preset",
+        ),
+        (
+            "payload: { preset: cloudevents, extra: { traceId: x } }",
+            "h.yaml:5:55: targets.crm.payload.extra.traceId: no name of an extension attribute: those have `a-z` and `0-9` only, and are none of CloudEvents' own attributes",
+        ),
+        (
+            "headers: { ce-id: x }\npayload: cloudevents",
+            "h.yaml:5:23: targets.crm.headers.ce-id: the payload writes the attributes of CloudEvents; set extensions with `payload.extra`",
         ),
         (
             "payload: rav",
-            "h.yaml:5:14: targets.crm.payload.preset: there is no payload `rav`; did you mean `raw`?; there are: cost-katana ops-center llm-optimizer dcision standard-webhooks raw",
+            "h.yaml:5:14: targets.crm.payload.preset: there is no payload `rav`; did you mean `raw`?; there are: cost-katana ops-center llm-optimizer dcision standard-webhooks cloudevents raw",
         ),
         (
             "id: 'a b'",

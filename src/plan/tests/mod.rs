@@ -6,6 +6,7 @@ mod layering;
 mod masking;
 mod nats;
 mod routing;
+mod secrets;
 
 use std::collections::BTreeMap;
 

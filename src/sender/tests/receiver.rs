@@ -50,7 +50,10 @@ impl Receiver {
     }
 
     pub(super) fn playing(script: impl Fn(Caller) + Send + Sync + 'static) -> Receiver {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Receiver::on(TcpListener::bind("127.0.0.1:0").unwrap(), script)
+    }
+
+    pub(super) fn on(listener: TcpListener, script: impl Fn(Caller) + Send + Sync + 'static) -> Receiver {
         let address = listener.local_addr().unwrap();
         let (seen, script) = (Arc::new(Seen::default()), Arc::new(script));
         let receiver = Receiver { address, seen: seen.clone() };

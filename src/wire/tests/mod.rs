@@ -1,6 +1,7 @@
 //! Every dialect as `presets.yaml` states it, with expectations that were computed outside of this
 //! program (Python's and Node.js's own HMAC and Ed25519).
 
+mod cloud_events;
 mod faults;
 mod payloads;
 mod signatures;
@@ -67,6 +68,13 @@ fn dialect(name: &str, texts: &[&str]) -> RequestSpec {
     let own = &dialect["payload"];
     let name = own.as_str().or(own["preset"].as_str()).expect("a payload's name");
     let mut payload = payload_spec(&presets["payloads"][name]);
+    if let Shape::CloudEvent { mode, .. } = &mut payload.shape {
+        *mode = match own["mode"].as_str() {
+            Some("binary") => CloudEventMode::Binary,
+            Some("structured") => CloudEventMode::Structured,
+            other => panic!("{other:?} is no mode"),
+        };
+    }
     payload.content_type = own["content_type"].as_str().map(str::to_owned);
     RequestSpec {
         target_id: "wh_7".to_owned(),
@@ -118,6 +126,10 @@ fn signature_spec(form: &Tree, texts: &[&str]) -> SignatureSpec {
 }
 
 fn payload_spec(preset: &Tree) -> PayloadSpec {
+    if preset == "cloudevents" {
+        let shape = Shape::CloudEvent { mode: CloudEventMode::Binary, extensions: Vec::new() };
+        return PayloadSpec { shape, json: JsonForm::Exact, content_type: None };
+    }
     let Some(members) = preset["members"].as_array() else {
         assert_eq!(preset, "raw");
         return PayloadSpec { shape: Shape::Raw, json: JsonForm::Exact, content_type: None };
