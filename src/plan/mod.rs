@@ -6,6 +6,7 @@
 //! configuration). What is built in, defaults and dialects, is data in the same language
 //! (`presets`).
 
+mod auth;
 mod budget;
 mod cgroup;
 mod concealed;
@@ -26,6 +27,7 @@ mod own_places;
 mod places;
 mod presets;
 mod properties;
+mod proxy;
 mod read;
 mod request;
 mod retry;
@@ -36,23 +38,27 @@ mod target_layers;
 mod targets;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod top;
 mod tree;
 mod types;
 mod units;
 mod walk;
 
+pub use auth::OAuth2;
 pub use budget::Budget;
 pub use concealed::Concealed;
 pub use fault::{Fault, Faults};
 pub use interpolate::WhenUnset;
 pub use layers::Layers;
 pub use origin::{Origin, Position};
+pub use proxy::Proxy;
 pub use settings::Setting;
+pub use tls::TargetTls;
 pub use types::{
-    Admin, Broker, Consumer, DeadLetters, Egress, EventParts, HostPort, JetStream, Kafka, Limits, Log,
-    LogFormat, LogLevel, Nats, NatsLogin, NatsMode, NatsTls, Network, Plan, Reads, Route, Shutdown, Source,
-    Start, Target, TargetUrl, Tombstones, Topic, Window,
+    Admin, Broker, Consumer, DeadLetters, Egress, EventParts, HostPort, HttpVersion, JetStream, Kafka,
+    Limits, Log, LogFormat, LogLevel, Nats, NatsLogin, NatsMode, NatsTls, Network, Plan, Reads, Route,
+    Shutdown, Source, Start, Target, TargetUrl, Tombstones, Topic, Window,
 };
 pub(crate) use units::duration;
 

@@ -9,7 +9,7 @@ use super::tree::{Map, Node, Value};
 use super::walk::Item;
 
 /// Keys of a target that a later version brings.
-pub(super) const LATER: [&str; 7] = ["method", "http", "auth", "tls", "proxy", "connect_timeout", "tenant"];
+pub(super) const LATER: [&str; 1] = ["tenant"];
 
 /// Keys that belong to one target only.
 const NOT_IN_DEFAULTS: [&str; 4] = ["url", "secrets", "auth", "tenant"];

@@ -4,9 +4,12 @@ mod deadline;
 mod egress;
 mod exchange;
 mod flow;
+mod http2;
+mod proxy;
 mod receiver;
 mod reuse;
 mod tls;
+mod tokens;
 
 use std::net::IpAddr;
 use std::sync::{Arc, mpsc};

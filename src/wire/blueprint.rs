@@ -59,7 +59,7 @@ impl Blueprint {
         let mut signed = HashSet::new();
         let signature =
             spec.signature.as_ref().and_then(|spec| Signer::compile(spec, &mut signed, &mut faults));
-        let headers = headers::prepare(&spec.headers, &signed, &mut faults);
+        let headers = headers::prepare(&spec.headers, &spec.auth, &signed, &mut faults);
         let payload = Payload::compile(&spec.payload, &spec.target_id, &mut faults);
         if faults.is_empty() {
             Ok(Blueprint { target_id: spec.target_id.as_str().into(), headers, payload, signature })

@@ -12,8 +12,8 @@ mod template;
 pub use blueprint::{Blueprint, Request, SpecFault, Unrenderable};
 pub use reply::retry_after;
 pub use spec::{
-    Algorithm, Encoding, JsonForm, KeyForm, Member, PayloadSpec, RequestSpec, Shape, SignatureSpec,
-    StaticHeader, TimestampForm, Value, Visibility, WhenAbsent,
+    Algorithm, AuthHeader, Encoding, JsonForm, KeyForm, Member, PayloadSpec, RequestSpec, Shape,
+    SignatureSpec, StaticHeader, TimestampForm, Value, Visibility, WhenAbsent,
 };
 
 #[cfg(test)]

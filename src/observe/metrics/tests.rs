@@ -134,6 +134,7 @@ fn attempts_are_counted_by_what_came_back() {
         (fault(Fault::Dns), "dns"),
         (fault(Fault::Network), "network"),
         (fault(Fault::Tls), "tls"),
+        (fault(Fault::Auth), "auth"),
         (fault(Fault::Blocked), "blocked"),
     ];
     let attempted = |reply: &Reply| Attempted {
