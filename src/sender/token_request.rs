@@ -1,7 +1,9 @@
 //! One request to a token endpoint. It is made as those to the target are: under its egress, through
 //! its proxy, with its `tls`.
 
+use std::error::Error;
 use std::fmt;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -20,6 +22,7 @@ use super::endpoint::sensitive;
 use super::names::Names;
 use super::reach;
 use super::token::{Grant, USUAL_LIFE};
+use super::trust;
 use crate::domain::Reply;
 use crate::plan::{Egress, OAuth2, Proxy, Target};
 
@@ -243,24 +246,26 @@ fn error_code(body: &[u8]) -> String {
 
 /// An error's own text would hold the URL.
 fn unreachable(error: &reqwest::Error) -> String {
-    if error.is_timeout() {
+    if let Some(fault) = tls_fault(error) {
+        format!("no trust between us and the token endpoint: {}", trust::fault_text(fault))
+    } else if error.is_timeout() {
         "the token endpoint did not answer in time".to_owned()
     } else if error.is_connect() {
-        match tls_fault(error) {
-            Some(text) => format!("the token endpoint can't be trusted or does not trust us: {text}"),
-            None => "no connection to the token endpoint".to_owned(),
-        }
+        "no connection to the token endpoint".to_owned()
     } else {
         "the token endpoint closed the connection before its answer was complete".to_owned()
     }
 }
 
-fn tls_fault(error: &reqwest::Error) -> Option<String> {
-    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
-    let mut faults = causes.filter_map(|cause| cause.downcast_ref::<std::io::Error>());
-    faults
-        .find(|fault| fault.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()))
-        .map(super::trust::text_of)
+/// What an I/O error holds is not among its sources.
+fn tls_fault<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
+    if let Some(fault) = error.downcast_ref() {
+        return Some(fault);
+    }
+    match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        Some(inner) => tls_fault(inner),
+        None => tls_fault(error.source()?),
+    }
 }
 
 fn detail(reply: Reply) -> Box<str> {

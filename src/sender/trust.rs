@@ -79,17 +79,21 @@ pub(crate) fn client(
 
 /// Why a handshake failed, for people.
 pub(super) fn text_of(error: &io::Error) -> String {
-    let cause = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
-    match cause {
-        Some(Error::InvalidCertificate(fault)) => certificate(fault).into(),
-        Some(Error::AlertReceived(AlertDescription::NoApplicationProtocol)) => NO_HTTP2.into(),
-        Some(Error::AlertReceived(alert)) => format!("the receiver ended the TLS handshake ({alert:?})"),
-        Some(Error::InvalidMessage(_)) => "the receiver does not speak TLS on this port".into(),
-        Some(Error::PeerIncompatible(_)) => {
-            "the receiver has no TLS version or cipher in common with us".into()
-        }
-        Some(_) => "the TLS handshake failed".into(),
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
+        Some(fault) => fault_text(fault),
         None => format!("the connection broke in the TLS handshake: {}", error.kind()),
+    }
+}
+
+/// What TLS has against a connection, for people.
+pub(super) fn fault_text(fault: &Error) -> String {
+    match fault {
+        Error::InvalidCertificate(fault) => certificate(fault).into(),
+        Error::AlertReceived(AlertDescription::NoApplicationProtocol) => NO_HTTP2.into(),
+        Error::AlertReceived(alert) => format!("the receiver ended the TLS handshake ({alert:?})"),
+        Error::InvalidMessage(_) => "the receiver does not speak TLS on this port".into(),
+        Error::PeerIncompatible(_) => "the receiver has no TLS version or cipher in common with us".into(),
+        _ => "the TLS handshake failed".into(),
     }
 }
 

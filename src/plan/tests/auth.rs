@@ -1,15 +1,16 @@
 //! `auth`, `tls`, `proxy`, `method` and `http` of a target.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use hyper::Method;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use secrecy::ExposeSecret;
 
 use super::{environment, faults, plan, plan_with, setting, with_target};
-use crate::domain::{Generation, Lease};
+use crate::domain::{Content, Data, Event, EventTime, Generation, Kind, Lease, Origin, SourceId};
 use crate::plan::{HttpVersion, Plan, Target, examine_text};
-use crate::source::{Intake, Message, Namespace};
 
 const URL: &str = "url: https://x.example/in\n";
 
@@ -25,23 +26,25 @@ fn faults_of(keys: &str) -> Vec<String> {
 
 /// A header of the request that this plan's first target gets.
 fn header(plan: &Plan, name: &str) -> Option<String> {
-    let message = Message {
-        topic: "t".into(),
-        partition: 0,
-        position: 0,
+    let event = Event {
+        source: SourceId(0),
+        id: "evt_1".into(),
+        event_type: None,
+        time: EventTime { unix_ms: 0, text: None },
         subject: None,
-        timestamp_ms: Some(0),
         key: None,
-        value: Some(b"{}"),
+        priority: None,
+        producer: "/s".into(),
+        kind: Kind::Regular,
+        body: Bytes::from_static(b"{}"),
+        content: Content::Json,
+        data: Data::Absent,
         headers: Box::default(),
+        fields: Box::default(),
+        origin: Origin::kafka("t", 0),
+        generation: Generation(1),
+        lease: Arc::new(Lease::unlimited()),
     };
-    let intake = Intake::new(
-        plan,
-        &plan.sources[0],
-        crate::domain::SourceId(0),
-        Namespace::Kafka { cluster: "c".into() },
-    );
-    let event = intake.read(message, Generation(0), std::sync::Arc::new(Lease::unlimited()));
     let request = plan.targets[0].blueprint.render(&event, 0).expect("it renders");
     let value = request.headers.get(name)?;
     assert!(value.is_sensitive(), "{name} is not marked");
@@ -164,8 +167,8 @@ fn a_later_layer_may_choose_another_kind_of_auth() {
     std::fs::create_dir_all(&folder).expect("a folder");
     let base = folder.join("base.yaml");
     let over = folder.join("over.yaml");
-    std::fs::write(&base, with_target(&format!("{URL}auth: {{ basic: {{ username: a, password: b }} }}")))
-        .expect("written");
+    let first = with_target(&format!("{URL}auth: {{ basic: {{ username: a, password: b }} }}"));
+    std::fs::write(&base, first.replace("to: [crm]", "name: all, to: [crm]")).expect("written");
     std::fs::write(&over, "targets: { crm: { auth: { bearer: c } } }").expect("written");
     let layers = crate::plan::Layers { paths: vec![base, over], ..Default::default() };
     let plan = crate::plan::load(&layers).unwrap_or_else(|faults| panic!("{faults}"));
@@ -257,8 +260,8 @@ fn faults_of_tls_are_named() {
     assert_eq!(
         faults_of("tls: { cert: a }"),
         [
+            "targets.crm.tls.key: missing; `cert` needs the key that belongs to it",
             "targets.crm.tls.cert: there is no certificate in it; write the text of a PEM file, for example `\"${file:/etc/hookferry/tls.pem}\"`",
-            "targets.crm.tls.key: missing; `cert` needs the key that belongs to it"
         ]
     );
     let plain = with_target("url: http://x.example/\nallow_http: true\ntls: {}");
@@ -302,7 +305,7 @@ fn method_version_and_patience_have_defaults_and_choices() {
     assert_eq!(
         faults_of("method: put\nhttp: 3\nconnect_timeout: 0s"),
         [
-            "targets.crm.method: `put` is not possible here; write `POST`, `PUT`, `PATCH` or `DELETE`; did you mean `PUT`?",
+            "targets.crm.method: `put` is not possible here; write `POST`, `PUT`, `PATCH` or `DELETE`",
             "targets.crm.http: `3` is not possible here; write `1` or `2`; did you mean `1`?",
             "targets.crm.connect_timeout: `0s` is too short; it must be at least 10ms",
         ]

@@ -15,7 +15,7 @@ fn a_mistyped_key_is_named_with_its_place_and_a_suggestion() {
     target_faults(
         "url: https://x.example/\nzzz: 3s",
         &[
-            "h.yaml:5:5: targets.crm.zzz: unknown key; there are: dialect id secrets signature headers payload egress allow_http url enabled description labels timeout success ordering key on_exhausted retry concurrency rate breaker disable_on disable_after",
+            "h.yaml:5:5: targets.crm.zzz: unknown key; there are: dialect id secrets signature headers payload egress allow_http url auth tls proxy method http enabled description labels timeout connect_timeout success ordering key on_exhausted retry concurrency rate breaker disable_on disable_after",
         ],
     );
 }
@@ -142,7 +142,7 @@ fn a_url_is_judged_without_being_shown() {
         ("'ftp://tok/x'", "only `https://` is possible here"),
         (
             "'https://tok:tok@x.example/'",
-            "a user or password in the URL is not possible; send them in `headers`",
+            "a user or password in the URL is not possible; send them by `auth: { basic: … }`",
         ),
         ("'https://x.example/#tok'", "a fragment (`#…`) is never sent; remove it"),
         (

@@ -421,15 +421,72 @@ fn nothing_is_sent_under_an_ended_lease() {
 }
 
 #[test]
-fn those_who_wait_for_a_connection_share_its_failure() {
-    // Nobody listens there any more.
-    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let gone = Target { http: HttpVersion::Two, ..target(&format!("http://{address}/")) };
-    let mut rig = Rig::new(vec![gone]);
+fn a_lease_that_ends_while_the_receiver_takes_no_more_withholds_the_request() {
+    let (release, gate) = mpsc::channel::<()>();
+    let gate = Mutex::new(gate);
+    let asked = Arc::new(AtomicUsize::new(0));
+    let full = Receiver::playing({
+        let asked = asked.clone();
+        move |caller| {
+            let mut frames = Frames::accept(caller.stream());
+            frames.say(4, 0, 0, &[0, 3, 0, 0, 0, 1]);
+            while let Some(stream) = frames.request() {
+                if asked.fetch_add(1, Ordering::SeqCst) == 1 {
+                    let _ = gate.lock().unwrap().recv();
+                }
+                frames.answer(stream);
+            }
+        }
+    });
+    let quick = Receiver::answering(super::receiver::OK);
+    let targets = vec![Target { http: HttpVersion::Two, ..target(&full.url()) }, target(&quick.url())];
+    let mut rig = Rig::new(targets);
+    assert_status(&rig.make(), 200);
 
-    for _ in 0..2 {
+    let lease = Lease::unlimited();
+    let holder = rig.attempt(0);
+    let waiting = rig.attempt_of(0, event(BODY, lease));
+    let (event, waits) = (waiting.event.clone(), waiting.delivery);
+    rig.submit(vec![holder, waiting]);
+    // The thread has begun with those before it answers for what came later.
+    let attempt = rig.attempt(1);
+    assert_status(&rig.make_this(attempt), 200);
+    event.lease.end();
+    release.send(()).unwrap();
+
+    let mut answers = Vec::new();
+    while answers.len() < 2 {
+        answers.extend(rig.batch().1);
+    }
+    for attempted in answers {
+        match attempted.delivery == waits {
+            true => assert_eq!(attempted.reply, Reply::Withheld),
+            false => assert_status(&attempted, 200),
+        }
+    }
+    assert_eq!(asked.load(Ordering::SeqCst), 2);
+}
+
+#[test]
+fn those_who_wait_for_a_connection_share_its_failure() {
+    struct Counting(AtomicUsize);
+    impl Lookup for Counting {
+        fn lookup(&self, _name: &str) -> Answer {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            Box::pin(async { Ok(vec![IpAddr::from([127, 0, 0, 1])]) })
+        }
+    }
+    let dns = Arc::new(Counting(AtomicUsize::new(0)));
+    // Nobody listens there any more.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let url = format!("http://hooks.example.com:{port}/");
+    let gone = Target { http: HttpVersion::Two, ..target(&url) };
+    let mut rig = Rig::resolving(vec![gone], 1, Resolver::Given(dns.clone()), RootCertStore::empty());
+
+    for tries in 1..=2 {
         for attempted in make_all(&mut rig, 20) {
             assert_fault(&attempted, Fault::Network, "could not connect");
         }
+        assert_eq!(dns.0.load(Ordering::SeqCst), tries);
     }
 }

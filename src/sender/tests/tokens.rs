@@ -385,7 +385,7 @@ fn a_token_endpoint_is_trusted_by_the_targets_ca() {
     let attempt = rig.attempt(1);
     assert_fault(&rig.make_this(attempt), Fault::Auth, "not trusted");
     let attempt = rig.attempt(2);
-    assert_fault(&rig.make_this(attempt), Fault::Auth, "the token endpoint");
+    assert_fault(&rig.make_this(attempt), Fault::Auth, "CertificateRequired");
 }
 
 const AS_CHILD: &str = "HOOKFERRY_TEST_TOKEN_URLS";
