@@ -158,6 +158,9 @@ impl Access {
 }
 
 fn unreachable_because(url: &Url, cause: &reqwest::Error) -> String {
+    if let Some(fault) = trust::fault_in(cause) {
+        return format!("{url}: no trust: {}", trust::fault_text(fault));
+    }
     if cause.is_connect() {
         return format!(
             "{url}: nobody answers; is hookferry running, and is this its `admin.listen`? See `--url`"

@@ -1,9 +1,7 @@
 //! One request to a token endpoint. It is made as those to the target are: under its egress, through
 //! its proxy, with its `tls`.
 
-use std::error::Error;
 use std::fmt;
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -246,7 +244,7 @@ fn error_code(body: &[u8]) -> String {
 
 /// An error's own text would hold the URL.
 fn unreachable(error: &reqwest::Error) -> String {
-    if let Some(fault) = tls_fault(error) {
+    if let Some(fault) = trust::fault_in(error) {
         format!("no trust between us and the token endpoint: {}", trust::fault_text(fault))
     } else if error.is_timeout() {
         "the token endpoint did not answer in time".to_owned()
@@ -254,17 +252,6 @@ fn unreachable(error: &reqwest::Error) -> String {
         "no connection to the token endpoint".to_owned()
     } else {
         "the token endpoint closed the connection before its answer was complete".to_owned()
-    }
-}
-
-/// What an I/O error holds is not among its sources.
-fn tls_fault<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
-    if let Some(fault) = error.downcast_ref() {
-        return Some(fault);
-    }
-    match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-        Some(inner) => tls_fault(inner),
-        None => tls_fault(error.source()?),
     }
 }
 

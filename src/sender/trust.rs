@@ -85,8 +85,20 @@ pub(super) fn text_of(error: &io::Error) -> String {
     }
 }
 
+/// What TLS has against a connection, if that is what an error comes from. What an I/O error holds
+/// is not among its sources.
+pub(crate) fn fault_in<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Error> {
+    if let Some(fault) = error.downcast_ref() {
+        return Some(fault);
+    }
+    match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        Some(inner) => fault_in(inner),
+        None => fault_in(error.source()?),
+    }
+}
+
 /// What TLS has against a connection, for people.
-pub(super) fn fault_text(fault: &Error) -> String {
+pub(crate) fn fault_text(fault: &Error) -> String {
     match fault {
         Error::InvalidCertificate(fault) => certificate(fault).into(),
         Error::AlertReceived(AlertDescription::NoApplicationProtocol) => NO_HTTP2.into(),

@@ -1,7 +1,8 @@
 //! The tests on the real thing: the hookferry binary, Apache Kafka, NATS, and receivers over HTTP.
 //!
 //! Rooms: `kafka` (brokers, topics, offsets), `nats` (servers, streams, durables), `record` (a message
-//! of either), `receiver` (an HTTP server that answers by script), `process` and `bridge` (the binary
+//! of either), `receiver` (an HTTP server that answers by script), `secure` (one
+//! behind TLS), `process` and `bridge` (the binary
 //! as a command, and running: its probes, its log, its signals), `wait` (bounded waits), `scene` and
 //! `nats_scene` (what most tests begin with), `stage` (what both of these are, for tests that mean the
 //! same on every broker), `nats_credentials` (an operator's accounts). All other modules are tests, by
@@ -12,6 +13,7 @@ mod cli;
 mod docs;
 mod house;
 mod process;
+mod secure;
 mod targets;
 
 #[cfg(feature = "real-brokers")]
@@ -37,6 +39,8 @@ mod stage;
 #[cfg(feature = "real-brokers")]
 mod wait;
 
+#[cfg(feature = "real-brokers")]
+mod auth;
 #[cfg(feature = "real-brokers")]
 mod bad_input;
 #[cfg(feature = "real-brokers")]
