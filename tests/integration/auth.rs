@@ -15,7 +15,7 @@ on_every_broker!(events_reach_a_target_that_wants_a_certificate_and_a_token);
 fn events_reach_a_target_that_wants_a_certificate_and_a_token<S: Stage>() {
     const EVENTS: usize = 20;
     let scene = S::new("auth", 1);
-    let (authority, clients) = (Authority::new(), Authority::new());
+    let (authority, clients) = (Authority::new("own"), Authority::new("clients"));
     let asked = AtomicUsize::new(0);
     // The endpoint fails first; the receiver takes no other token than the second one.
     let server = Secure::start(&authority, Some(&clients), move |head| {
@@ -43,7 +43,7 @@ fn events_reach_a_target_that_wants_a_certificate_and_a_token<S: Stage>() {
         file("secret", "open-sesame"),
     );
     scene.publish((0..EVENTS).map(event));
-    let bridge = Bridge::ready(&scene.one_target(&server.url("/hooks"), &keys, ""));
+    let bridge = Bridge::start(&scene.one_target(&server.url("/hooks"), &keys, ""));
 
     bridge.wait_metric("hookferry_attempts_total", &[("result", "2xx")], EVENTS as f64);
     wait::until(

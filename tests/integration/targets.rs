@@ -107,7 +107,7 @@ fn where_nobody_answers_that_is_said() {
 
 #[test]
 fn a_process_behind_tls_is_asked_if_the_system_trusts_it() {
-    let (authority, stranger) = (Authority::new(), Authority::new());
+    let (authority, stranger) = (Authority::new("own"), Authority::new("stranger"));
     let server = Secure::start(&authority, None, |_| ("200 OK", r#"{"targets":[]}"#.to_owned()));
     let folder = Folder::new("targets-tls");
     let ask = |trusted: &Authority| {
