@@ -14,7 +14,7 @@
 //! | the routes that take it name its deliveries | [`engine::routing`] |
 //! | each delivery waits in the lane of its target for its turn: permits, rate, breaker, order | `engine::lane`, `engine::permits` |
 //! | the request is rendered and signed | [`wire::Blueprint`] |
-//! | the attempt is made, within one deadline, to an address that was judged | [`sender`] |
+//! | the attempt is made, within one deadline, to an address that was judged, with a token if it needs one | [`sender`] |
 //! | what came back decides: delivered, another attempt, or given up | `engine::retry` |
 //! | a short wait is spent in memory, any other in a retry tier on the broker | `engine::waits`, [`broker::tier_record`] |
 //! | when it is due, it comes back from there | `source::tier_intake`, `source::kafka::reading`, `source::nats::tiers` |

@@ -1,5 +1,6 @@
 use std::fmt::Write as _;
 
+use hyper::header::AUTHORIZATION;
 use serde_json::json;
 
 use super::arguments::{Format, Question};
@@ -69,6 +70,7 @@ struct Explanation<'a> {
 struct Planned<'a> {
     target: &'a str,
     route: &'a str,
+    method: &'a hyper::Method,
     /// Masked as `check` does.
     url: String,
     /// Of the target.
@@ -142,14 +144,22 @@ fn planned<'a>(
 ) -> Option<Planned<'a>> {
     let target = plan.targets.get(target.0 as usize)?;
     let route = plan.routes.get(route.0 as usize)?;
+    // Only the sender knows its value.
+    let token = target.oauth2.as_ref().map(|_| (AUTHORIZATION.to_string(), "***".to_owned()));
     let rendered = target.blueprint.render(event, now_ms).map(|request| Rendered {
-        headers: request.headers.iter().map(|(name, value)| (name.to_string(), shown(value))).collect(),
+        headers: request
+            .headers
+            .iter()
+            .map(|(name, value)| (name.to_string(), shown(value)))
+            .chain(token)
+            .collect(),
         body: String::from_utf8(request.body.to_vec())
             .unwrap_or_else(|_| format!("({} bytes that are not UTF-8)", request.body.len())),
     });
     Some(Planned {
         target: &target.name,
         route: &route.name,
+        method: &target.method,
         url: setting(settings, &format!("targets.{}.url", target.name)).to_owned(),
         ordering: target.ordering,
         priority: event.priority.unwrap_or(route.priority),
@@ -285,7 +295,7 @@ fn request_text(planned: &Planned<'_>) -> String {
     let mut out = format!("\ntarget {} (by route {}{order}{priority}):\n", planned.target, planned.route);
     match &planned.rendered {
         Ok(rendered) => {
-            let _ = writeln!(out, "  POST {}", planned.url);
+            let _ = writeln!(out, "  {} {}", planned.method, planned.url);
             for (name, value) in &rendered.headers {
                 let _ = writeln!(out, "  {name}: {value}");
             }
@@ -309,7 +319,7 @@ fn document(explanation: &Explanation<'_>) -> serde_json::Value {
             "route": planned.route,
             "ordering": planned.ordering.as_str(),
             "priority": planned.priority,
-            "method": "POST",
+            "method": planned.method.as_str(),
             "url": planned.url,
             "headers": rendered.headers.iter().map(|(name, value)| json!([name, value])).collect::<Vec<_>>(),
             "body": rendered.body,

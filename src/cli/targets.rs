@@ -1,9 +1,11 @@
 //! `targets`: how targets stand in a running process, by its API.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::{StatusCode, Url};
+use reqwest::{Client, StatusCode, Url};
+use rustls::RootCertStore;
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -11,7 +13,8 @@ use serde::{Deserialize, Serialize};
 use super::arguments::{Format, TargetQuestion, Targets};
 use super::{Exit, answer, bad_configuration, complain};
 use crate::observe::{RateLimit, TargetStatus};
-use crate::plan::{self, Layers};
+use crate::plan::{self, HttpVersion, Layers};
+use crate::sender::trust;
 
 /// A process that is alive answers at once.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -73,8 +76,10 @@ fn access(asked: &Targets, configured: Option<plan::Admin>) -> Result<Access, St
         (None, None) => USUAL_URL.to_owned(),
     };
     let url: Url = url.parse().map_err(|cause| format!("--url: {cause}; write for example `{USUAL_URL}`"))?;
-    if url.scheme() != "http" || url.cannot_be_a_base() {
-        return Err(format!("--url: only `http://` is possible; write for example `{USUAL_URL}`"));
+    if !matches!(url.scheme(), "http" | "https") || url.cannot_be_a_base() {
+        return Err(format!(
+            "--url: only `http://` and `https://` are possible; write for example `{USUAL_URL}`"
+        ));
     }
     let token = match &asked.token_file {
         Some(file) => {
@@ -105,8 +110,10 @@ impl Access {
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|cause| format!("the system gives no event queue: {cause}"))?;
-        let (status, body) =
-            runtime.block_on(self.exchange(url)).map_err(|cause| unreachable_because(&self.url, &cause))?;
+        let client = self.client()?;
+        let (status, body) = runtime
+            .block_on(self.exchange(&client, url))
+            .map_err(|cause| unreachable_because(&self.url, &cause))?;
         match status {
             StatusCode::OK => serde_json::from_slice(&body).map_err(|cause| {
                 format!(
@@ -123,12 +130,24 @@ impl Access {
         }
     }
 
-    async fn exchange(&self, url: Url) -> reqwest::Result<(StatusCode, Vec<u8>)> {
-        let client = reqwest::Client::builder()
+    /// Trusts this machine's authorities, if there is anything to trust.
+    fn client(&self) -> Result<Client, String> {
+        let roots = match self.url.scheme() {
+            "https" => trust::system_roots(),
+            _ => RootCertStore::empty(),
+        };
+        let tls = trust::client(Arc::new(roots), None, HttpVersion::One)
+            .map_err(|cause| format!("TLS can't be set up: {cause}"))?;
+        Client::builder()
             .timeout(PATIENCE)
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
-            .build()?;
+            .tls_backend_preconfigured(tls)
+            .build()
+            .map_err(|cause| format!("the HTTP client can't be made: {cause}"))
+    }
+
+    async fn exchange(&self, client: &Client, url: Url) -> reqwest::Result<(StatusCode, Vec<u8>)> {
         let mut request = client.get(url);
         if let Some(token) = &self.token {
             request = request.bearer_auth(token.expose_secret());
@@ -139,6 +158,9 @@ impl Access {
 }
 
 fn unreachable_because(url: &Url, cause: &reqwest::Error) -> String {
+    if let Some(fault) = trust::fault_in(cause) {
+        return format!("{url}: no trust: {}", trust::fault_text(fault));
+    }
     if cause.is_connect() {
         return format!(
             "{url}: nobody answers; is hookferry running, and is this its `admin.listen`? See `--url`"

@@ -30,6 +30,8 @@ pub enum Fault {
     Network,
     /// The TLS handshake failed.
     Tls,
+    /// What proves to the receiver who we are could not be had, for example a token.
+    Auth,
     /// The deadline of the attempt passed.
     Timeout,
     /// The target's `egress` does not allow the address.
@@ -43,6 +45,7 @@ impl Fault {
             Fault::Dns => "dns",
             Fault::Network => "network",
             Fault::Tls => "tls",
+            Fault::Auth => "auth",
             Fault::Timeout => "timeout",
             Fault::Blocked => "blocked",
         }

@@ -213,6 +213,7 @@ mod tests {
             (status(429), Health::Unknown),
             (status(503), Health::Ill),
             (fault(Fault::Timeout), Health::Ill),
+            (fault(Fault::Auth), Health::Ill),
             (fault(Fault::Blocked), Health::Unknown),
             (Reply::Withheld, Health::Unknown),
         ] {

@@ -42,7 +42,9 @@ pub(super) fn decide(
         Reply::Status { status, .. } => policy.retry_on.statuses.contains(*status),
         Reply::Fault { fault: Fault::Blocked, .. } => return Decision::End(DeadLetterReason::Blocked),
         Reply::Fault { fault: Fault::Timeout, .. } => policy.retry_on.timeout,
-        Reply::Fault { fault: Fault::Dns | Fault::Network | Fault::Tls, .. } => policy.retry_on.network,
+        Reply::Fault { fault: Fault::Dns | Fault::Network | Fault::Tls | Fault::Auth, .. } => {
+            policy.retry_on.network
+        }
         Reply::Unrenderable(_) => return Decision::End(DeadLetterReason::Template),
         Reply::Withheld => return Decision::Again(WITHHELD_WAIT),
     };

@@ -433,6 +433,8 @@ fn what_a_reply_leads_to() {
         ("", status(500), None),
         ("", fault(Fault::Dns), None),
         ("", fault(Fault::Tls), None),
+        ("", fault(Fault::Auth), None),
+        ("retry: { retry_on: [5xx] }", fault(Fault::Auth), Some(DeadLetterReason::Rejected)),
         ("", fault(Fault::Timeout), None),
         ("", fault(Fault::Blocked), Some(DeadLetterReason::Blocked)),
         ("", Reply::Unrenderable("x".into()), Some(DeadLetterReason::Template)),

@@ -129,6 +129,7 @@ struct AttemptCounters {
     dns: IntCounter,
     network: IntCounter,
     tls: IntCounter,
+    auth: IntCounter,
     blocked: IntCounter,
 }
 
@@ -343,6 +344,7 @@ impl AttemptCounters {
             Reply::Fault { fault: Fault::Dns, .. } => &self.dns,
             Reply::Fault { fault: Fault::Network, .. } => &self.network,
             Reply::Fault { fault: Fault::Tls, .. } => &self.tls,
+            Reply::Fault { fault: Fault::Auth, .. } => &self.auth,
             Reply::Fault { fault: Fault::Blocked, .. } => &self.blocked,
             Reply::Unrenderable(_) | Reply::Withheld => return None,
         })
@@ -562,8 +564,6 @@ impl Families {
 
     fn attempt_counters(&self, target: &str) -> AttemptCounters {
         let attempts = |result| self.attempts.with_label_values(&[target, result]);
-        // Part of the closed set of results; nothing counts it before targets have `auth`.
-        attempts("auth");
         AttemptCounters {
             success: attempts("2xx"),
             redirect: attempts("3xx"),
@@ -575,6 +575,7 @@ impl Families {
             dns: attempts(Fault::Dns.as_str()),
             network: attempts(Fault::Network.as_str()),
             tls: attempts(Fault::Tls.as_str()),
+            auth: attempts(Fault::Auth.as_str()),
             blocked: attempts(Fault::Blocked.as_str()),
         }
     }

@@ -87,7 +87,9 @@ fn judged(text: &str, egress: &Egress, allow_http: bool) -> Result<Url, String> 
         return Err("only `https://` is possible here".to_owned());
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err("a user or password in the URL is not possible; send them in `headers`".to_owned());
+        return Err(
+            "a user or password in the URL is not possible; send them by `auth: { basic: … }`".to_owned()
+        );
     }
     if url.fragment().is_some() {
         return Err("a fragment (`#…`) is never sent; remove it".to_owned());

@@ -65,6 +65,8 @@ enum Mapping {
     /// A target, or `defaults`.
     Target,
     Signature,
+    /// `auth` of a target.
+    Auth,
     /// Names of headers, which compare in any case.
     Headers,
     Plain,
@@ -76,7 +78,8 @@ impl Mapping {
             (Mapping::Document, "targets") => Mapping::Targets,
             (Mapping::Document, "defaults") | (Mapping::Targets, _) => Mapping::Target,
             (Mapping::Target, "signature") => Mapping::Signature,
-            (Mapping::Target | Mapping::Signature, "headers") => Mapping::Headers,
+            (Mapping::Target, "auth") => Mapping::Auth,
+            (Mapping::Target | Mapping::Signature, "headers") | (Mapping::Auth, "header") => Mapping::Headers,
             _ => Mapping::Plain,
         }
     }
@@ -118,7 +121,7 @@ pub(super) const EXPONENTIAL: [&str; 4] = ["attempts", "initial", "factor", "max
 
 /// Brings two values of a target's key that has several forms to the same form: `payload: NAME` is
 /// `payload: { preset: NAME }`; who sets one form of `retry` drops the other one below, and the
-/// jitter that belongs to it (PRODUCT.md §1, "Layers").
+/// jitter that belongs to it (PRODUCT.md §1, "Layers"); who sets one kind of `auth` drops the others.
 fn one_form(key: &str, mut below: Node, mut over: Node) -> (Node, Node) {
     match key {
         "payload" => {
@@ -129,6 +132,13 @@ fn one_form(key: &str, mut below: Node, mut over: Node) -> (Node, Node) {
                     map.set("preset", preset);
                     node.value = Value::Map(map);
                 }
+            }
+        }
+        "auth" => {
+            if let (Value::Map(below), Some(over)) = (&mut below.value, over.as_map())
+                && over.0.iter().any(|entry| !entry.node.is_null())
+            {
+                below.0.retain(|entry| over.get(&entry.key).is_some());
             }
         }
         "retry" => {

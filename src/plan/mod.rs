@@ -6,6 +6,7 @@
 //! configuration). What is built in, defaults and dialects, is data in the same language
 //! (`presets`).
 
+mod auth;
 mod budget;
 mod cgroup;
 mod concealed;
@@ -28,6 +29,7 @@ mod own_places;
 mod places;
 mod presets;
 mod properties;
+mod proxy;
 mod read;
 mod request;
 mod retry;
@@ -40,12 +42,14 @@ mod targets;
 mod tenants;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod top;
 mod tree;
 mod types;
 mod units;
 mod walk;
 
+pub use auth::OAuth2;
 pub use budget::Budget;
 pub use concealed::Concealed;
 pub use dialect::dialect;
@@ -53,11 +57,13 @@ pub use fault::{Fault, Faults};
 pub use interpolate::WhenUnset;
 pub use layers::Layers;
 pub use origin::{Origin, Position};
+pub use proxy::Proxy;
 pub use settings::Setting;
+pub use tls::TargetTls;
 pub use types::{
-    Admin, Broker, Consumer, DeadLetters, Egress, EventParts, EventTypes, HostPort, JetStream, Kafka, Limits,
-    Log, LogFormat, LogLevel, Nats, NatsLogin, NatsMode, NatsTls, Network, Plan, Reads, Route, RouteTest,
-    Shown, Shutdown, Source, Start, Target, TargetUrl, Tombstones, Topic, UnknownTypes, Window,
+    Admin, Broker, Consumer, DeadLetters, Egress, EventParts, EventTypes, HostPort, HttpVersion, JetStream,
+    Kafka, Limits, Log, LogFormat, LogLevel, Nats, NatsLogin, NatsMode, NatsTls, Network, Plan, Reads, Route,
+    RouteTest, Shown, Shutdown, Source, Start, Target, TargetUrl, Tombstones, Topic, UnknownTypes, Window,
 };
 pub(crate) use types::{OPEN_IN_ORDER, OPEN_OF_A_TIER};
 pub(crate) use units::duration;

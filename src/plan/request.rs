@@ -32,7 +32,7 @@ pub(super) fn specification(
         json: JsonForm::Exact,
         content_type: None,
     }))?;
-    Some(RequestSpec { target_id, payload, signature, headers })
+    Some(RequestSpec { target_id, payload, signature, headers, auth: Vec::new() })
 }
 
 fn payload(item: &Item<'_>, presets: &Presets) -> Option<PayloadSpec> {

@@ -91,16 +91,23 @@ fn shown(path: &str, node: &Node, scalar: &Scalar) -> String {
     let segments: Vec<&str> = path.split('.').collect();
     let hidden = match segments.as_slice() {
         ["targets", _, "secrets", ..] | ["admin", "token"] => true,
+        ["targets", _, "auth", "basic", "username"] => false,
+        ["targets", _, "auth", "oauth2", key, ..] => *key == "client_secret",
+        ["targets", _, "auth" | "tls", ..] => true,
         ["targets", _, "headers", ..] => !matches!(node.origin, Origin::Dialect(_)),
         ["sources", _, "kafka", "properties", property @ ..] => is_sensitive(&property.join(".")),
         ["sources", _, "nats", "user" | "password" | "token" | "nkey"] => true,
         ["sources", _, "nats", "creds"] => scalar.text.contains(CREDENTIALS),
         _ => false,
     };
-    let is_url = matches!(segments.as_slice(), ["targets", _, "url"]);
+    let is_url =
+        matches!(segments.as_slice(), ["targets", _, "url"] | ["targets", _, "auth", "oauth2", "token_url"]);
+    let is_proxy = matches!(segments.as_slice(), ["targets", _, "proxy"]);
     match scalar.taint {
         _ if hidden => MASK.to_owned(),
         Taint::File => MASK.to_owned(),
+        _ if is_proxy && *scalar.text == "off" => scalar.text.to_string(),
+        _ if is_proxy => without_user(&scalar.text),
         Taint::Clear if is_url => without_query(&scalar.text),
         Taint::Clear => scalar.text.to_string(),
         Taint::Environment if is_shown(&segments) => scalar.text.to_string(),
@@ -115,6 +122,18 @@ fn without_query(text: &str) -> String {
     match text.split_once('?') {
         Some((before, _)) => format!("{before}?{MASK}"),
         None => text.to_owned(),
+    }
+}
+
+/// Scheme, host and port of a URL; user and password are masked.
+fn without_user(text: &str) -> String {
+    let Ok(url) = Url::parse(text) else { return MASK.to_owned() };
+    let origin = url.origin().ascii_serialization();
+    let has_user = !url.username().is_empty() || url.password().is_some();
+    match origin.split_once("://") {
+        Some((scheme, host)) if has_user => format!("{scheme}://{MASK}@{host}"),
+        Some(_) => origin,
+        None => MASK.to_owned(),
     }
 }
 

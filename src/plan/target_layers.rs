@@ -8,9 +8,6 @@ use super::retry;
 use super::tree::{Map, Node, Value};
 use super::walk::Item;
 
-/// Keys of a target that a later version brings.
-pub(super) const LATER: [&str; 6] = ["method", "http", "auth", "tls", "proxy", "connect_timeout"];
-
 /// Keys that belong to one target only.
 const NOT_IN_DEFAULTS: [&str; 4] = ["url", "secrets", "auth", "tenant"];
 

@@ -2,24 +2,34 @@
 
 use std::time::Duration;
 
+use hyper::Method;
+use url::Url;
+
 use crate::domain::{Exhausted, Ordering, StatusSet};
 use crate::wire::{Blueprint, RequestSpec};
 
+use super::auth::auth;
 use super::conditions::Fields;
 use super::egress::{egress, url};
 use super::lane_rules;
+use super::origin::Origin;
 use super::presets::Presets;
+use super::proxy::proxy;
 use super::request;
 use super::retry;
 use super::settings::MASK;
-use super::target_layers::{LATER, Layered};
+use super::target_layers::Layered;
 use super::tenants;
+use super::tls::{TargetTls, tls};
 use super::tree::Taint;
-use super::types::{Egress, Shown, Target, TargetUrl};
+use super::types::{Egress, HttpVersion, Shown, Target, TargetUrl};
 use super::walk::{Item, Keys};
 
 /// The shortest time-out that lets any request end.
 const LEAST_TIMEOUT: Duration = Duration::from_millis(10);
+
+/// The values of `http`.
+const HTTP: [(&str, HttpVersion); 2] = [("1", HttpVersion::One), ("2", HttpVersion::Two)];
 
 /// Reads one target. `None` if a fault was found in it.
 pub(super) fn target(
@@ -31,19 +41,28 @@ pub(super) fn target(
     fields: &mut Fields,
 ) -> Option<Target> {
     let mut keys = item.keys();
-    keys.later(&LATER);
     keys.skip("dialect");
     let id = keys.get("id").map_or_else(String::new, |item| item.parse(String::new(), target_id));
-    let spec = request::specification(&mut keys, id.clone(), presets, &layered.required_headers);
+    let mut spec = request::specification(&mut keys, id.clone(), presets, &layered.required_headers);
     let egress = keys.get("egress").map_or(Egress::Public, |item| egress(&item));
     let allow_http = keys.get("allow_http").is_some_and(|item| item.flag());
     let address = keys.require("url", "write `url: https://…`");
     let address = address.and_then(|item| url(&item, &egress, allow_http));
     let tenant = tenants::tenant(&mut keys);
+    let auth = keys.get("auth").map(|item| auth(&item, &egress, allow_http)).unwrap_or_default();
+    if let Some(spec) = &mut spec {
+        spec.auth = auth.headers;
+    }
+    let tls = keys.get("tls").and_then(|item| tls_of(&item, address.as_ref()));
+    let proxy = keys.get("proxy").and_then(Item::unless_off).and_then(|item| proxy(&item));
+    let method = keys.get("method").map_or(Method::POST, |item| method(&item));
+    let http = keys.get("http").map_or(HttpVersion::One, |item| item.choice(&HTTP));
     let enabled = keys.get("enabled").is_none_or(|item| item.flag());
     let description = keys.get("description").map(|item| item.text());
     let labels = labels(&mut keys);
     let timeout = keys.get("timeout").map_or(LEAST_TIMEOUT, |item| item.duration(LEAST_TIMEOUT));
+    let connect_timeout =
+        keys.get("connect_timeout").map_or(LEAST_TIMEOUT, |item| item.duration(LEAST_TIMEOUT));
     let success = keys.get("success").map_or_else(StatusSet::default, |item| retry::success(&item));
     let ordering = lane_rules::ordering(&mut keys);
     let key = lane_rules::key(&mut keys, ordering, fields);
@@ -74,7 +93,13 @@ pub(super) fn target(
         request,
         blueprint: blueprint?,
         egress,
+        method,
+        http,
+        oauth2: auth.oauth2,
+        tls,
+        proxy,
         timeout,
+        connect_timeout,
         success,
         retry: retry?,
         concurrency,
@@ -92,6 +117,22 @@ fn taint(target: &Item<'_>, key: &str) -> Taint {
     scalar.map_or(Taint::Clear, |scalar| scalar.taint)
 }
 
+fn method(item: &Item<'_>) -> Method {
+    // Those whose requests have a body.
+    let choices = [("POST", 0), ("PUT", 1), ("PATCH", 2), ("DELETE", 3)];
+    [Method::POST, Method::PUT, Method::PATCH, Method::DELETE][item.choice(&choices)].clone()
+}
+
+/// `tls`, which only an `https://` target has; in `defaults` it is for those.
+fn tls_of(item: &Item<'_>, address: Option<&Url>) -> Option<TargetTls> {
+    let settings = tls(item);
+    let is_plain = address.is_some_and(|url| url.scheme() == "http");
+    if is_plain && !matches!(item.node.origin, Origin::Defaults(_)) {
+        item.fault("there is no TLS to an `http://` URL; remove this, or write `https://`");
+    }
+    (!is_plain).then_some(settings)
+}
+
 /// Compiles the requests; each fault goes to the setting that it names, or to the nearest above.
 fn compiled(target: &Item<'_>, spec: &RequestSpec) -> Option<Blueprint> {
     let faults = match Blueprint::compile(spec) {
@@ -103,6 +144,7 @@ fn compiled(target: &Item<'_>, spec: &RequestSpec) -> Option<Blueprint> {
         let path = format!("{}.{}", target.path, fault.setting);
         // Only of secrets is it certain that a fault repeats no part of them.
         let repeatable = fault.setting.starts_with("secrets")
+            || fault.setting.starts_with("auth")
             || node.as_scalar().is_none_or(|scalar| scalar.taint == Taint::Clear);
         let message = match repeatable {
             true => fault.fault,

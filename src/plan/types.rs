@@ -4,10 +4,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::Method;
 use ipnet::IpNet;
 use secrecy::SecretString;
 
+use super::auth::OAuth2;
 use super::budget::Budget;
+use super::proxy::Proxy;
+use super::tls::TargetTls;
 use crate::domain::{
     BreakerPolicy, Condition, ConsumerId, Ordering, Place, Rate, RetryPolicy, SourceId, StatusSet,
     SubjectPattern, TargetId, Tenant, Tier, TypeSet,
@@ -487,8 +491,21 @@ pub struct Target {
     pub blueprint: Blueprint,
     /// Which addresses it may have.
     pub egress: Egress,
+    /// `method`.
+    pub method: Method,
+    /// `http`: the version that is spoken.
+    pub http: HttpVersion,
+    /// `auth: { oauth2 }`. The other kinds are headers of the blueprint.
+    pub oauth2: Option<OAuth2>,
+    /// `tls`.
+    pub tls: Option<TargetTls>,
+    /// `proxy`.
+    pub proxy: Option<Proxy>,
     /// For one whole attempt: DNS, connect, TLS, headers and body.
     pub timeout: Duration,
+    /// For one address of the host to take a connection, and then for what makes it ready (a
+    /// proxy's answer, TLS).
+    pub connect_timeout: Duration,
     /// Statuses that end a delivery well.
     pub success: StatusSet,
     /// What happens after a failure.
@@ -509,9 +526,18 @@ pub struct Target {
     pub key: Option<usize>,
 }
 
+/// The version of HTTP that a target is spoken to in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HttpVersion {
+    /// HTTP/1.1.
+    One,
+    /// HTTP/2: by ALPN over TLS, by prior knowledge without.
+    Two,
+}
+
 /// A target's address. `Debug` and `Display` show scheme, host and port only; path and query may
 /// be secret.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct TargetUrl(pub url::Url);
 
 impl std::fmt::Debug for TargetUrl {

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::authority::Authority;
 use super::desk::{Assignment, Desk, Peer, Seat};
-use super::dial::{self, Step, fault};
+use super::dial::{self, Step, fault, late};
 use super::line::{Line, Progress};
 use super::timer::Timer;
-use crate::domain::{Fault, Moment, Reply};
+use crate::domain::{Fault, Reply};
 use crate::plan::Target;
 
 /// A connection that nobody needed for so long is closed.
@@ -34,7 +35,7 @@ pub(super) async fn serve(desk: Rc<Desk>, first: Assignment) {
 }
 
 struct Work<'a> {
-    desk: &'a Desk,
+    desk: &'a Rc<Desk>,
     target: &'a Target,
     peer: &'a Peer,
     line: Option<Line>,
@@ -90,7 +91,7 @@ impl Work<'_> {
 /// connection, as the same attempt. The receiver may have got the first one and fallen over it;
 /// then it gets the event twice, which at-least-once delivery allows, with the same event id.
 async fn deliver(
-    desk: &Desk,
+    desk: &Rc<Desk>,
     target: &Target,
     peer: &Peer,
     line: &mut Option<Line>,
@@ -98,22 +99,22 @@ async fn deliver(
     step: &Cell<Step>,
     progress: &Cell<Progress>,
 ) -> Reply {
+    let mut authority = Authority::of(peer);
     loop {
-        let rendered = match target.blueprint.render(&assignment.attempt().event, Moment::now().wall_ms) {
-            Ok(rendered) => rendered,
-            Err(fault) => return Reply::Unrenderable(fault.0),
+        let request = match authority.request(desk, target, peer, assignment, step).await {
+            Ok(request) => request,
+            Err(reply) => return reply,
         };
         let kept = line.is_some();
         let open = match line {
             Some(open) => open,
             None if !assignment.may_start() => return Reply::Withheld,
-            None => match dial::dial(desk, target, peer, step).await {
+            None => match open(desk, target, peer, step).await {
                 Ok(fresh) => line.insert(fresh),
                 Err(reply) => return reply,
             },
         };
         step.set(Step::Exchanging);
-        let request = peer.endpoint.request(rendered);
         if !assignment.may_start() {
             return Reply::Withheld;
         }
@@ -123,25 +124,22 @@ async fn deliver(
                 if !answer.complete {
                     *line = None;
                 }
+                if authority.is_to_ask_again(answer.status) {
+                    continue;
+                }
                 return Reply::Status { status: answer.status, retry_after: answer.retry_after };
             }
             Err(broken) => {
                 *line = None;
                 if !(kept && broken.silent) {
-                    return fault(Fault::Network, broken.text);
+                    return fault(broken.fault, broken.text);
                 }
             }
         }
     }
 }
 
-fn late(timeout: Duration, step: Step, progress: Progress) -> Reply {
-    let missing = match (step, progress) {
-        (Step::Resolving, _) => "the host name was not resolved",
-        (Step::Connecting, _) => "no connection was made",
-        (Step::Securing, _) => "the TLS handshake was not complete",
-        (Step::Exchanging, Progress::Waiting) => "no answer came",
-        (Step::Exchanging, Progress::Body) => "the body of the answer was not complete",
-    };
-    fault(Fault::Timeout, format!("{missing} within {timeout:?}"))
+async fn open(desk: &Desk, target: &Target, peer: &Peer, step: &Cell<Step>) -> Result<Line, Reply> {
+    let transport = dial::dial(desk, target, peer, step).await?;
+    Line::over(transport).await.map_err(|_| fault(Fault::Network, "the connection broke at once"))
 }

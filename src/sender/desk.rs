@@ -8,14 +8,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::Waker;
 use std::time::Instant;
 
-use rustls::ClientConfig;
-
 use super::connection;
 use super::dial::fault;
 use super::endpoint::Endpoint;
 use super::names::Names;
+use super::streams::{self, Shared};
+use super::token::TokenSource;
 use crate::domain::{Attempt, Attempted, Fault, Moment, Reply, TargetId};
-use crate::plan::Plan;
+use crate::plan::{HttpVersion, Plan};
 
 /// Attempts in flight in one thread, by target. The thread counts down, [`Senders`](super::Senders) up.
 pub(super) struct Load(Box<[AtomicU32]>);
@@ -46,7 +46,6 @@ impl Load {
 pub(super) struct Desk {
     pub(super) plan: Arc<Plan>,
     pub(super) names: Names,
-    pub(super) tls: Arc<ClientConfig>,
     /// By target.
     peers: Vec<Peer>,
     load: Arc<Load>,
@@ -64,6 +63,9 @@ pub(super) struct Peer {
     pub(super) proven: Cell<Option<IpAddr>>,
     /// Connections that wait for an attempt; the last one was used last.
     idle: RefCell<Vec<Rc<Seat>>>,
+    /// Instead of those, the one that HTTP/2 has.
+    pub(super) shared: Option<Shared>,
+    pub(super) tokens: Option<Arc<TokenSource>>,
 }
 
 /// Where a resting connection is handed its next attempt.
@@ -77,16 +79,23 @@ impl Desk {
     pub(super) fn new(
         plan: Arc<Plan>,
         endpoints: Vec<Endpoint>,
+        tokens: Vec<Option<Arc<TokenSource>>>,
         names: Names,
-        tls: Arc<ClientConfig>,
         load: Arc<Load>,
     ) -> Desk {
-        let peer = |endpoint| Peer { endpoint, proven: Cell::new(None), idle: RefCell::default() };
+        let versions = plan.targets.iter().map(|target| target.http);
+        let peer = |((endpoint, tokens), version)| Peer {
+            endpoint,
+            proven: Cell::new(None),
+            idle: RefCell::default(),
+            shared: (version == HttpVersion::Two).then(Shared::default),
+            tokens,
+        };
+        let peers = endpoints.into_iter().zip(tokens).zip(versions).map(peer).collect();
         Desk {
             plan,
             names,
-            tls,
-            peers: endpoints.into_iter().map(peer).collect(),
+            peers,
             load,
             ended: RefCell::default(),
             reader: RefCell::new(Waker::noop().clone()),
@@ -110,6 +119,10 @@ impl Desk {
         let Some(peer) = self.peers.get(target.0 as usize) else {
             return assignment.answer(Reply::Unrenderable("no such target in this plan".into()));
         };
+        if peer.shared.is_some() {
+            tokio::task::spawn_local(streams::serve(self.clone(), assignment));
+            return;
+        }
         match peer.take_idle() {
             Some(seat) => seat.hand(assignment),
             None => {

@@ -1,4 +1,4 @@
-//! From a target to an open connection: name, egress, connect, TLS.
+//! From a target to an open transport: name, egress, connect, the proxy's tunnel, TLS.
 
 use std::cell::Cell;
 use std::io;
@@ -7,16 +7,13 @@ use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
-use url::Host;
 
 use super::desk::{Desk, Peer};
-use super::egress;
-use super::line::{Line, Transport};
+use super::endpoint::Endpoint;
+use super::line::{Progress, Transport};
+use super::{reach, trust, tunnel};
 use crate::domain::{Fault, Reply};
-use crate::plan::Target;
-
-/// So long for one address while there is another one to try.
-const ONE_ADDRESS: Duration = Duration::from_secs(3);
+use crate::plan::{HttpVersion, Target};
 
 /// So many addresses of a name are tried; all are judged.
 const MOST_ADDRESSES: usize = 16;
@@ -24,72 +21,82 @@ const MOST_ADDRESSES: usize = 16;
 /// What an attempt waits for; named when its deadline passes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
+    Authorizing,
     Resolving,
     Connecting,
+    Tunnelling,
     Securing,
     Exchanging,
 }
 
-/// Opens a connection to `target`, only to addresses that its egress allows: those that were
-/// judged are those that are connected to, without a second look-up between.
+/// Opens a connection to `target`, only to addresses that its egress allows, or to its proxy.
 pub(super) async fn dial(
     desk: &Desk,
     target: &Target,
     peer: &Peer,
     step: &Cell<Step>,
-) -> Result<Line, Reply> {
+) -> Result<Transport, Reply> {
     step.set(Step::Resolving);
-    let addresses = allowed_addresses(desk, target, peer).await?;
-    step.set(Step::Connecting);
-    let stream = connect(peer, addresses).await?;
-    let transport = match &peer.endpoint.tls_name {
-        None => Transport::Plain(stream),
-        Some(name) => {
-            step.set(Step::Securing);
-            let connector = TlsConnector::from(desk.tls.clone());
-            let secured = connector.connect(name.clone(), stream).await;
-            let secured = secured.map_err(|error| fault(Fault::Tls, super::trust::text_of(&error)))?;
-            Transport::Tls(Box::new(secured))
+    let endpoint = &peer.endpoint;
+    let (addresses, port) = match &endpoint.proxy {
+        None => {
+            (reach::allowed(&desk.names, &target.egress, &endpoint.host, endpoint.port).await?, endpoint.port)
+        }
+        Some(proxy) => {
+            let patience = target.connect_timeout;
+            reach::beyond_proxy(&desk.names, &target.egress, &endpoint.host, endpoint.port, patience).await?;
+            (reach::found(&desk.names, &proxy.host).await?, proxy.port)
         }
     };
-    Line::over(transport).await.map_err(|_| fault(Fault::Network, "the connection broke at once"))
+    step.set(Step::Connecting);
+    let stream = connect(peer, addresses, port, target.connect_timeout).await?;
+    match tokio::time::timeout(target.connect_timeout, ready(endpoint, stream, target.http, step)).await {
+        Ok(transport) => transport,
+        Err(_) => Err(late(target.connect_timeout, step.get(), Progress::Waiting)),
+    }
 }
 
-async fn allowed_addresses(desk: &Desk, target: &Target, peer: &Peer) -> Result<Vec<IpAddr>, Reply> {
-    let endpoint = &peer.endpoint;
-    let judge = |addresses: &[IpAddr]| {
-        egress::judge(&target.egress, &endpoint.host, endpoint.port, addresses)
-            .map_err(|refusal| fault(Fault::Blocked, refusal.to_string()))
-    };
-    let addresses = match &endpoint.host {
-        Host::Ipv4(address) => vec![IpAddr::V4(*address)],
-        Host::Ipv6(address) => vec![IpAddr::V6(*address)],
-        Host::Domain(name) => {
-            judge(&[])?;
-            desk.names.lookup(name).await.map_err(|error| fault(Fault::Dns, error.to_string()))?
-        }
-    };
-    judge(&addresses)?;
-    Ok(addresses)
+/// Makes a connection ready for requests: through the proxy, then TLS.
+async fn ready(
+    endpoint: &Endpoint,
+    mut stream: TcpStream,
+    version: HttpVersion,
+    step: &Cell<Step>,
+) -> Result<Transport, Reply> {
+    if let Some(call) = endpoint.proxy.as_ref().and_then(|proxy| proxy.connect.as_ref()) {
+        step.set(Step::Tunnelling);
+        tunnel::open(&mut stream, call).await?;
+    }
+    let Some(secure) = &endpoint.secure else { return Ok(Transport::Plain(stream)) };
+    step.set(Step::Securing);
+    let connector = TlsConnector::from(secure.config.clone());
+    let secured = connector.connect(secure.name.clone(), stream).await;
+    let secured = secured.map_err(|error| fault(Fault::Tls, trust::text_of(&error)))?;
+    if version == HttpVersion::Two && secured.get_ref().1.alpn_protocol() != Some(trust::H2) {
+        return Err(fault(Fault::Tls, trust::NO_HTTP2));
+    }
+    Ok(Transport::Tls(Box::new(secured)))
 }
 
 /// Tries one address after another, the one that worked last time first.
-async fn connect(peer: &Peer, mut addresses: Vec<IpAddr>) -> Result<TcpStream, Reply> {
+async fn connect(
+    peer: &Peer,
+    mut addresses: Vec<IpAddr>,
+    port: u16,
+    patience: Duration,
+) -> Result<TcpStream, Reply> {
     let proven = peer.proven.get();
     addresses.sort_by_key(|address| Some(*address) != proven);
     let mut last = fault(Fault::Dns, "the host name has no address");
-    let mut addresses = addresses.into_iter().take(MOST_ADDRESSES).peekable();
-    while let Some(address) = addresses.next() {
-        let address = SocketAddr::new(address, peer.endpoint.port);
-        // The last one has all the time that is left of the attempt's.
-        let patience = addresses.peek().map_or(Duration::MAX, |_| ONE_ADDRESS);
+    for address in addresses.into_iter().take(MOST_ADDRESSES) {
+        let address = SocketAddr::new(address, port);
         last = match tokio::time::timeout(patience, open(address)).await {
             Ok(Ok(stream)) => {
                 peer.proven.set(Some(address.ip()));
                 return Ok(stream);
             }
             Ok(Err(error)) => fault(Fault::Network, format!("could not connect: {}", error.kind())),
-            Err(_) => fault(Fault::Timeout, format!("could not connect within {} s", ONE_ADDRESS.as_secs())),
+            Err(_) => late(patience, Step::Connecting, Progress::Waiting),
         };
     }
     peer.proven.set(None);
@@ -100,6 +107,22 @@ async fn open(address: SocketAddr) -> io::Result<TcpStream> {
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
     Ok(stream)
+}
+
+/// What is said when nothing more came within `timeout`.
+pub(super) fn late(timeout: Duration, step: Step, progress: Progress) -> Reply {
+    let missing = match (step, progress) {
+        (Step::Authorizing, _) => {
+            return fault(Fault::Auth, format!("the token endpoint gave no token within {timeout:?}"));
+        }
+        (Step::Resolving, _) => "the host name was not resolved",
+        (Step::Connecting, _) => "no connection was made",
+        (Step::Tunnelling, _) => "the proxy did not answer",
+        (Step::Securing, _) => "the TLS handshake was not complete",
+        (Step::Exchanging, Progress::Waiting) => "no answer came",
+        (Step::Exchanging, Progress::Body) => "the body of the answer was not complete",
+    };
+    fault(Fault::Timeout, format!("{missing} within {timeout:?}"))
 }
 
 /// A fault with its text for people.

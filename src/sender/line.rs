@@ -1,6 +1,6 @@
 //! An open HTTP/1.1 connection: one request after another, each with its answer.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::io;
 use std::pin::{Pin, pin};
@@ -9,23 +9,24 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use http_body_util::Full;
+use hyper::Request;
 use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1::{self, Connection, SendRequest};
-use hyper::header::RETRY_AFTER;
-use hyper::{Request, Response};
+use hyper::header::{HeaderMap, RETRY_AFTER};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
-use crate::domain::RetryAfter;
+use super::trust;
+use crate::domain::{Fault, RetryAfter};
 use crate::wire;
 
 /// So much of an answer's body is read (DESIGN.md §5).
-const BODY_LIMIT: u64 = 16 * 1024;
+pub(super) const BODY_LIMIT: u64 = 16 * 1024;
 
 /// The largest head of an answer, in bytes.
-const HEAD_LIMIT: usize = 64 * 1024;
+pub(super) const HEAD_LIMIT: usize = 64 * 1024;
 
 /// What came back from a request.
 pub(super) struct Answer {
@@ -37,6 +38,7 @@ pub(super) struct Answer {
 
 /// Why no whole answer came.
 pub(super) struct Broken {
+    pub(super) fault: Fault,
     /// For people.
     pub(super) text: String,
     /// No byte came back after the request was handed over.
@@ -59,16 +61,16 @@ type Driver = Option<Connection<TokioIo<Stream>, Full<Bytes>>>;
 pub(super) struct Line {
     requests: SendRequest<Full<Bytes>>,
     driver: Driver,
-    received: Rc<Cell<u64>>,
+    traffic: Rc<Traffic>,
 }
 
 impl Line {
     pub(super) async fn over(transport: Transport) -> hyper::Result<Line> {
-        let received = Rc::new(Cell::new(0));
-        let stream = Stream { transport, received: received.clone() };
+        let traffic = Rc::new(Traffic::default());
+        let stream = Stream { transport, traffic: traffic.clone() };
         let (requests, driver) =
             http1::Builder::new().max_buf_size(HEAD_LIMIT).handshake(TokioIo::new(stream)).await?;
-        Ok(Line { requests, driver: Some(driver), received })
+        Ok(Line { requests, driver: Some(driver), traffic })
     }
 
     /// Ready once nothing more can be sent on this connection: the receiver closed it, said
@@ -81,14 +83,14 @@ impl Line {
     /// Sends a request and reads its answer. `progress` tells whoever gives up how far it came.
     pub(super) async fn exchange(
         &mut self,
-        request: Request<Full<Bytes>>,
+        request: Request<Bytes>,
         progress: &Cell<Progress>,
     ) -> Result<Answer, Broken> {
-        let before = self.received.get();
+        let before = self.traffic.received.get();
         progress.set(Progress::Waiting);
-        match self.converse(request, progress).await {
+        match self.converse(request.map(Full::new), progress).await {
             Ok(answer) => Ok(answer),
-            Err(error) => Err(Broken { text: text_of(&error), silent: self.received.get() == before }),
+            Err(error) => Err(self.traffic.broken(before, || text_of(&error))),
         }
     }
 
@@ -107,7 +109,7 @@ impl Line {
         })
         .await?;
         progress.set(Progress::Body);
-        let (status, retry_after) = (response.status().as_u16(), retry_after(&response));
+        let (status, retry_after) = (response.status().as_u16(), retry_after(response.headers()));
         let complete = self.finish(response.into_body()).await?;
         Ok(Answer { status, retry_after, complete })
     }
@@ -162,8 +164,8 @@ fn poll_driver(driver: &mut Driver, cx: &mut Context<'_>) {
     }
 }
 
-fn retry_after(response: &Response<Incoming>) -> Option<RetryAfter> {
-    wire::retry_after(response.headers().get(RETRY_AFTER)?.to_str().ok()?)
+pub(super) fn retry_after(headers: &HeaderMap) -> Option<RetryAfter> {
+    wire::retry_after(headers.get(RETRY_AFTER)?.to_str().ok()?)
 }
 
 fn text_of(error: &hyper::Error) -> String {
@@ -185,11 +187,40 @@ pub(super) enum Transport {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// A transport that counts what is read, which tells a receiver that closed an idle connection
-/// from one that broke off its answer.
-struct Stream {
-    transport: Transport,
-    received: Rc<Cell<u64>>,
+/// A transport that says what it read.
+pub(super) struct Stream {
+    pub(super) transport: Transport,
+    pub(super) traffic: Rc<Traffic>,
+}
+
+/// What came in on a connection.
+#[derive(Default)]
+pub(super) struct Traffic {
+    /// So many bytes; they tell a receiver that closed an idle connection from one that broke off
+    /// its answer.
+    pub(super) received: Cell<u64>,
+    /// What TLS said against it after the handshake: with TLS 1.3 a receiver refuses our certificate
+    /// only then.
+    refused: RefCell<Option<String>>,
+}
+
+impl Traffic {
+    /// A connection that broke after `before` bytes had come; `text` is asked unless TLS has an own.
+    pub(super) fn broken(&self, before: u64, text: impl FnOnce() -> String) -> Broken {
+        let silent = self.received.get() == before;
+        match self.refused.borrow().clone() {
+            Some(text) => Broken { fault: Fault::Tls, text, silent },
+            None => Broken { fault: Fault::Network, text: text(), silent },
+        }
+    }
+
+    fn note<T>(&self, read: &Poll<io::Result<T>>) {
+        if let Poll::Ready(Err(error)) = read
+            && error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>())
+        {
+            self.refused.replace(Some(trust::text_of(error)));
+        }
+    }
 }
 
 impl AsyncRead for Stream {
@@ -200,7 +231,9 @@ impl AsyncRead for Stream {
             Transport::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
             Transport::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
         };
-        this.received.set(this.received.get() + (buf.filled().len() - before) as u64);
+        let traffic = &this.traffic;
+        traffic.received.set(traffic.received.get() + (buf.filled().len() - before) as u64);
+        traffic.note(&read);
         read
     }
 }

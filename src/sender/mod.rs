@@ -6,7 +6,12 @@
 //! `dial`, `line`). What came of it goes back in batches. There is one task for each connection
 //! and none for a delivery, and every attempt is answered exactly once, whatever happens: at once
 //! if no thread takes it, else through the call-back.
+//!
+//! With HTTP/2 the attempts of a target share one connection (`streams`, `shared_line`), each with a
+//! task of its own. Tokens are fetched by one attempt for all threads (`authority`, `token`,
+//! `token_request`).
 
+mod authority;
 mod connection;
 mod desk;
 mod dial;
@@ -15,30 +20,39 @@ mod endpoint;
 mod inbox;
 mod line;
 mod names;
+mod reach;
+mod shared_line;
+mod streams;
 #[cfg(test)]
 mod tests;
 mod thread;
 mod timer;
-mod trust;
+mod token;
+mod token_request;
+pub(crate) mod trust;
+mod tunnel;
 
 use std::io;
 use std::sync::{Arc, mpsc};
 use std::time::Instant;
 
-use rustls::{ClientConfig, RootCertStore};
+use rustls::RootCertStore;
 
 use crate::domain::{Attempt, Attempted, Reply};
-use crate::plan::Plan;
+use crate::plan::{HttpVersion, Plan, Target};
 use desk::Load;
 pub use endpoint::AddressFault;
 use endpoint::Endpoint;
 use inbox::Inbox;
 pub use names::{Answer, Lookup, LookupFault, Resolver};
 use thread::Thread;
+use token::TokenSource;
 
 /// The threads that make attempts.
 pub struct Senders {
     threads: Vec<Handle>,
+    /// By target: whether all of its attempts go over one connection, so to one thread.
+    shared: Box<[bool]>,
 }
 
 /// One thread, seen from outside.
@@ -88,7 +102,7 @@ impl Senders {
         resolver: Resolver,
         emit: impl Fn(Vec<Attempted>) + Send + Clone + 'static,
     ) -> Result<Senders, StartFault> {
-        let secure = plan.targets.iter().find(|target| target.url.0.scheme() == "https");
+        let secure = plan.targets.iter().find(|target| trust::needs_system(target));
         let roots = secure.map_or_else(RootCertStore::empty, |_| trust::system_roots());
         if let (Some(target), true) = (secure, roots.is_empty()) {
             return Err(StartFault::NoAuthorities(target.name.clone()));
@@ -103,10 +117,26 @@ impl Senders {
         resolver: Resolver,
         emit: impl Fn(Vec<Attempted>) + Send + Clone + 'static,
     ) -> Result<Senders, StartFault> {
-        let tls = trust::client(roots).map_err(StartFault::Tls)?;
-        let mut senders = Senders { threads: Vec::new() };
+        let tokens = tokens(&roots, &plan).map_err(StartFault::Tls)?;
+        let tls = trust::receivers(&Arc::new(roots), &plan).map_err(StartFault::Tls)?;
+        let shared = plan.targets.iter().map(|target| target.http == HttpVersion::Two).collect();
+        let mut senders = Senders { threads: Vec::new(), shared };
         for number in 0..threads.max(1) {
-            senders.threads.push(launch(number, &plan, &tls, &resolver, emit.clone())?);
+            let endpoint = |(target, tls): (&Target, _)| {
+                Endpoint::new(target, tls)
+                    .map_err(|fault| StartFault::Address { target: target.name.clone(), fault })
+            };
+            let endpoints = plan.targets.iter().zip(&tls).map(endpoint).collect::<Result<_, _>>()?;
+            let (inbox, load) = (Arc::default(), Arc::new(Load::new(plan.targets.len())));
+            let thread = Thread {
+                inbox,
+                load,
+                plan: plan.clone(),
+                endpoints,
+                tokens: tokens.clone(),
+                resolver: resolver.clone(),
+            };
+            senders.threads.push(launch(number, thread, emit.clone())?);
         }
         Ok(senders)
     }
@@ -114,13 +144,15 @@ impl Senders {
     /// Takes attempts over; each is answered exactly once through `emit`. Those of a thread that has
     /// ended come back at once, as [`Reply::Withheld`]: `emit` may wait for whoever calls this, so it
     /// is not called from here. An attempt goes to the thread with the fewest attempts of its target in flight; among equals to the target's own
-    /// one, so that quiet targets keep their connections and are spread all the same.
+    /// one, so that quiet targets keep their connections and are spread all the same. With HTTP/2 it
+    /// always goes to the target's own.
     #[must_use = "these attempts are answered nowhere else"]
     pub fn submit(&mut self, attempts: Vec<Attempt>) -> Vec<Attempted> {
         for attempt in attempts {
             let count = self.threads.len();
             let home = attempt.target.0 as usize % count.max(1);
-            let order = (0..count).map(|step| (home + step) % count);
+            let shares = self.shared.get(attempt.target.0 as usize).copied().unwrap_or_default();
+            let order = (0..if shares { count.min(1) } else { count }).map(|step| (home + step) % count);
             let Some(best) = order.min_by_key(|index| self.threads[*index].load.of(attempt.target)) else {
                 return Vec::new();
             };
@@ -162,28 +194,22 @@ impl Drop for Senders {
     }
 }
 
+/// What the targets with `oauth2` get their tokens from.
+fn tokens(roots: &RootCertStore, plan: &Plan) -> Result<Vec<Option<Arc<TokenSource>>>, rustls::Error> {
+    let mut targets = Vec::with_capacity(plan.targets.len());
+    for target in &plan.targets {
+        let tls = target.oauth2.as_ref().map(|_| trust::token_endpoint(roots, target)).transpose()?;
+        targets.push((target, tls));
+    }
+    Ok(TokenSource::of_targets(&targets))
+}
+
 fn launch(
     number: usize,
-    plan: &Arc<Plan>,
-    tls: &Arc<ClientConfig>,
-    resolver: &Resolver,
+    thread: Thread,
     emit: impl Fn(Vec<Attempted>) + Send + 'static,
 ) -> Result<Handle, StartFault> {
-    let endpoint = |target: &crate::plan::Target| {
-        Endpoint::new(&target.url.0)
-            .map_err(|fault| StartFault::Address { target: target.name.clone(), fault })
-    };
-    let endpoints = plan.targets.iter().map(endpoint).collect::<Result<Vec<_>, _>>()?;
-    let inbox = Arc::new(Inbox::default());
-    let load = Arc::new(Load::new(plan.targets.len()));
-    let thread = Thread {
-        inbox: inbox.clone(),
-        load: load.clone(),
-        plan: plan.clone(),
-        endpoints,
-        tls: tls.clone(),
-        resolver: resolver.clone(),
-    };
+    let (inbox, load) = (thread.inbox.clone(), thread.load.clone());
     let (started, waiting) = mpsc::sync_channel(1);
     let join = std::thread::Builder::new()
         .name(format!("sender-{number}"))

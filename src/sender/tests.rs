@@ -5,11 +5,14 @@ mod egress;
 mod exchange;
 mod flow;
 mod forms;
+mod http2;
 mod name_server;
+mod proxy;
 mod rebinding;
 mod receiver;
 mod reuse;
 mod tls;
+mod tokens;
 
 use std::net::IpAddr;
 use std::sync::{Arc, mpsc};

@@ -8,8 +8,8 @@ use crate::domain::{
     Tier, Waiting,
 };
 use crate::plan::{
-    Admin, Broker, DeadLetters, Egress, EventParts, EventTypes, Kafka, Limits, Log, LogFormat, LogLevel,
-    Plan, Shown, Shutdown, Source, Start, Target, TargetUrl, Tombstones, Topic, Window,
+    Admin, Broker, DeadLetters, Egress, EventParts, EventTypes, HttpVersion, Kafka, Limits, Log, LogFormat,
+    LogLevel, Plan, Shown, Shutdown, Source, Start, Target, TargetUrl, Tombstones, Topic, Window,
 };
 use crate::wire::{Blueprint, JsonForm, PayloadSpec, RequestSpec, Shape};
 
@@ -85,6 +85,7 @@ pub(crate) fn target(name: &str, url: &str) -> Target {
         payload: PayloadSpec { shape: Shape::Raw, json: JsonForm::Exact, content_type: None },
         signature: None,
         headers: Vec::new(),
+        auth: Vec::new(),
     };
     let url = TargetUrl(url.parse().expect("a valid URL"));
     Target {
@@ -99,7 +100,13 @@ pub(crate) fn target(name: &str, url: &str) -> Target {
         blueprint: Blueprint::compile(&spec).expect("a valid specification"),
         request: spec,
         egress: Egress::Public,
+        method: hyper::Method::POST,
+        http: HttpVersion::One,
+        oauth2: None,
+        tls: None,
+        proxy: None,
         timeout: Duration::from_secs(10),
+        connect_timeout: Duration::from_secs(3),
         success: StatusSet::range(200, 299),
         retry: RetryPolicy {
             backoff: Backoff::Schedule { waits: Vec::new(), jitter: Jitter::None },

@@ -59,7 +59,7 @@ impl Blueprint {
         let mut signed = HashSet::new();
         let signature =
             spec.signature.as_ref().and_then(|spec| Signer::compile(spec, &mut signed, &mut faults));
-        let headers = headers::prepare(&spec.headers, &signed, &mut faults);
+        let headers = headers::prepare(&spec.headers, &spec.auth, &signed, &mut faults);
         if let Shape::CloudEvent { .. } = spec.payload.shape {
             refuse_attributes(spec, &mut faults);
         }

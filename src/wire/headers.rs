@@ -7,22 +7,33 @@ use hyper::header::{
 use secrecy::ExposeSecret;
 
 use super::SpecFault;
-use super::spec::{StaticHeader, Visibility};
+use super::spec::{AuthHeader, StaticHeader, Visibility};
 
 /// What receivers see unless a dialect or a target says otherwise.
 const DEFAULT_USER_AGENT: HeaderValue =
     HeaderValue::from_static(concat!("hookferry/", env!("CARGO_PKG_VERSION")));
 
-/// Prepares a target's static headers. Values that may be secret are marked sensitive, so that
-/// `Debug` does not show them.
+/// Prepares a target's static headers and those of `auth`. Values that may be secret are marked
+/// sensitive, so that `Debug` does not show them.
 pub(super) fn prepare(
     configured: &[StaticHeader],
+    auth: &[AuthHeader],
     signed: &HashSet<HeaderName>,
     faults: &mut Vec<SpecFault>,
 ) -> HeaderMap {
     let mut headers = HeaderMap::new();
+    let mut kept = HashSet::new();
+    for auth in auth {
+        match auth_header(auth, signed, &mut kept) {
+            Ok(Some((name, value))) => {
+                headers.insert(name, value);
+            }
+            Ok(None) => {}
+            Err(fault) => faults.push(SpecFault { setting: auth.setting.clone(), fault }),
+        }
+    }
     for configured in configured {
-        match header(configured, signed, &headers) {
+        match header(configured, signed, &kept, &headers) {
             Ok((name, value)) => {
                 headers.insert(name, value);
             }
@@ -33,12 +44,38 @@ pub(super) fn prepare(
     headers
 }
 
+/// `None`: the sender writes it.
+fn auth_header(
+    auth: &AuthHeader,
+    signed: &HashSet<HeaderName>,
+    kept: &mut HashSet<HeaderName>,
+) -> Result<Option<(HeaderName, HeaderValue)>, String> {
+    let name = free_name(&auth.name)?;
+    if signed.contains(&name) {
+        return Err(format!(
+            "the signature writes the header `{name}` too; remove this, or the header from `signature.headers`"
+        ));
+    }
+    if !kept.insert(name.clone()) {
+        return Err("the header is set twice (names differ only in case); keep one".to_owned());
+    }
+    let Some(value) = &auth.value else { return Ok(None) };
+    let mut value = HeaderValue::from_bytes(value.expose_secret().as_bytes())
+        .map_err(|_| "the value has a control character, for example a line break; remove it".to_owned())?;
+    value.set_sensitive(true);
+    Ok(Some((name, value)))
+}
+
 fn header(
     configured: &StaticHeader,
     signed: &HashSet<HeaderName>,
+    kept: &HashSet<HeaderName>,
     earlier: &HeaderMap,
 ) -> Result<(HeaderName, HeaderValue), String> {
     let name = free_name(&configured.name)?;
+    if kept.contains(&name) {
+        return Err("`auth` writes this header; remove it here, or `auth`".to_owned());
+    }
     if signed.contains(&name) {
         return Err(
             "the signature writes this header; remove it here, or from `signature.headers`".to_owned()

@@ -17,8 +17,8 @@ pub use blueprint::{Blueprint, Request, SpecFault, Unrenderable};
 pub use reply::retry_after;
 pub use signature::Subject;
 pub use spec::{
-    Algorithm, CloudEventMode, Encoding, JsonForm, KeyForm, Member, PayloadSpec, RequestSpec, Shape,
-    SignatureSpec, StaticHeader, TimestampForm, Value, Visibility, WhenAbsent,
+    Algorithm, AuthHeader, CloudEventMode, Encoding, JsonForm, KeyForm, Member, PayloadSpec, RequestSpec,
+    Shape, SignatureSpec, StaticHeader, TimestampForm, Value, Visibility, WhenAbsent,
 };
 
 #[cfg(test)]

@@ -17,6 +17,19 @@ pub struct RequestSpec {
     pub signature: Option<SignatureSpec>,
     /// Static headers, in order.
     pub headers: Vec<StaticHeader>,
+    /// What proves to the receiver who we are; nothing else may write these headers.
+    pub auth: Vec<AuthHeader>,
+}
+
+/// A header that `auth` writes.
+#[derive(Debug, Clone)]
+pub struct AuthHeader {
+    /// The key below the target that asks for it, for example `auth.bearer`.
+    pub setting: String,
+    /// Its name.
+    pub name: String,
+    /// Its value; `None` if it is known only when an attempt is made: then the sender writes it.
+    pub value: Option<SecretString>,
 }
 
 /// A header that is the same in every request.

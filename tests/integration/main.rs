@@ -1,7 +1,8 @@
 //! The tests on the real thing: the hookferry binary, Apache Kafka, NATS, and receivers over HTTP.
 //!
 //! Rooms: `kafka` (brokers, topics, offsets), `nats` (servers, streams, durables), `record` (a message
-//! of either), `receiver` (an HTTP server that answers by script), `process` and `bridge` (the binary
+//! of either), `receiver` (an HTTP server that answers by script), `secure` (one
+//! behind TLS), `process` and `bridge` (the binary
 //! as a command, and running: its probes, its log, its signals), `wait` (bounded waits), `scene` and
 //! `nats_scene` (what most tests begin with), `stage` (what both of these are, for tests that mean the
 //! same on every broker), `consumer` (one of `source`, without an engine), `nats_credentials` (an
@@ -13,6 +14,7 @@ mod cli;
 mod docs;
 mod house;
 mod process;
+mod secure;
 mod signing;
 mod targets;
 
@@ -43,6 +45,8 @@ mod verifiers;
 #[cfg(feature = "real-brokers")]
 mod wait;
 
+#[cfg(feature = "real-brokers")]
+mod auth;
 #[cfg(feature = "real-brokers")]
 mod bad_input;
 #[cfg(feature = "real-brokers")]

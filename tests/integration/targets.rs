@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::process::{Folder, command, hookferry, text};
+use crate::secure::{Authority, Secure};
 
 /// A process that is killed when this is dropped.
 struct Running(Child);
@@ -102,4 +103,26 @@ fn where_nobody_answers_that_is_said() {
 
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output).contains("nobody answers; is hookferry running"), "{}", text(&output));
+}
+
+#[test]
+fn a_process_behind_tls_is_asked_if_the_system_trusts_it() {
+    let (authority, stranger) = (Authority::new("own"), Authority::new("stranger"));
+    let server = Secure::start(&authority, None, |_| ("200 OK", r#"{"targets":[]}"#.to_owned()));
+    let folder = Folder::new("targets-tls");
+    let ask = |trusted: &Authority| {
+        let file = folder.file("ca.pem", &trusted.pem);
+        let mut command = command();
+        command.args(["targets", "list", "--url", &server.url("/")]);
+        command.env("SSL_CERT_FILE", file).env_remove("SSL_CERT_DIR").output().unwrap()
+    };
+
+    let listed = ask(&authority);
+    assert_eq!(listed.status.code(), Some(0), "{}", text(&listed));
+    assert!(text(&listed).starts_with("TARGET"), "{}", text(&listed));
+    assert_eq!(server.heads("GET /api/v1/targets ").len(), 1);
+
+    let refused = ask(&stranger);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(text(&refused).contains("an authority that is not trusted here"), "{}", text(&refused));
 }

@@ -183,3 +183,15 @@ routes: [{ name: users, types: ['user.*'], to: [siem] }]
     assert!(taken.contains("type user.created\n") && taken.contains("route users: takes it\n"), "{taken}");
     assert!(refused.contains("the type system.started is not among its `types`"), "{refused}");
 }
+
+#[test]
+fn a_token_and_a_method_are_shown() {
+    let config = CONFIG.replace(
+        "in\n    dialect: ops-center",
+        "in\n    method: PUT\n    auth: { oauth2: { token_url: 'https://id.example/t', client_id: me, client_secret: b } }",
+    );
+    let (text, document) = explained_by(&examined(&config), r#"{"type":"order.created"}"#);
+    assert!(text.contains("PUT https://shop.example.com/in\n"), "{text}");
+    assert!(text.contains("authorization: ***"), "{text}");
+    assert_eq!(document["requests"][0]["method"], "PUT");
+}

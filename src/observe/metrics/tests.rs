@@ -134,6 +134,7 @@ fn attempts_are_counted_by_what_came_back() {
         (fault(Fault::Dns), "dns"),
         (fault(Fault::Network), "network"),
         (fault(Fault::Tls), "tls"),
+        (fault(Fault::Auth), "auth"),
         (fault(Fault::Blocked), "blocked"),
     ];
     let attempted = |reply: &Reply| Attempted {
@@ -153,7 +154,7 @@ fn attempts_are_counted_by_what_came_back() {
     let samples = samples(&metrics);
     assert_eq!(samples[r#"hookferry_attempt_duration_seconds_count{target="shop"}"#], replies.len() as f64);
     assert_eq!(samples[r#"hookferry_attempt_duration_seconds_bucket{target="shop",le="0.01"}"#], 0.0);
-    assert_eq!(samples[r#"hookferry_attempt_duration_seconds_bucket{target="shop",le="0.025"}"#], 11.0);
+    assert_eq!(samples[r#"hookferry_attempt_duration_seconds_bucket{target="shop",le="0.025"}"#], 12.0);
 }
 
 #[test]

@@ -15,7 +15,7 @@ fn a_mistyped_key_is_named_with_its_place_and_a_suggestion() {
     target_faults(
         "url: https://x.example/\nzzz: 3s",
         &[
-            "h.yaml:5:5: targets.crm.zzz: unknown key; there are: dialect id secrets signature headers payload egress allow_http url tenant enabled description labels timeout success ordering key on_exhausted retry concurrency rate breaker disable_on disable_after",
+            "h.yaml:5:5: targets.crm.zzz: unknown key; there are: dialect id secrets signature headers payload egress allow_http url tenant auth tls proxy method http enabled description labels timeout connect_timeout success ordering key on_exhausted retry concurrency rate breaker disable_on disable_after",
         ],
     );
 }
@@ -154,7 +154,7 @@ fn a_url_is_judged_without_being_shown() {
         ("'ftp://tok/x'", "only `https://` is possible here"),
         (
             "'https://tok:tok@x.example/'",
-            "a user or password in the URL is not possible; send them in `headers`",
+            "a user or password in the URL is not possible; send them by `auth: { basic: … }`",
         ),
         ("'https://x.example/#tok'", "a fragment (`#…`) is never sent; remove it"),
         (
@@ -171,10 +171,6 @@ fn a_url_is_judged_without_being_shown() {
 #[test]
 fn keys_of_later_versions_are_refused() {
     let url = "url: https://x.example/\n";
-    for key in ["method", "http", "auth", "tls", "proxy", "connect_timeout"] {
-        let line = format!("h.yaml:5:5: targets.crm.{key}: not supported yet; remove it");
-        target_faults(&format!("{url}{key}: x"), &[&line]);
-    }
     for key in ["template", "template_file", "include", "exclude"] {
         let line = format!("h.yaml:5:16: targets.crm.payload.{key}: not supported yet; remove it");
         target_faults(&format!("{url}payload: {{ {key}: x }}"), &[&line]);

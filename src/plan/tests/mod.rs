@@ -1,3 +1,4 @@
+mod auth;
 mod dialects;
 mod faults;
 mod full;

@@ -35,17 +35,34 @@ fn a_connection_that_nobody_takes() {
     assert_late(&rig.make(), "no connection was made");
 }
 
-/// Nothing follows the only address, so giving it up early would gain nothing.
 #[test]
-fn the_last_address_has_all_the_time_there_is() {
+fn an_address_has_so_long_to_take_the_connection() {
     let (listener, _waiting) = full_listener();
     let url = format!("http://{}/", listener.local_addr().unwrap());
-    let patient = Duration::from_secs(4);
-    let mut rig = Rig::new(vec![Target { timeout: patient, ..target(&url) }]);
+    let mut rig = Rig::new(vec![Target { connect_timeout: SHORT, ..target(&url) }]);
 
-    let attempted = rig.make();
-    assert_fault(&attempted, Fault::Timeout, "no connection was made within 4s");
-    assert!(attempted.took >= patient, "{:?}", attempted.took);
+    assert_late(&rig.make(), "no connection was made within 250ms");
+}
+
+#[test]
+fn a_handshake_has_so_long_too() {
+    let receiver = Receiver::playing(|mut caller| caller.hang());
+    let url = receiver.url_named("https", "127.0.0.1");
+    let mut rig = Rig::new(vec![Target { connect_timeout: SHORT, ..target(&url) }]);
+
+    assert_late(&rig.make(), "the TLS handshake was not complete within 250ms");
+}
+
+#[test]
+fn an_answer_is_waited_for_longer_than_a_connection() {
+    let receiver = Receiver::playing(|mut caller| {
+        caller.request();
+        std::thread::sleep(SHORT * 2);
+        caller.say(OK);
+    });
+    let mut rig = Rig::new(vec![Target { connect_timeout: SHORT, ..target(&receiver.url()) }]);
+
+    assert_status(&rig.make(), 200);
 }
 
 /// A listener whose queue is full, so that the kernel drops further calls.

@@ -195,3 +195,15 @@ fn nobody_listening_is_a_network_fault() {
 
     assert_fault(&rig.make(), Fault::Network, "connection refused");
 }
+
+#[test]
+fn a_target_chooses_its_method() {
+    let receiver = Receiver::answering(OK);
+    let put = Target { method: hyper::Method::PUT, ..target(&receiver.url()) };
+    let mut rig = Rig::new(vec![put]);
+
+    assert_status(&rig.make(), 200);
+    let request = &receiver.requests()[0];
+    assert!(request.head.starts_with("PUT /hooks?key=sesame HTTP/1.1\r\n"), "{}", request.head);
+    assert_eq!(request.body, BODY);
+}

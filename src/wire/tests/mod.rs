@@ -83,6 +83,7 @@ fn dialect(name: &str, texts: &[&str]) -> RequestSpec {
             .filter(|form| form.is_object())
             .map(|form| signature_spec(form, texts)),
         headers: pairs(&dialect["headers"]).map(|(name, value)| header(&name, &value)).collect(),
+        auth: Vec::new(),
     }
 }
 
