@@ -66,6 +66,8 @@ mod jetstream_kinds;
 #[cfg(feature = "real-brokers")]
 mod jetstream_letters;
 #[cfg(feature = "real-brokers")]
+mod json_forms;
+#[cfg(feature = "real-brokers")]
 mod metrics;
 #[cfg(feature = "real-brokers")]
 mod mixed;
