@@ -179,7 +179,7 @@ fn planned<'a>(
 ) -> Option<Planned<'a>> {
     let target = plan.targets.get(target.0 as usize)?;
     let route = plan.routes.get(route.0 as usize)?;
-    let rendered = target.blueprint.render(event, now_ms).map(|request| Rendered {
+    let rendered = target.blueprint.render(event, 1, now_ms).map(|request| Rendered {
         headers: request.headers.iter().map(|(name, value)| (name.to_string(), shown(value))).collect(),
         body: String::from_utf8(request.body.to_vec())
             .unwrap_or_else(|_| format!("({} bytes that are not UTF-8)", request.body.len())),

@@ -12,7 +12,6 @@ use super::presets::Presets;
 use super::request;
 use super::retry;
 use super::target_layers::{LATER, Layered};
-use super::tree::Taint;
 use super::types::{Egress, Target, TargetUrl};
 use super::walk::{Item, Keys};
 
@@ -85,8 +84,7 @@ fn compiled(target: &Item<'_>, spec: &RequestSpec) -> Option<Blueprint> {
         let node = target.node.nearest(fault.setting.split('.'));
         let path = format!("{}.{}", target.path, fault.setting);
         // Only of secrets is it certain that a fault repeats no part of them.
-        let repeatable = fault.setting.starts_with("secrets")
-            || node.as_scalar().is_none_or(|scalar| scalar.taint == Taint::Clear);
+        let repeatable = fault.setting.starts_with("secrets") || node.is_clear();
         let message = match repeatable {
             true => fault.fault,
             false => "the value (not shown) can't be used here".to_owned(),

@@ -1,3 +1,5 @@
+use std::ops::Range;
+
 use super::origin::Origin;
 
 /// A value of the configuration before it has a type, with the place that it comes from.
@@ -33,6 +35,8 @@ pub(super) struct Scalar {
     pub taint: Taint,
     /// Holds a reference without a value, let through by `--allow-unset`.
     pub unset: Unset,
+    /// Where in the text stands what references brought in: nothing there is a template's tag.
+    pub foreign: Vec<Range<usize>>,
 }
 
 /// The text may be secret and is not shown.
@@ -118,6 +122,16 @@ impl Node {
         }
     }
 
+    /// Whether no text in it may be secret.
+    pub(super) fn is_clear(&self) -> bool {
+        match &self.value {
+            Value::Null => true,
+            Value::Scalar(scalar) => scalar.taint == Taint::Clear,
+            Value::List(elements) => elements.iter().all(Node::is_clear),
+            Value::Map(map) => map.0.iter().all(|entry| entry.node.is_clear()),
+        }
+    }
+
     /// Whether there is no value.
     pub(super) fn is_null(&self) -> bool {
         matches!(self.value, Value::Null)
@@ -159,7 +173,13 @@ impl Node {
 impl Scalar {
     /// Clear text.
     pub(super) fn text(text: impl Into<String>) -> Scalar {
-        Scalar { text: text.into(), kind: ScalarKind::Text, taint: Taint::Clear, unset: Unset::No }
+        Scalar {
+            text: text.into(),
+            kind: ScalarKind::Text,
+            taint: Taint::Clear,
+            unset: Unset::No,
+            foreign: Vec::new(),
+        }
     }
 
     /// The text for a fault: in quotes, or no text at all where it may be secret.

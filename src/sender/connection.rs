@@ -99,7 +99,8 @@ async fn deliver(
     progress: &Cell<Progress>,
 ) -> Reply {
     loop {
-        let rendered = match target.blueprint.render(&assignment.attempt().event, Moment::now().wall_ms) {
+        let attempt = assignment.attempt();
+        let rendered = match target.blueprint.render(&attempt.event, attempt.number, Moment::now().wall_ms) {
             Ok(rendered) => rendered,
             Err(fault) => return Reply::Unrenderable(fault.0),
         };

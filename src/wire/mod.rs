@@ -1,6 +1,7 @@
 //! Floor 1: pure HTTP. Payloads, signatures, the finished request, and reading what came back.
 
 mod blueprint;
+mod handlebars;
 mod headers;
 mod key;
 mod payload;
@@ -12,8 +13,8 @@ mod template;
 pub use blueprint::{Blueprint, Request, SpecFault, Unrenderable};
 pub use reply::retry_after;
 pub use spec::{
-    Algorithm, Encoding, JsonForm, KeyForm, Member, PayloadSpec, RequestSpec, Shape, SignatureSpec,
-    StaticHeader, TimestampForm, Value, Visibility, WhenAbsent,
+    Algorithm, Encoding, HeaderSpec, JsonForm, KeyForm, Member, Passing, PayloadSpec, RequestSpec, Roots,
+    Shape, SignatureSpec, TimestampForm, Tree, Value, Visibility, WhenAbsent,
 };
 
 #[cfg(test)]

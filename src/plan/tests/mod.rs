@@ -5,6 +5,7 @@ mod lanes;
 mod layering;
 mod masking;
 mod nats;
+mod payloads;
 
 use std::collections::BTreeMap;
 
