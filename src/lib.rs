@@ -13,7 +13,7 @@
 //! | the consumer hands it over within its grant, with a [`Receipt`](domain::Receipt) | [`source::kafka`], [`source::nats`] |
 //! | the routes that take it name its deliveries | [`engine::routing`] |
 //! | each delivery waits in the lane of its target for its turn: permits, rate, breaker, order | `engine::lane`, `engine::permits` |
-//! | the request is rendered and signed | [`wire::Blueprint`] |
+//! | the request is rendered and signed | [`wire::Blueprint`]; templates in `wire::handlebars` |
 //! | the attempt is made, within one deadline, to an address that was judged, with a token if it needs one | [`sender`] |
 //! | what came back decides: delivered, another attempt, or given up | `engine::retry` |
 //! | a short wait is spent in memory, any other in a retry tier on the broker | `engine::waits`, [`broker::tier_record`] |

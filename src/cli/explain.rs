@@ -146,7 +146,7 @@ fn planned<'a>(
     let route = plan.routes.get(route.0 as usize)?;
     // Only the sender knows its value.
     let token = target.oauth2.as_ref().map(|_| (AUTHORIZATION.to_string(), "***".to_owned()));
-    let rendered = target.blueprint.render(event, now_ms).map(|request| Rendered {
+    let rendered = target.blueprint.render(event, 1, now_ms).map(|request| Rendered {
         headers: request
             .headers
             .iter()

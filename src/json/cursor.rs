@@ -1,6 +1,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
+use super::selection::array_index;
 use super::string::{unescape, unescape_lossy};
 
 /// One member of an object, as it stands in the text.
@@ -38,6 +39,41 @@ pub fn members(raw: &str) -> Option<Vec<Member<'_>>> {
         }
     }
     Some(members)
+}
+
+/// The elements of the array that `raw` is. `None` if it is none.
+pub fn elements(raw: &str) -> Option<Vec<&str>> {
+    if !raw.starts_with('[') {
+        return None;
+    }
+    let mut cursor = Cursor::new(raw);
+    let mut elements = Vec::new();
+    cursor.open();
+    while cursor.more() {
+        elements.push(cursor.value());
+    }
+    Some(elements)
+}
+
+/// What stands in the object or array that `raw` is under this name or decimal index; of duplicates
+/// the last.
+pub fn at<'a>(raw: &'a str, name: &str) -> Option<&'a str> {
+    match raw.as_bytes().first()? {
+        b'[' => elements(raw)?.get(array_index(name)?).copied(),
+        b'{' => {
+            let mut cursor = Cursor::new(raw);
+            let mut found = None;
+            cursor.open();
+            while cursor.more() {
+                let member = Member { key: cursor.key(), value: cursor.value() };
+                if *unescape(member.key) == *name.as_bytes() {
+                    found = Some(member.value);
+                }
+            }
+            found
+        }
+        _ => None,
+    }
 }
 
 /// Walks over JSON text that is known to be valid.

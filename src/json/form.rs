@@ -1,8 +1,8 @@
 use std::borrow::Cow;
 
 use super::cursor::Cursor;
-use super::number;
-use super::string::{requote, unescape};
+use super::number::{self, Integers};
+use super::string::{requote, requote_for_go, unescape};
 
 /// How JSON is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,7 +12,13 @@ pub enum JsonForm {
     /// A fixed point of `JSON.stringify(JSON.parse(body))` (DIALECTS.md §1), except for integers
     /// that a double can't hold: those keep their digits.
     Js,
-    /// As `Exact`, with the keys of every object sorted by code point; of duplicates the last.
+    /// As `Js`, and integers that a double can't hold are rounded to the nearest that it can, as
+    /// JavaScript does.
+    JsRounded,
+    /// A fixed point of Go's `encoding/json` without HTML escaping and with `UseNumber`: no white
+    /// space, the keys of every object sorted by code point, of duplicates the last; numbers as the
+    /// event had them; the shortest escapes, and U+2028 and U+2029 escaped. Only a lone surrogate,
+    /// which Go can't hold, stays what it is.
     Sorted,
 }
 
@@ -34,7 +40,7 @@ pub fn write(raw: &str, form: JsonForm, out: &mut Vec<u8>) -> Result<(), TooDeep
             compact(raw, out);
             Ok(())
         }
-        JsonForm::Js | JsonForm::Sorted => value(&mut Cursor::new(raw), form, 0, out),
+        JsonForm::Js | JsonForm::JsRounded | JsonForm::Sorted => value(&mut Cursor::new(raw), form, 0, out),
     }
 }
 
@@ -97,8 +103,10 @@ fn array(cursor: &mut Cursor<'_>, form: JsonForm, depth: usize, out: &mut Vec<u8
 
 fn scalar(raw: &str, form: JsonForm, out: &mut Vec<u8>) {
     match raw.as_bytes().first() {
-        Some(b'"') if form == JsonForm::Js => requote(raw, out),
-        Some(b'-' | b'0'..=b'9') if form == JsonForm::Js => number::write(raw, out),
+        Some(b'"') if matches!(form, JsonForm::Js | JsonForm::JsRounded) => requote(raw, out),
+        Some(b'"') if form == JsonForm::Sorted => requote_for_go(raw, out),
+        Some(b'-' | b'0'..=b'9') if form == JsonForm::Js => number::write(raw, Integers::Kept, out),
+        Some(b'-' | b'0'..=b'9') if form == JsonForm::JsRounded => number::write(raw, Integers::Rounded, out),
         _ => out.extend_from_slice(raw.as_bytes()),
     }
 }
@@ -147,7 +155,7 @@ impl<'k, 'o> ObjectWriter<'k, 'o> {
     pub fn close(self) {
         let order = match self.form {
             JsonForm::Exact => None,
-            JsonForm::Js => js_order(&self.written),
+            JsonForm::Js | JsonForm::JsRounded => js_order(&self.written),
             JsonForm::Sorted => sorted_order(&self.written),
         };
         if let Some(order) = order {

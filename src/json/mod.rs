@@ -11,11 +11,11 @@ mod scalar;
 mod selection;
 mod string;
 
-pub use cursor::{Member, members};
+pub use cursor::{Member, at, elements, members};
 pub use form::{JsonForm, ObjectWriter, TooDeep, write};
-pub use scalar::{field, text};
-pub use selection::{NotJson, Selection, read};
-pub use string::quote;
+pub use scalar::{field, same, text};
+pub use selection::{NotJson, Selection, is_document, read};
+pub use string::{escape, quote};
 
 #[cfg(test)]
 mod tests;

@@ -3,10 +3,19 @@ use std::fmt::Write as _;
 /// The largest number up to which every integer has its own double.
 const SAFE_DIGITS: usize = 15;
 
+/// What happens to an integer that a double can't hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Integers {
+    /// It keeps its digits.
+    Kept,
+    /// It becomes the nearest that a double can hold.
+    Rounded,
+}
+
 /// Appends a JSON number as ECMAScript's `JSON.stringify(JSON.parse(token))` prints it, except that
-/// an integer which would not survive keeps its digits. A number beyond the range of a double is
-/// `null`, as there.
-pub(super) fn write(token: &str, out: &mut Vec<u8>) {
+/// an integer which would not survive keeps its digits where it is asked for. A number beyond the
+/// range of a double is `null`, as there.
+pub(super) fn write(token: &str, integers: Integers, out: &mut Vec<u8>) {
     let digits = token.strip_prefix('-').unwrap_or(token);
     let integer = digits.bytes().all(|byte| byte.is_ascii_digit());
     if integer && digits.len() <= SAFE_DIGITS {
@@ -16,7 +25,7 @@ pub(super) fn write(token: &str, out: &mut Vec<u8>) {
     let Ok(value) = token.parse::<f64>() else {
         return out.extend_from_slice(token.as_bytes());
     };
-    if integer && !survives(digits, value) {
+    if integer && integers == Integers::Kept && !survives(digits, value) {
         out.extend_from_slice(token.as_bytes());
     } else if value.is_finite() {
         out.extend_from_slice(ecmascript(value).as_bytes());

@@ -1,6 +1,7 @@
 use std::borrow::Cow;
 
 use super::cursor::Cursor;
+use super::form::{JsonForm, write};
 use super::string::unescape_lossy;
 use crate::domain::Field;
 
@@ -27,6 +28,25 @@ fn single(raw: &str) -> Field {
         Some(b'f') => Field::Bool(false),
         Some(b'-' | b'0'..=b'9') => raw.parse().map(Field::Integer).unwrap_or_else(|_| float(raw)),
         _ => Field::Null,
+    }
+}
+
+/// Whether two JSON texts have the same value: numbers by what they are, objects whatever the order
+/// of their members. Of what is nested too deep to be put in order, only equal texts are the same.
+pub fn same(left: &str, right: &str) -> bool {
+    match (field(left), field(right)) {
+        (Field::Integer(left), Field::Integer(right)) => left == right,
+        (Field::Integer(one), Field::Float(other)) | (Field::Float(other), Field::Integer(one)) => {
+            one as f64 == other
+        }
+        (Field::Object | Field::List(_), Field::Object | Field::List(_)) => {
+            let ordered = |raw: &str| {
+                let mut out = Vec::with_capacity(raw.len());
+                write(raw, JsonForm::Sorted, &mut out).map(|()| out).ok()
+            };
+            left == right || ordered(left).is_some_and(|left| Some(left) == ordered(right))
+        }
+        (left, right) => left == right,
     }
 }
 

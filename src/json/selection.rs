@@ -39,6 +39,11 @@ impl Selection {
         }
         Selection { root, paths: paths.len() }
     }
+
+    /// Whether any path leads into the document.
+    pub fn looks_below(&self) -> bool {
+        !self.root.children.is_empty()
+    }
 }
 
 impl Node {
@@ -70,7 +75,7 @@ impl Node {
 }
 
 /// Decimal without leading zeros, so that one element has one name.
-fn array_index(segment: &str) -> Option<usize> {
+pub(super) fn array_index(segment: &str) -> Option<usize> {
     let plain = segment == "0" || !segment.starts_with(['0', '+']);
     segment.parse().ok().filter(|_| plain)
 }
@@ -102,6 +107,12 @@ pub fn read<'a>(
         found.fill(None);
         not_json(text, &error)
     })
+}
+
+/// Whether these bytes are one JSON document, as [`read`] has it.
+pub fn is_document(bytes: &[u8]) -> bool {
+    let nothing = Selection { root: Node::default(), paths: 0 };
+    read(bytes, &nothing, &mut Vec::new()).is_ok()
 }
 
 /// Parses `text`, which is `value` with white space around it, for a node of the trie.

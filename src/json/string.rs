@@ -72,7 +72,23 @@ pub(super) fn requote(raw: &str, out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
-fn escape(text: &str, out: &mut Vec<u8>) {
+/// As [`requote`], with the line separators U+2028 and U+2029 escaped, as Go always has them.
+pub(super) fn requote_for_go(raw: &str, out: &mut Vec<u8>) {
+    let mut requoted = Vec::with_capacity(raw.len());
+    requote(raw, &mut requoted);
+    let mut rest = requoted.as_slice();
+    while let Some(at) = rest.windows(3).position(|three| matches!(three, [0xe2, 0x80, 0xa8 | 0xa9])) {
+        let (before, separator) = rest.split_at(at);
+        let (separator, after) = separator.split_at(3);
+        out.extend_from_slice(before);
+        out.extend_from_slice(if separator.ends_with(&[0xa8]) { b"\\u2028" } else { b"\\u2029" });
+        rest = after;
+    }
+    out.extend_from_slice(rest);
+}
+
+/// Appends `text` as a part of a JSON string, with the shortest escapes.
+pub fn escape(text: &str, out: &mut Vec<u8>) {
     let bytes = text.as_bytes();
     let mut copied = 0;
     for (at, byte) in bytes.iter().enumerate() {

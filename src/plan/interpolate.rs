@@ -118,7 +118,9 @@ impl Interpolation<'_> {
                 if taint == Taint::File || !is_shown(&segments) {
                     self.findings.conceal(&value);
                 }
+                let start = resolved.text.len();
                 resolved.push(&value);
+                resolved.foreign.push(start..resolved.text.len());
             }
             (None, WhenUnset::Fault) => return Err(problem),
             (None, WhenUnset::Allow) => {

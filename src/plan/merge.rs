@@ -119,6 +119,11 @@ fn lay_map_over(mut base: Map, over: Map, mapping: Mapping) -> Map {
 /// The keys of `retry` that describe exponential waits; they and `schedule` exclude each other.
 pub(super) const EXPONENTIAL: [&str; 4] = ["attempts", "initial", "factor", "max_delay"];
 
+/// The keys of `payload` that hold a template.
+pub(super) const TEMPLATES: [&str; 2] = ["template", "template_file"];
+/// The keys of `payload` that say what the body is.
+const BODIES: [&str; 3] = ["preset", "template", "template_file"];
+
 /// Brings two values of a target's key that has several forms to the same form: `payload: NAME` is
 /// `payload: { preset: NAME }`; who sets one form of `retry` drops the other one below, and the
 /// jitter that belongs to it (PRODUCT.md §1, "Layers"); who sets one kind of `auth` drops the others.
@@ -132,6 +137,12 @@ fn one_form(key: &str, mut below: Node, mut over: Node) -> (Node, Node) {
                     map.set("preset", preset);
                     node.value = Value::Map(map);
                 }
+            }
+            // A template makes the whole body, and so does a preset: who sets one drops the other.
+            if let (Value::Map(below), Some(over)) = (&mut below.value, over.as_map())
+                && BODIES.iter().any(|key| over.get(key).is_some())
+            {
+                TEMPLATES.iter().for_each(|key| drop(below.remove(key)));
             }
         }
         "auth" => {

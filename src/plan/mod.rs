@@ -26,6 +26,7 @@ mod nats;
 mod ordered;
 mod origin;
 mod own_places;
+mod payload;
 mod places;
 mod presets;
 mod properties;

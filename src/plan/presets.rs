@@ -3,14 +3,14 @@
 
 use serde_json::value::RawValue;
 
-use crate::wire::{CloudEventMode, JsonForm, Member, Shape, Value as MemberValue, WhenAbsent};
+use crate::wire::{CloudEventMode, JsonForm, Member, Shape, Tree, Value as MemberValue, WhenAbsent};
 
 use super::fault::Findings;
 use super::merge;
 use super::origin::Origin;
 use super::read;
-use super::tree::{Map, Node, Scalar, ScalarKind, Value};
-use super::walk::{Item, did_you_mean};
+use super::tree::{Entry, Map, Node, Scalar, ScalarKind, Value};
+use super::walk::{Item, Named, did_you_mean};
 
 /// What is built in.
 pub(super) struct Presets {
@@ -28,6 +28,8 @@ pub(super) struct Payload {
     pub json: JsonForm,
     /// Its content type, if it is a fixed one.
     pub content_type: Option<String>,
+    /// What templates of its receivers can name, beside what all can: each the first of some paths.
+    pub roots: Vec<(String, Vec<String>)>,
 }
 
 impl Presets {
@@ -86,20 +88,29 @@ impl Presets {
         let node = Presets::named(&self.payloads, item, "payload")?;
         // What is wrong in there is a fault of the program, and found by its tests.
         let preset = Item::new(node, "", item.findings());
+        let plain = |shape| Payload { shape, json: JsonForm::Exact, content_type: None, roots: Vec::new() };
         if preset.is("raw") {
-            return Some(Payload { shape: Shape::Raw, json: JsonForm::Exact, content_type: None });
+            return Some(plain(Shape::Raw));
+        }
+        if preset.is("data") {
+            return Some(plain(Shape::Data));
         }
         if preset.is("cloudevents") {
             let shape = Shape::CloudEvent { mode: CloudEventMode::Binary, extensions: Vec::new() };
-            return Some(Payload { shape, json: JsonForm::Exact, content_type: None });
+            return Some(plain(shape));
         }
         let mut keys = preset.keys();
         let json = keys.get("json").map_or(JsonForm::Exact, |item| json_form(&item));
         let content_type = keys.get("content_type").map(|item| item.text());
         let members = keys.get("members").map(|item| item.elements()).unwrap_or_default();
+        let roots = keys.get("roots").map(|item| item.entries()).unwrap_or_default();
+        let root = |root: &Named<'_>| {
+            (root.name.to_owned(), root.item.elements().iter().map(|item| item.text()).collect())
+        };
         keys.done();
         Some(Payload {
             shape: Shape::Members(members.iter().filter_map(member).collect()),
+            roots: roots.iter().map(root).collect(),
             json,
             content_type,
         })
@@ -169,15 +180,54 @@ fn member(item: &Item<'_>) -> Option<Member> {
 }
 
 /// A member that is the same for every event.
-pub(super) fn constant(name: &str, value: &Item<'_>) -> Member {
+fn constant(name: &str, value: &Item<'_>) -> Member {
     let value = MemberValue::Literal(json_text(value));
     Member::Named { name: name.to_owned(), value, absent: WhenAbsent::Refuse }
 }
 
+/// A member of `extra`: a constant, or a value whose texts are templates.
+pub(super) fn extra_member(name: &str, value: &Item<'_>) -> Member {
+    let name = name.to_owned();
+    match tree(&value.node.value) {
+        Tree::Literal(text) => {
+            Member::Named { name, value: MemberValue::Literal(text), absent: WhenAbsent::Refuse }
+        }
+        tree => Member::Named { name, value: MemberValue::Tree(tree), absent: WhenAbsent::LeaveOut },
+    }
+}
+
+fn tree(value: &Value) -> Tree {
+    match value {
+        value if !has_tag(value) => Tree::Literal(value_json(value)),
+        Value::Scalar(scalar) => {
+            Tree::Text { template: scalar.text.to_string(), literal: scalar.foreign.clone() }
+        }
+        Value::List(elements) => Tree::List(elements.iter().map(|element| tree(&element.value)).collect()),
+        Value::Map(map) => {
+            let member = |entry: &Entry| (entry.key.clone(), tree(&entry.node.value));
+            Tree::Map(map.0.iter().map(member).collect())
+        }
+        Value::Null => Tree::Literal("null".to_owned()),
+    }
+}
+
+fn has_tag(value: &Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::Scalar(scalar) => scalar.kind == ScalarKind::Text && scalar.text.contains("{{"),
+        Value::List(elements) => elements.iter().any(|element| has_tag(&element.value)),
+        Value::Map(map) => map.0.iter().any(|entry| has_tag(&entry.node.value)),
+    }
+}
+
 /// A value of the configuration as JSON.
 pub(super) fn json_text(value: &Item<'_>) -> String {
+    value_json(&value.node.value)
+}
+
+fn value_json(value: &Value) -> String {
     let mut text = String::new();
-    write_json(&value.node.value, &mut text);
+    write_json(value, &mut text);
     text
 }
 
@@ -233,6 +283,7 @@ fn value(text: &str) -> Option<MemberValue> {
         "event.time" => MemberValue::EventTime,
         "event.time_ms" => MemberValue::EventTimeMillis,
         "event.subject" => MemberValue::EventSubject,
+        "event.source" => MemberValue::EventSource,
         "event.data" => MemberValue::EventData,
         "target.id" => MemberValue::TargetId,
         _ => return None,

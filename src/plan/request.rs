@@ -1,19 +1,17 @@
-//! `payload`, `secrets`, `signature` and `headers` of a target: what its requests look like.
+//! `secrets`, `signature` and `headers` of a target: with its `payload`, what its requests look like.
 
 use secrecy::SecretString;
 
 use crate::wire::{
-    Algorithm, CloudEventMode, Encoding, JsonForm, KeyForm, Member, PayloadSpec, RequestSpec, Shape,
-    SignatureSpec, StaticHeader, TimestampForm, Visibility,
+    Algorithm, Encoding, HeaderSpec, KeyForm, PayloadSpec, RequestSpec, SignatureSpec, TimestampForm,
+    Visibility,
 };
 
 use super::origin::Origin;
-use super::presets::{Presets, constant, json_form, json_text};
+use super::payload::payload;
+use super::presets::Presets;
 use super::tree::Unset;
 use super::walk::{Item, Keys, Named};
-
-/// Keys of `payload` that a later version brings.
-const LATER: [&str; 4] = ["template", "template_file", "include", "exclude"];
 
 /// Reads the keys of a target that decide the bytes of its requests. `None` if the payload has a
 /// fault.
@@ -27,70 +25,8 @@ pub(super) fn specification(
     let signature = signature(keys, &secrets);
     let headers = headers(keys, required_headers);
     let payload = keys.get("payload").map(|item| payload(&item, presets));
-    let payload = payload.unwrap_or(Some(PayloadSpec {
-        shape: Shape::Raw,
-        json: JsonForm::Exact,
-        content_type: None,
-    }))?;
+    let payload = payload.unwrap_or(Some(PayloadSpec::raw()))?;
     Some(RequestSpec { target_id, payload, signature, headers, auth: Vec::new() })
-}
-
-fn payload(item: &Item<'_>, presets: &Presets) -> Option<PayloadSpec> {
-    let mut keys = item.keys();
-    keys.later(&LATER);
-    let preset = keys.require("preset", "write for example `preset: raw`");
-    let preset = preset.and_then(|item| presets.payload(&item));
-    let (json, extra, mode) = (keys.get("json"), keys.get("extra"), keys.get("mode"));
-    let content_type = keys.get("content_type").map(|item| item.nonempty());
-    keys.done();
-    let preset = preset?;
-    let own = |item: &&Item<'_>| !matches!(item.node.origin, Origin::Defaults(_));
-    if !matches!(preset.shape, Shape::CloudEvent { .. })
-        && let Some(item) = mode.as_ref().filter(own)
-    {
-        item.fault("only the preset `cloudevents` has modes; remove this, or name that preset");
-    }
-    if preset.shape == Shape::Raw {
-        for item in [&json, &extra].into_iter().flatten().filter(own) {
-            item.fault("a raw payload is sent as it is; remove this, or name the preset of a JSON payload");
-        }
-    }
-    Some(PayloadSpec {
-        shape: with_extra(in_mode(preset.shape, mode.as_ref()), extra.as_ref()),
-        json: json.map_or(preset.json, |item| json_form(&item)),
-        content_type: content_type.or(preset.content_type),
-    })
-}
-
-fn in_mode(shape: Shape, mode: Option<&Item<'_>>) -> Shape {
-    const MODES: [(&str, CloudEventMode); 2] =
-        [("binary", CloudEventMode::Binary), ("structured", CloudEventMode::Structured)];
-    match (shape, mode) {
-        (Shape::CloudEvent { extensions, .. }, Some(item)) => {
-            Shape::CloudEvent { mode: item.choice(&MODES), extensions }
-        }
-        (shape, _) => shape,
-    }
-}
-
-/// The shape with the constant members of `extra`: one with the name of a preset's member takes its
-/// place, others follow. Those of a CloudEvent are extension attributes.
-fn with_extra(shape: Shape, extra: Option<&Item<'_>>) -> Shape {
-    if let Shape::CloudEvent { mode, .. } = shape {
-        let entries = extra.map(Item::entries).unwrap_or_default();
-        let constant = |named: &Named<'_>| (named.name.to_owned(), json_text(&named.item));
-        return Shape::CloudEvent { mode, extensions: entries.iter().map(constant).collect() };
-    }
-    let Shape::Members(mut members) = shape else { return shape };
-    for named in extra.map(Item::entries).unwrap_or_default() {
-        let constant = constant(named.name, &named.item);
-        let same = |member: &&mut Member| matches!(member, Member::Named { name, .. } if name == named.name);
-        match members.iter_mut().find(same) {
-            Some(member) => *member = constant,
-            None => members.push(constant),
-        }
-    }
-    Shape::Members(members)
 }
 
 /// The secrets themselves; those that are let through without a value sign nothing.
@@ -99,7 +35,7 @@ fn live(secrets: &[Item<'_>]) -> Vec<SecretString> {
     secrets.iter().filter(is_set).map(Item::secret).collect()
 }
 
-fn headers(keys: &mut Keys<'_>, required: &[String]) -> Vec<StaticHeader> {
+fn headers(keys: &mut Keys<'_>, required: &[String]) -> Vec<HeaderSpec> {
     let item = keys.get("headers");
     let named = item.as_ref().map(Item::entries_of_files).unwrap_or_default();
     for name in required {
@@ -107,9 +43,10 @@ fn headers(keys: &mut Keys<'_>, required: &[String]) -> Vec<StaticHeader> {
             keys.missing("headers", &format!("the receivers of this dialect demand the header {name}"));
         }
     }
-    let header = |header: &Named<'_>| StaticHeader {
+    let header = |header: &Named<'_>| HeaderSpec {
         name: header.name.to_owned(),
         value: header.item.secret(),
+        literal: header.item.foreign(),
         visibility: match header.item.node.origin {
             Origin::Dialect(_) => Visibility::Everybody,
             _ => Visibility::Receiver,

@@ -143,9 +143,8 @@ fn compiled(target: &Item<'_>, spec: &RequestSpec) -> Option<Blueprint> {
         let node = target.node.nearest(fault.setting.split('.'));
         let path = format!("{}.{}", target.path, fault.setting);
         // Only of secrets is it certain that a fault repeats no part of them.
-        let repeatable = fault.setting.starts_with("secrets")
-            || fault.setting.starts_with("auth")
-            || node.as_scalar().is_none_or(|scalar| scalar.taint == Taint::Clear);
+        let repeatable =
+            fault.setting.starts_with("secrets") || fault.setting.starts_with("auth") || node.is_clear();
         let message = match repeatable {
             true => fault.fault,
             false => "the value (not shown) can't be used here".to_owned(),

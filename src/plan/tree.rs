@@ -1,3 +1,5 @@
+use std::ops::Range;
+
 use secrecy::zeroize::Zeroizing;
 
 use super::origin::Origin;
@@ -35,6 +37,8 @@ pub(super) struct Scalar {
     pub taint: Taint,
     /// Holds a reference without a value, let through by `--allow-unset`.
     pub unset: Unset,
+    /// Where in the text stands what references brought in: nothing there is a template's tag.
+    pub foreign: Vec<Range<usize>>,
 }
 
 /// The text may be secret and is not shown.
@@ -120,6 +124,16 @@ impl Node {
         }
     }
 
+    /// Whether no text in it may be secret.
+    pub(super) fn is_clear(&self) -> bool {
+        match &self.value {
+            Value::Null => true,
+            Value::Scalar(scalar) => scalar.taint == Taint::Clear,
+            Value::List(elements) => elements.iter().all(Node::is_clear),
+            Value::Map(map) => map.0.iter().all(|entry| entry.node.is_clear()),
+        }
+    }
+
     /// Whether there is no value.
     pub(super) fn is_null(&self) -> bool {
         matches!(self.value, Value::Null)
@@ -162,7 +176,7 @@ impl Scalar {
     /// Clear text.
     pub(super) fn text(text: impl Into<String>) -> Scalar {
         let text = Zeroizing::new(text.into());
-        Scalar { text, kind: ScalarKind::Text, taint: Taint::Clear, unset: Unset::No }
+        Scalar { text, kind: ScalarKind::Text, taint: Taint::Clear, unset: Unset::No, foreign: Vec::new() }
     }
 
     /// Appends to the text. A string that grows by itself may leave a copy in freed memory.

@@ -3,7 +3,7 @@
 //! used.
 
 use std::fmt::Display;
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -156,6 +156,11 @@ impl<'a> Item<'a> {
             true => Err("it is empty".to_owned()),
             false => Ok(text.to_owned()),
         })
+    }
+
+    /// Where in the text stands what references brought in.
+    pub(super) fn foreign(&self) -> Vec<Range<usize>> {
+        self.node.as_scalar().map(|scalar| scalar.foreign.clone()).unwrap_or_default()
     }
 
     /// The text, which may be secret.

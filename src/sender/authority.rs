@@ -41,9 +41,10 @@ impl<'a> Authority<'a> {
             self.token = Some(source.token(desk).await?);
             step.set(Step::Exchanging);
         }
+        let attempt = assignment.attempt();
         let rendered = target
             .blueprint
-            .render(&assignment.attempt().event, Moment::now().wall_ms)
+            .render(&attempt.event, attempt.number, Moment::now().wall_ms)
             .map_err(|fault| Reply::Unrenderable(fault.0))?;
         let mut request = peer.endpoint.request(rendered);
         if let Some(token) = &self.token {

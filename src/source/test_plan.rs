@@ -11,7 +11,7 @@ use crate::plan::{
     Admin, Broker, DeadLetters, Egress, EventParts, EventTypes, HttpVersion, Kafka, Limits, Log, LogFormat,
     LogLevel, Plan, Shown, Shutdown, Source, Start, Target, TargetUrl, Tombstones, Topic, Window,
 };
-use crate::wire::{Blueprint, JsonForm, PayloadSpec, RequestSpec, Shape};
+use crate::wire::{Blueprint, PayloadSpec, RequestSpec};
 
 pub(crate) fn plan(brokers: &str, topics: &[&str], start: Start) -> Plan {
     let topic = |topic: &&str| match topic.starts_with('^') {
@@ -82,7 +82,7 @@ pub(crate) fn waiting(tier: Tier, due_ms: i64) -> Waiting {
 pub(crate) fn target(name: &str, url: &str) -> Target {
     let spec = RequestSpec {
         target_id: name.to_owned(),
-        payload: PayloadSpec { shape: Shape::Raw, json: JsonForm::Exact, content_type: None },
+        payload: PayloadSpec::raw(),
         signature: None,
         headers: Vec::new(),
         auth: Vec::new(),

@@ -3,19 +3,19 @@ use std::collections::HashSet;
 use bytes::Bytes;
 use hyper::header::HeaderMap;
 
-use super::headers;
+use super::handlebars::Facts;
+use super::headers::Headers;
 use super::payload::Payload;
 use super::signature::{Signer, Subject};
 use super::spec::{RequestSpec, Shape};
 use crate::domain::Event;
 
-/// A target's requests, compiled: static headers prepared, keys decoded, templates cut up. `Debug`
+/// A target's requests, compiled: fixed headers prepared, keys decoded, templates cut up. `Debug`
 /// shows no secret.
 #[derive(Debug)]
 pub struct Blueprint {
     target_id: Box<str>,
-    /// Those that are the same in every request.
-    headers: HeaderMap,
+    headers: Headers,
     payload: Payload,
     signature: Option<Signer>,
 }
@@ -59,7 +59,7 @@ impl Blueprint {
         let mut signed = HashSet::new();
         let signature =
             spec.signature.as_ref().and_then(|spec| Signer::compile(spec, &mut signed, &mut faults));
-        let headers = headers::prepare(&spec.headers, &spec.auth, &signed, &mut faults);
+        let headers = Headers::compile(&spec.headers, &spec.auth, &spec.payload.roots, &signed, &mut faults);
         if let Shape::CloudEvent { .. } = spec.payload.shape {
             refuse_attributes(spec, &mut faults);
         }
@@ -71,13 +71,16 @@ impl Blueprint {
         }
     }
 
-    /// Renders and signs the request for one attempt made at `now_ms` (milliseconds since 1970).
+    /// Renders and signs the request for one attempt, the number `attempt` from 1, made at `now_ms`
+    /// (milliseconds since 1970).
     ///
     /// # Errors
     /// The event lacks what the payload needs, or a header can't hold a value.
-    pub fn render(&self, event: &Event, now_ms: i64) -> Result<Request, Unrenderable> {
-        let mut headers = self.headers.clone();
-        let body = self.payload.render(event, &mut headers)?;
+    pub fn render(&self, event: &Event, attempt: u32, now_ms: i64) -> Result<Request, Unrenderable> {
+        let facts = Facts { event, target_id: &self.target_id, attempt };
+        let mut headers = self.headers.fixed();
+        let body = self.payload.render(facts, &mut headers)?;
+        self.headers.render(facts, &mut headers)?;
         if let Some(signature) = &self.signature {
             let subject = Subject { id: &event.id, event_type: event.event_type.as_deref() };
             signature.sign(subject, &self.target_id, &body, now_ms, &mut headers)?;
@@ -91,7 +94,7 @@ impl Blueprint {
     /// # Errors
     /// A header can't hold a value, or the type is missing.
     pub fn sign(&self, subject: Subject<'_>, body: &[u8], now_ms: i64) -> Result<HeaderMap, Unrenderable> {
-        let mut headers = self.headers.clone();
+        let mut headers = self.headers.fixed();
         if let Some(signature) = &self.signature {
             signature.sign(subject, &self.target_id, body, now_ms, &mut headers)?;
         }

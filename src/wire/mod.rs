@@ -4,6 +4,7 @@
 mod blueprint;
 mod checking_key;
 mod cloud_event;
+mod handlebars;
 mod headers;
 mod key;
 mod payload;
@@ -17,8 +18,9 @@ pub use blueprint::{Blueprint, Request, SpecFault, Unrenderable};
 pub use reply::retry_after;
 pub use signature::Subject;
 pub use spec::{
-    Algorithm, AuthHeader, CloudEventMode, Encoding, JsonForm, KeyForm, Member, PayloadSpec, RequestSpec,
-    Shape, SignatureSpec, StaticHeader, TimestampForm, Value, Visibility, WhenAbsent,
+    Algorithm, AuthHeader, CloudEventMode, Encoding, HeaderSpec, JsonForm, KeyForm, Member, Passing,
+    PayloadSpec, RequestSpec, Roots, Shape, SignatureSpec, TimestampForm, Tree, Value, Visibility,
+    WhenAbsent,
 };
 
 #[cfg(test)]

@@ -2,7 +2,8 @@ use bytes::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 
 use super::cloud_event::CloudEvent;
-use super::spec::{Member, PayloadSpec, Shape, Value, WhenAbsent};
+use super::handlebars::{Facts, Language, Template, TemplateFault};
+use super::spec::{Member, Passing, PayloadSpec, Shape, Value, WhenAbsent};
 use super::{SpecFault, Unrenderable};
 use crate::domain::{Content, Data, Event};
 use crate::json::{self, JsonForm, ObjectWriter};
@@ -21,8 +22,10 @@ pub(super) struct Payload {
 #[derive(Debug)]
 enum Compiled {
     Raw,
+    Data(JsonForm, Passing),
     Object(Object),
     CloudEvent(CloudEvent),
+    Template(Template, JsonForm),
 }
 
 /// A JSON object that is built for a receiver.
@@ -32,6 +35,7 @@ struct Object {
     parts: Vec<Part>,
     /// Names that the rest of the data can't have.
     taken: Vec<Box<str>>,
+    passing: Passing,
 }
 
 #[derive(Debug)]
@@ -52,9 +56,11 @@ enum Source {
     Time,
     TimeMillis,
     Subject,
+    Producer,
     Data,
     /// JSON text in the object's form.
     Fixed(Box<str>),
+    Template(Box<Template>),
 }
 
 /// Whether an event has the value of a member.
@@ -76,8 +82,9 @@ impl Payload {
         });
         match &spec.shape {
             Shape::Raw => Payload { shape: Compiled::Raw, content_type },
+            Shape::Data => Payload { shape: Compiled::Data(spec.json, spec.passing.clone()), content_type },
             Shape::Members(members) => Payload {
-                shape: Compiled::Object(Object::compile(members, spec.json, target_id, faults)),
+                shape: Compiled::Object(Object::compile(members, spec, target_id, faults)),
                 content_type: Some(content_type.unwrap_or(JSON)),
             },
             Shape::CloudEvent { mode, extensions } => {
@@ -85,19 +92,87 @@ impl Payload {
                 let compiled = CloudEvent::compile(*mode, spec.json, content_type, extensions, faults);
                 Payload { shape: Compiled::CloudEvent(compiled), content_type: None }
             }
+            Shape::Template { text, file } => {
+                let content_type = content_type.unwrap_or(JSON);
+                let language = Language::of(&String::from_utf8_lossy(content_type.as_bytes()));
+                let shape = match Template::compile(text, &[], language, &spec.roots) {
+                    Ok(template) => Compiled::Template(template, spec.json),
+                    Err(found) => {
+                        faults.extend(found.iter().map(|fault| template_fault(fault, file.as_deref())));
+                        Compiled::Raw
+                    }
+                };
+                Payload { shape, content_type: Some(content_type) }
+            }
         }
     }
 
     /// The body of an event's requests; sets their content type.
-    pub(super) fn render(&self, event: &Event, headers: &mut HeaderMap) -> Result<Bytes, Unrenderable> {
+    pub(super) fn render(&self, facts: Facts<'_>, headers: &mut HeaderMap) -> Result<Bytes, Unrenderable> {
+        let event = facts.event;
         let body = match &self.shape {
             Compiled::Raw => event.body.clone(),
-            Compiled::Object(object) => object.render(event)?.into(),
+            Compiled::Data(form, passing) => data_alone(event, *form, passing)?,
+            Compiled::Object(object) => object.render(facts)?.into(),
             Compiled::CloudEvent(cloud_event) => return cloud_event.render(event, headers),
+            Compiled::Template(template, form) => template.render(facts, *form)?.into(),
         };
-        headers.insert(CONTENT_TYPE, self.content_type.clone().unwrap_or_else(|| told_by(event)));
+        let content_type = self.content_type.clone().unwrap_or_else(|| match (&self.shape, &event.data) {
+            (Compiled::Data(..), Data::Slice(_) | Data::Text(_)) => JSON,
+            _ => told_by(event),
+        });
+        headers.insert(CONTENT_TYPE, content_type);
         Ok(body)
     }
+}
+
+fn template_fault(fault: &TemplateFault, file: Option<&str>) -> SpecFault {
+    match file {
+        Some(file) => {
+            SpecFault { setting: "payload.template_file".to_owned(), fault: format!("{file}:{fault}") }
+        }
+        None => SpecFault { setting: "payload.template".to_owned(), fault: format!("at {fault}") },
+    }
+}
+
+/// The event's data as the whole body.
+fn data_alone(event: &Event, form: JsonForm, passing: &Passing) -> Result<Bytes, Unrenderable> {
+    match (data_of(event), &event.content) {
+        (Some(data), _) => {
+            let mut out = Vec::with_capacity(data.len());
+            write_passing(data, form, passing, &mut out)?;
+            Ok(out.into())
+        }
+        (None, Content::NotJson(_)) if passing.is_everything() => Ok(event.body.clone()),
+        (None, Content::NotJson(reason)) => Err(not_json(reason)),
+        (None, Content::Json) => Ok(Bytes::new()),
+    }
+}
+
+/// Writes the event's data, or those of its members that are sent.
+fn write_passing(
+    data: &str,
+    form: JsonForm,
+    passing: &Passing,
+    out: &mut Vec<u8>,
+) -> Result<(), Unrenderable> {
+    if passing.is_everything() {
+        return write_json(data, form, out);
+    }
+    let members = json::members(data).ok_or_else(|| {
+        Unrenderable("some members of the event's data are sent, and it is no JSON object".into())
+    })?;
+    let mut object = ObjectWriter::open(form, out);
+    for member in members.iter().filter(|member| passing.passes(&member.name())) {
+        write_json(member.value, form, object.member(member.key))?;
+    }
+    object.close();
+    Ok(())
+}
+
+fn write_json(raw: &str, form: JsonForm, out: &mut Vec<u8>) -> Result<(), Unrenderable> {
+    json::write(raw, form, out)
+        .map_err(|error| Unrenderable(format!("the event's data can't be written: {error}").into()))
 }
 
 /// What a message says of its own body, else what is known of it.
@@ -109,8 +184,15 @@ fn told_by(event: &Event) -> HeaderValue {
 }
 
 impl Object {
-    fn compile(members: &[Member], form: JsonForm, target_id: &str, faults: &mut Vec<SpecFault>) -> Object {
-        let mut object = Object { form, parts: Vec::with_capacity(members.len()), taken: Vec::new() };
+    fn compile(
+        members: &[Member],
+        spec: &PayloadSpec,
+        target_id: &str,
+        faults: &mut Vec<SpecFault>,
+    ) -> Object {
+        let (form, passing) = (spec.json, spec.passing.clone());
+        let mut object =
+            Object { form, parts: Vec::with_capacity(members.len()), taken: Vec::new(), passing };
         for member in members {
             let Member::Named { name, value, absent } = member else {
                 object.parts.push(Part::RestOfData);
@@ -120,23 +202,27 @@ impl Object {
                 faults.push(member_fault(name, "the member is named twice; keep one"));
                 continue;
             }
-            match source(value, form, target_id) {
+            match source(value, spec, target_id) {
                 Ok(value) => object.parts.push(Part::Named { key: quoted(name), value, absent: *absent }),
-                Err(fault) => faults.push(member_fault(name, fault)),
+                Err(fault) if matches!(value, Value::Tree(_)) => {
+                    faults.push(SpecFault { setting: format!("payload.extra.{name}"), fault });
+                }
+                Err(fault) => faults.push(member_fault(name, &fault)),
             }
             object.taken.push(name.as_str().into());
         }
         object
     }
 
-    fn render(&self, event: &Event) -> Result<Vec<u8>, Unrenderable> {
+    fn render(&self, facts: Facts<'_>) -> Result<Vec<u8>, Unrenderable> {
+        let event = facts.event;
         let data = data_of(event);
         let mut out = Vec::with_capacity(data.map_or(0, str::len) + 256);
         let mut object = ObjectWriter::open(self.form, &mut out);
         for part in &self.parts {
             match part {
                 Part::Named { key, value, absent } => {
-                    match (self.write_named(key, value, event, data, &mut object)?, absent) {
+                    match (self.write_named(key, value, facts, data, &mut object)?, absent) {
                         (Found::Yes, _) | (Found::No, WhenAbsent::LeaveOut) => {}
                         (Found::No, WhenAbsent::Refuse) => return Err(lacks(value)),
                     }
@@ -153,10 +239,11 @@ impl Object {
         &'a self,
         key: &'a str,
         value: &Source,
-        event: &Event,
+        facts: Facts<'_>,
         data: Option<&str>,
         object: &mut ObjectWriter<'a, '_>,
     ) -> Result<Found, Unrenderable> {
+        let event = facts.event;
         match value {
             Source::Id => json::quote(&event.id, object.member(key)),
             Source::Type => match &event.event_type {
@@ -175,11 +262,16 @@ impl Object {
                 None => return Ok(Found::No),
             },
             Source::Data => match (data, &event.content) {
-                (Some(data), _) => self.write_json(data, object.member(key))?,
+                (Some(data), _) => write_passing(data, self.form, &self.passing, object.member(key))?,
                 (None, Content::NotJson(reason)) => return Err(not_json(reason)),
                 (None, Content::Json) => return Ok(Found::No),
             },
             Source::Fixed(text) => object.member(key).extend_from_slice(text.as_bytes()),
+            Source::Producer => json::quote(&event.producer, object.member(key)),
+            Source::Template(template) => match template.render_member(facts, self.form)? {
+                Some(text) => object.member(key).extend_from_slice(&text),
+                None => return Ok(Found::No),
+            },
         }
         Ok(Found::Yes)
     }
@@ -205,29 +297,31 @@ impl Object {
         })?;
         for member in members {
             let name = member.name();
-            if !self.taken.iter().any(|taken| **taken == *name) {
-                self.write_json(member.value, object.member(member.key))?;
+            if self.passing.passes(&name) && !self.taken.iter().any(|taken| **taken == *name) {
+                write_json(member.value, self.form, object.member(member.key))?;
             }
         }
         Ok(())
     }
-
-    fn write_json(&self, raw: &str, out: &mut Vec<u8>) -> Result<(), Unrenderable> {
-        json::write(raw, self.form, out)
-            .map_err(|error| Unrenderable(format!("the event's data can't be written: {error}").into()))
-    }
 }
 
-fn source(value: &Value, form: JsonForm, target_id: &str) -> Result<Source, &'static str> {
+fn source(value: &Value, spec: &PayloadSpec, target_id: &str) -> Result<Source, String> {
     Ok(match value {
         Value::EventId => Source::Id,
         Value::EventType => Source::Type,
         Value::EventTime => Source::Time,
         Value::EventTimeMillis => Source::TimeMillis,
         Value::EventSubject => Source::Subject,
+        Value::EventSource => Source::Producer,
         Value::EventData => Source::Data,
         Value::TargetId => Source::Fixed(quoted(target_id)),
-        Value::Literal(text) => Source::Fixed(literal(text, form)?),
+        Value::Literal(text) => Source::Fixed(literal(text, spec.json)?),
+        Value::Tree(tree) => {
+            Source::Template(Template::of_tree(tree, &spec.roots).map(Box::new).map_err(|faults| {
+                let faults: Vec<String> = faults.iter().map(|fault| format!("at {fault}")).collect();
+                faults.join("; ")
+            })?)
+        }
     })
 }
 

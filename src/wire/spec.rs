@@ -2,8 +2,11 @@
 //! is nothing but such data), and [`Blueprint::compile`](super::Blueprint::compile) turns it into
 //! something that renders.
 
+use std::ops::Range;
+
 use secrecy::SecretString;
 
+pub use super::handlebars::Roots;
 pub use crate::json::JsonForm;
 
 /// Everything that decides the bytes of a target's requests, except their address.
@@ -15,8 +18,8 @@ pub struct RequestSpec {
     pub payload: PayloadSpec,
     /// The signature, if requests are signed.
     pub signature: Option<SignatureSpec>,
-    /// Static headers, in order.
-    pub headers: Vec<StaticHeader>,
+    /// Headers, in order.
+    pub headers: Vec<HeaderSpec>,
     /// What proves to the receiver who we are; nothing else may write these headers.
     pub auth: Vec<AuthHeader>,
 }
@@ -32,13 +35,16 @@ pub struct AuthHeader {
     pub value: Option<SecretString>,
 }
 
-/// A header that is the same in every request.
+/// A header.
 #[derive(Debug, Clone)]
-pub struct StaticHeader {
+pub struct HeaderSpec {
     /// As configured.
     pub name: String,
-    /// Its value.
+    /// Its value: a text, or a template of one. If a template comes to nothing, the header is left
+    /// out.
     pub value: SecretString,
+    /// Where in the value no tag can begin: what references brought in.
+    pub literal: Vec<Range<usize>>,
     /// Who may see the value.
     pub visibility: Visibility,
 }
@@ -59,10 +65,50 @@ pub struct PayloadSpec {
     pub shape: Shape,
     /// How JSON is written; not used for [`Shape::Raw`] and for binary CloudEvents.
     pub json: JsonForm,
-    /// `Content-Type`; without one: `application/json` for [`Shape::Members`], and for
-    /// [`Shape::Raw`] the message's own `content-type` header, else `application/json` if the
-    /// body is JSON, else `application/octet-stream`. Of a [`Shape::CloudEvent`] it is that of its data.
+    /// `Content-Type`; without one: `application/json` for [`Shape::Members`] and
+    /// [`Shape::Template`], and for [`Shape::Raw`] the message's own `content-type` header, else
+    /// `application/json` if the body is JSON, else `application/octet-stream`. Of a [`Shape::CloudEvent`]
+    /// it is that of its data.
     pub content_type: Option<String>,
+    /// What templates can name, of the payload and of headers.
+    pub roots: Roots,
+    /// Which members of the event's `data` are sent.
+    pub passing: Passing,
+}
+
+impl PayloadSpec {
+    /// The message's bytes, untouched.
+    pub fn raw() -> PayloadSpec {
+        PayloadSpec {
+            shape: Shape::Raw,
+            json: JsonForm::Exact,
+            content_type: None,
+            roots: Roots::default(),
+            passing: Passing::default(),
+        }
+    }
+}
+
+/// Which top-level members of the event's `data` are sent.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Passing {
+    /// Only these; `None` is all.
+    pub include: Option<Vec<String>>,
+    /// Not these.
+    pub exclude: Vec<String>,
+}
+
+impl Passing {
+    /// Whether all members are sent.
+    pub fn is_everything(&self) -> bool {
+        self.include.is_none() && self.exclude.is_empty()
+    }
+
+    /// Whether a member is sent.
+    pub fn passes(&self, name: &str) -> bool {
+        let named = |names: &[String]| names.iter().any(|own| own == name);
+        self.include.as_deref().is_none_or(named) && !named(&self.exclude)
+    }
 }
 
 /// The shape of a body.
@@ -70,8 +116,17 @@ pub struct PayloadSpec {
 pub enum Shape {
     /// The message's bytes, untouched.
     Raw,
+    /// The event's `data` alone; of an event whose body is no JSON, the message's bytes.
+    Data,
     /// A JSON object of these members, in order.
     Members(Vec<Member>),
+    /// A text made by a template; of its content type depends how values are escaped in it.
+    Template {
+        /// The template.
+        text: String,
+        /// The file that it stands in, for faults; without one it stands in the configuration.
+        file: Option<String>,
+    },
     /// A CloudEvent 1.0.
     CloudEvent {
         /// How it is put into a request.
@@ -129,12 +184,35 @@ pub enum Value {
     EventTimeMillis,
     /// The event's subject.
     EventSubject,
+    /// Who produced the event.
+    EventSource,
     /// The event's `data`.
     EventData,
     /// The target's id.
     TargetId,
     /// This JSON text.
     Literal(String),
+    /// A JSON value whose texts are templates. One that is nothing but a tag, and whose value the
+    /// event lacks, is left out.
+    Tree(Tree),
+}
+
+/// A JSON value whose texts are templates.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Tree {
+    /// JSON text.
+    Literal(String),
+    /// A text with tags; one that is nothing but a `{{tag}}` is the tag's value, else it is a string.
+    Text {
+        /// The template.
+        template: String,
+        /// Where in it no tag can begin: what references brought in.
+        literal: Vec<Range<usize>>,
+    },
+    /// An array.
+    List(Vec<Tree>),
+    /// An object.
+    Map(Vec<(String, Tree)>),
 }
 
 /// How a request is signed. Templates know `{{id}}` (the event's id), `{{timestamp}}`,

@@ -113,6 +113,17 @@ fn verify(request: &Request) {
             let wanted = format!("v9={}", hex(&mac(key, &[ts.as_bytes(), b"|d-1|", body])));
             assert_eq!(header(request, "x-sig"), wanted);
         }
+        "/chat" => {
+            let wanted = r#"{"text": "Too much: \"525.5\"", "n": 525.5, "try": 1}"#;
+            assert_eq!(str::from_utf8(body).unwrap(), wanted);
+            assert_eq!(header(request, "x-kind"), "event cost.alert");
+        }
+        "/cloudevents" => {
+            assert_eq!(header(request, "ce-id"), "d-1");
+            assert_eq!(header(request, "ce-type"), "cost.alert");
+            assert_eq!(header(request, "ce-time"), "2025-01-02T03:04:05Z");
+            assert_eq!(request.json()["title"], "Too much");
+        }
         other => panic!("nothing should come to {other}"),
     }
 }
@@ -155,15 +166,22 @@ fn every_preset_and_the_general_form_verify() {
       each: 'v9={{{{signature}}}}'
       timestamp: seconds
       headers: {{ X-Sig: '{{{{signatures}}}}', X-Time: '{{{{timestamp}}}}' }}
+  chat:
+    url: '{url}/chat'
+    egress: private
+    headers: {{ X-Kind: 'event {{{{event.type}}}}' }}
+    payload:
+      template: '{{\"text\": \"{{{{event.data.title}}}}: \\\"{{{{body.data.cost.amount}}}}\\\"\", \"n\": {{{{event.data.cost.amount}}}}, \"try\": {{{{attempt}}}}}}'
+  cloudevents: {{ url: '{url}/cloudevents', egress: private, dialect: cloudevents-binary }}
 "
     );
-    let all = "cost-katana, ops-center, llm-optimizer, dcision, standard-webhooks, github, stripe, shopify, slack, general";
+    let all = "cost-katana, ops-center, llm-optimizer, dcision, standard-webhooks, github, stripe, shopify, slack, general, chat, cloudevents";
     let bridge = Bridge::ready(
         &scene.config(&format!("targets:\n{targets}routes:\n  - {{ types: ['*'], to: [{all}] }}")),
     );
-    receiver.wait_count(10);
+    receiver.wait_count(12);
     scene.cluster.wait_committed_to_end(&scene.group, &scene.topic);
     receiver.requests().iter().for_each(|request| verify(request));
-    assert_eq!(receiver.count(), 10);
+    assert_eq!(receiver.count(), 12);
     bridge.stop();
 }

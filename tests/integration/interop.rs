@@ -142,7 +142,7 @@ routes: [{{ to: [t] }}]",
         );
         let plan =
             plan::load_text("interop.yaml", &config, &Layers::default()).expect("a valid configuration");
-        plan.targets[0].blueprint.render(&event(&plan), at_ms).expect("it renders")
+        plan.targets[0].blueprint.render(&event(&plan), 1, at_ms).expect("it renders")
     }
 }
 

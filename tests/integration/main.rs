@@ -83,6 +83,7 @@ mod jetstream_kinds;
 mod jetstream_letters;
 #[cfg(feature = "real-brokers")]
 mod jetstream_tiers;
+mod json_forms;
 #[cfg(feature = "real-brokers")]
 mod metrics;
 #[cfg(feature = "real-brokers")]

@@ -1,3 +1,5 @@
+//! Which routes take an event: `index` finds those that may, and each is then asked.
+
 mod index;
 
 use crate::domain::{Content, Event, Kind, Place, RouteId, SourceId, TargetId, Tenant};

@@ -46,7 +46,7 @@ fn header(plan: &Plan, name: &str) -> Option<String> {
         generation: Generation(1),
         lease: Arc::new(Lease::unlimited()),
     };
-    let request = plan.targets[0].blueprint.render(&event, 0).expect("it renders");
+    let request = plan.targets[0].blueprint.render(&event, 1, 0).expect("it renders");
     let value = request.headers.get(name)?;
     assert!(value.is_sensitive(), "{name} is not marked");
     assert!(!format!("{request:?}").contains("hunter2"), "{request:?}");

@@ -87,7 +87,16 @@ fn the_limits_of_the_seed_dialects_are_theirs() {
 
 #[test]
 fn every_payload_loads() {
-    for payload in ["cost-katana", "ops-center", "llm-optimizer", "dcision", "standard-webhooks", "raw"] {
+    for payload in [
+        "cost-katana",
+        "ops-center",
+        "llm-optimizer",
+        "dcision",
+        "standard-webhooks",
+        "cloudevents",
+        "data",
+        "raw",
+    ] {
         let plan = plan(&with_target(&format!("url: https://x.example/\npayload: {payload}")));
         assert_eq!(plan.targets.len(), 1, "{payload}");
     }

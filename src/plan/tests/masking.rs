@@ -153,7 +153,7 @@ fn secrets_headers_and_secret_properties_are_masked_wherever_they_come_from() {
 }
 
 /// Where a secret can stand in a configuration.
-const SPOTS: [&str; 22] = [
+const SPOTS: [&str; 27] = [
     "url: \"@\"",
     "url: \"https://x.example/@\"",
     "url: \"https://x.example/?@#@\"",
@@ -172,6 +172,11 @@ const SPOTS: [&str; 22] = [
     "dialect: \"@\"",
     "payload: \"@\"",
     "payload: { content_type: \"@\n\" }",
+    "payload: { template: \"{{@}}\" }",
+    "payload: { template_file: \"@\" }",
+    "payload: { preset: dcision, extra: { a: { b: \"{{@}} x\" } } }",
+    "payload: { preset: dcision, include: [\"@\"], exclude: \"@\" }",
+    "headers: { X-A: \"{{@}}\" }",
     "signature: { message: \"{{@}}\", headers: { X-A: \"{{@}}\" } }",
     "id: \"@ @\"",
     "rate: \"@\"",

@@ -6,6 +6,7 @@ mod lanes;
 mod layering;
 mod masking;
 mod nats;
+mod payloads;
 mod routing;
 mod secrets;
 

@@ -59,7 +59,7 @@ fn event(plan: &Plan) -> Event {
 
 /// The signatures of one request, as the receiver sees them.
 fn signed(plan: &Plan) -> String {
-    let request = plan.targets[0].blueprint.render(&event(plan), NOW_MS).expect("a request");
+    let request = plan.targets[0].blueprint.render(&event(plan), 1, NOW_MS).expect("a request");
     request.headers["stripe-signature"].to_str().expect("text").to_owned()
 }
 

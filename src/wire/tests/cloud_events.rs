@@ -307,7 +307,7 @@ fn the_kinds_of_structured_data_pass_through() {
     assert_eq!((alike(&none).content_type, alike(&none).data), (None, Vec::new()));
     let wrong = kafka(&headers, r#"{"id":"s-1","source":"/s","type":"t","data_base64":"%"}"#).event();
     for mode in MODES {
-        let fault = compiled(&dialect(mode, &[])).render(&wrong, NOW_MS).expect_err("unrenderable");
+        let fault = compiled(&dialect(mode, &[])).render(&wrong, 1, NOW_MS).expect_err("unrenderable");
         assert_eq!(fault.to_string(), "the event's data_base64 is no base64");
     }
 }
@@ -337,7 +337,7 @@ fn a_body_is_never_said_to_be_another_cloud_event() {
 fn an_event_without_a_type_is_unrenderable() {
     for mode in MODES {
         let event = Event { event_type: None, ..event() };
-        let fault = compiled(&dialect(mode, &[])).render(&event, NOW_MS).expect_err("unrenderable");
+        let fault = compiled(&dialect(mode, &[])).render(&event, 1, NOW_MS).expect_err("unrenderable");
         assert_eq!(fault.to_string(), "a CloudEvent needs the event's type, and the event has none");
     }
 }
@@ -363,11 +363,11 @@ fn more_attributes_than_headers_can_be_are_unrenderable() {
     let header = |n: usize| (format!("ce_x{n}").into_boxed_str(), Bytes::from_static(b"1"));
     event.headers = event.headers.into_iter().chain((0..40_000).map(header)).collect();
 
-    let fault = compiled(&dialect(MODES[0], &[])).render(&event, NOW_MS).expect_err("unrenderable");
+    let fault = compiled(&dialect(MODES[0], &[])).render(&event, 1, NOW_MS).expect_err("unrenderable");
     assert!(fault.to_string().starts_with("headers can't hold the attributes"), "{fault}");
     let name = format!("ce_{}", "x".repeat(70_000));
     let long = [("ce_specversion", "1.0"), ("ce_type", "a"), (name.as_str(), "1")];
-    let fault = compiled(&dialect(MODES[0], &[])).render(&kafka(&long, "{}").event(), NOW_MS);
+    let fault = compiled(&dialect(MODES[0], &[])).render(&kafka(&long, "{}").event(), 1, NOW_MS);
     assert!(fault.is_err());
 }
 

@@ -132,7 +132,7 @@ fn debug_shows_no_secret() {
     spec.headers.push(header("X-Api-Key", "hunter2-api-key"));
     let blueprint = compiled(&spec);
 
-    let shown = format!("{blueprint:?} {spec:?} {:?}", blueprint.render(&event(), NOW_MS));
+    let shown = format!("{blueprint:?} {spec:?} {:?}", blueprint.render(&event(), 1, NOW_MS));
 
     assert!(shown.contains("x-api-key"), "{shown}");
     assert!(!shown.contains("hunter2"), "{shown}");

@@ -87,8 +87,13 @@ fn dialect(name: &str, texts: &[&str]) -> RequestSpec {
     }
 }
 
-fn header(name: &str, value: &str) -> StaticHeader {
-    StaticHeader { name: name.to_owned(), value: value.into(), visibility: Visibility::Receiver }
+fn header(name: &str, value: &str) -> HeaderSpec {
+    HeaderSpec {
+        name: name.to_owned(),
+        value: value.into(),
+        literal: Vec::new(),
+        visibility: Visibility::Receiver,
+    }
 }
 
 fn pairs(map: &Tree) -> impl Iterator<Item = (String, String)> {
@@ -129,18 +134,18 @@ fn signature_spec(form: &Tree, texts: &[&str]) -> SignatureSpec {
 fn payload_spec(preset: &Tree) -> PayloadSpec {
     if preset == "cloudevents" {
         let shape = Shape::CloudEvent { mode: CloudEventMode::Binary, extensions: Vec::new() };
-        return PayloadSpec { shape, json: JsonForm::Exact, content_type: None };
+        return PayloadSpec { shape, ..PayloadSpec::raw() };
     }
     let Some(members) = preset["members"].as_array() else {
         assert_eq!(preset, "raw");
-        return PayloadSpec { shape: Shape::Raw, json: JsonForm::Exact, content_type: None };
+        return PayloadSpec::raw();
     };
     let json = match preset["json"].as_str() {
         Some("js") => JsonForm::Js,
         Some("exact") => JsonForm::Exact,
         other => panic!("no preset has {other:?}"),
     };
-    PayloadSpec { shape: Shape::Members(members.iter().map(member).collect()), json, content_type: None }
+    PayloadSpec { shape: Shape::Members(members.iter().map(member).collect()), json, ..PayloadSpec::raw() }
 }
 
 fn member(member: &Tree) -> Member {
@@ -172,7 +177,7 @@ fn compiled(spec: &RequestSpec) -> Blueprint {
 }
 
 fn rendered(spec: &RequestSpec, event: &Event) -> Request {
-    compiled(spec).render(event, NOW_MS).expect("it renders")
+    compiled(spec).render(event, 1, NOW_MS).expect("it renders")
 }
 
 fn body(request: &Request) -> &str {

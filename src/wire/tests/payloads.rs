@@ -7,7 +7,7 @@ fn body_of(name: &str, event: &Event) -> String {
 }
 
 fn refusal(name: &str, event: &Event) -> String {
-    compiled(&dialect(name, &[])).render(event, NOW_MS).expect_err("unrenderable").to_string()
+    compiled(&dialect(name, &[])).render(event, 1, NOW_MS).expect_err("unrenderable").to_string()
 }
 
 /// The event has id, time and an empty body that is valid JSON; all else is absent.

@@ -117,7 +117,7 @@ fn standard_webhooks_known_vector() {
     let mut event = with_body(r#"{"email":"test@example.com","username":"test_user"}"#, "");
     event.id = "msg_27UH4WbU6Z5A5EzD8u03UvzRbpk".into();
 
-    let request = compiled(&spec).render(&event, 1_649_367_553_999).expect("it renders");
+    let request = compiled(&spec).render(&event, 1, 1_649_367_553_999).expect("it renders");
 
     assert_eq!(request.headers["webhook-signature"], "v1,tZ1I4/hDygAJgO5TYxiSd6Sd0kDW6hPenDe+bTa3Kkw=");
 }
@@ -244,13 +244,13 @@ fn without_secrets_only_the_signature_is_missing() {
 #[test]
 fn each_attempt_is_signed_anew_and_keeps_the_id() {
     let blueprint = compiled(&dialect("standard-webhooks", &[NEW_WHSEC]));
-    let first = blueprint.render(&event(), NOW_MS).expect("it renders");
-    let second = blueprint.render(&event(), NOW_MS + 1000).expect("it renders");
+    let first = blueprint.render(&event(), 1, NOW_MS).expect("it renders");
+    let second = blueprint.render(&event(), 1, NOW_MS + 1000).expect("it renders");
 
     assert_eq!(first.headers["webhook-id"], second.headers["webhook-id"]);
     assert_eq!(second.headers["webhook-timestamp"], "1700000001");
     assert_ne!(first.headers["webhook-signature"], second.headers["webhook-signature"]);
-    assert_eq!(blueprint.render(&event(), NOW_MS), Ok(first));
+    assert_eq!(blueprint.render(&event(), 1, NOW_MS), Ok(first));
 }
 
 #[test]
@@ -258,7 +258,7 @@ fn a_type_that_a_header_cannot_hold_is_unrenderable() {
     let refusal = |event_type: Option<&str>| {
         let mut event = event();
         event.event_type = event_type.map(Into::into);
-        compiled(&dialect("github", &[NEW])).render(&event, NOW_MS).expect_err("unrenderable").to_string()
+        compiled(&dialect("github", &[NEW])).render(&event, 1, NOW_MS).expect_err("unrenderable").to_string()
     };
     let held = "the header `x-github-event` can't hold the event's type: a header holds visible ASCII only";
 

@@ -304,7 +304,7 @@ fn signed(mut spec: RequestSpec, body: &[u8], id: &str, now_ms: i64) -> (Request
     let mut event = event();
     event.id = id.into();
     event.body = Bytes::copy_from_slice(body);
-    let request = compiled(&spec).render(&event, now_ms).expect("it renders");
+    let request = compiled(&spec).render(&event, 1, now_ms).expect("it renders");
     (spec, request)
 }
 
