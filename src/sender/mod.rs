@@ -102,9 +102,12 @@ impl Senders {
         resolver: Resolver,
         emit: impl Fn(Vec<Attempted>) + Send + Clone + 'static,
     ) -> Result<Senders, StartFault> {
-        let secure = plan.targets.iter().find(|target| trust::needs_system(target));
-        let roots = secure.map_or_else(RootCertStore::empty, |_| trust::system_roots());
-        if let (Some(target), true) = (secure, roots.is_empty()) {
+        let roots = match plan.targets.iter().any(trust::uses_system) {
+            true => trust::system_roots(),
+            false => RootCertStore::empty(),
+        };
+        let needy = plan.targets.iter().find(|target| trust::needs_system(target));
+        if let (Some(target), true) = (needy, roots.is_empty()) {
             return Err(StartFault::NoAuthorities(target.name.clone()));
         }
         Senders::trusting(roots, plan, threads, resolver, emit)
