@@ -7,6 +7,8 @@
 //! and none for a delivery, and every attempt is answered exactly once, whatever happens: at once
 //! if no thread takes it, else through the call-back.
 //!
+//! Whom a connection may go to is judged in `reach`; a proxy opens a way there (`tunnel`).
+//!
 //! With HTTP/2 the attempts of a target share one connection (`streams`, `shared_line`), each with a
 //! task of its own. Tokens are fetched by one attempt for all threads (`authority`, `token`,
 //! `token_request`).
