@@ -57,6 +57,9 @@ pub(super) fn target(
     let proxy = keys.get("proxy").and_then(Item::unless_off).and_then(|item| proxy(&item));
     let method = keys.get("method").map_or(Method::POST, |item| method(&item));
     let http = keys.get("http").map_or(HttpVersion::One, |item| item.choice(&HTTP));
+    if let (HttpVersion::Two, Some(spec)) = (http, &spec) {
+        refuse_headers_of_connections(item, spec);
+    }
     let enabled = keys.get("enabled").is_none_or(|item| item.flag());
     let description = keys.get("description").map(|item| item.text());
     let labels = labels(&mut keys);
@@ -121,6 +124,17 @@ fn method(item: &Item<'_>) -> Method {
     // Those whose requests have a body.
     let choices = [("POST", 0), ("PUT", 1), ("PATCH", 2), ("DELETE", 3)];
     [Method::POST, Method::PUT, Method::PATCH, Method::DELETE][item.choice(&choices)].clone()
+}
+
+/// Headers about one connection have no place in HTTP/2 (RFC 9113 §8.2.2).
+fn refuse_headers_of_connections(target: &Item<'_>, spec: &RequestSpec) {
+    const NAMES: [&str; 4] = ["keep-alive", "proxy-connection", "te", "upgrade"];
+    let static_headers = spec.headers.iter().map(|header| &header.name);
+    for name in static_headers.filter(|name| NAMES.iter().any(|one| name.eq_ignore_ascii_case(one))) {
+        let node = target.node.nearest(["headers", name.as_str()]);
+        let header = Item::new(node, format!("{}.headers.{name}", target.path), target.findings());
+        header.fault("HTTP/2 has no such header; remove it, or write `http: 1`");
+    }
 }
 
 /// `tls`, which only an `https://` target has; in `defaults` it is for those.

@@ -7,6 +7,8 @@
 //! and none for a delivery, and every attempt is answered exactly once, whatever happens: at once
 //! if no thread takes it, else through the call-back.
 //!
+//! Whom a connection may go to is judged in `reach`; a proxy opens a way there (`tunnel`).
+//!
 //! With HTTP/2 the attempts of a target share one connection (`streams`, `shared_line`), each with a
 //! task of its own. Tokens are fetched by one attempt for all threads (`authority`, `token`,
 //! `token_request`).
@@ -102,9 +104,12 @@ impl Senders {
         resolver: Resolver,
         emit: impl Fn(Vec<Attempted>) + Send + Clone + 'static,
     ) -> Result<Senders, StartFault> {
-        let secure = plan.targets.iter().find(|target| trust::needs_system(target));
-        let roots = secure.map_or_else(RootCertStore::empty, |_| trust::system_roots());
-        if let (Some(target), true) = (secure, roots.is_empty()) {
+        let roots = match plan.targets.iter().any(trust::uses_system) {
+            true => trust::system_roots(),
+            false => RootCertStore::empty(),
+        };
+        let needy = plan.targets.iter().find(|target| trust::needs_system(target));
+        if let (Some(target), true) = (needy, roots.is_empty()) {
             return Err(StartFault::NoAuthorities(target.name.clone()));
         }
         Senders::trusting(roots, plan, threads, resolver, emit)

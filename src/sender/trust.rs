@@ -22,12 +22,17 @@ pub(crate) fn system_roots() -> RootCertStore {
     roots
 }
 
-/// Whether the target, or its token endpoint, can only be trusted by this machine's authorities.
-pub(super) fn needs_system(target: &Target) -> bool {
-    let has_own = target.tls.as_ref().is_some_and(|tls| tls.ca.is_some());
+/// Whether this machine's authorities are asked about a target or its token endpoint.
+pub(super) fn uses_system(target: &Target) -> bool {
     let secure = |url: &url::Url| url.scheme() == "https";
+    let has_own = target.tls.as_ref().is_some_and(|tls| tls.ca.is_some());
     let token = target.oauth2.as_ref().is_some_and(|oauth2| secure(&oauth2.token_url.0));
-    !has_own && (secure(&target.url.0) || token)
+    token || (secure(&target.url.0) && !has_own)
+}
+
+/// Whether nobody else can be asked about it.
+pub(super) fn needs_system(target: &Target) -> bool {
+    uses_system(target) && target.tls.as_ref().is_none_or(|tls| tls.ca.is_none())
 }
 
 /// How the receivers of a plan are spoken to: by target. Targets without `tls` share their sessions.

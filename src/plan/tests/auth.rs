@@ -312,3 +312,13 @@ fn method_version_and_patience_have_defaults_and_choices() {
         ]
     );
 }
+
+#[test]
+fn headers_of_connections_have_no_place_in_http_2() {
+    let keys = "headers: { Keep-Alive: timeout=5, X-A: b }";
+    assert_eq!(
+        faults_of(&format!("http: 2\n{keys}")),
+        ["targets.crm.headers.Keep-Alive: HTTP/2 has no such header; remove it, or write `http: 1`"]
+    );
+    assert_eq!(target(keys).http, HttpVersion::One);
+}

@@ -1,13 +1,13 @@
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 
 use super::receiver::{OK, Receiver};
 use super::tls::{Authority, loopback, secure_receiver};
 use super::*;
 use crate::plan::Proxy;
 
-const KEY: &str = "Basic YW5uOm9wZW4=";
+pub(super) const KEY: &str = "Basic YW5uOm9wZW4=";
 
-fn by(proxy: &Receiver) -> Proxy {
+pub(super) fn by(proxy: &Receiver) -> Proxy {
     Proxy {
         host: url::Host::Ipv4([127, 0, 0, 1].into()),
         port: proxy.address.port(),
@@ -16,7 +16,7 @@ fn by(proxy: &Receiver) -> Proxy {
 }
 
 /// A proxy that opens tunnels, all to the same receiver.
-fn tunnelling(receiver: SocketAddr) -> Receiver {
+pub(super) fn tunnelling(receiver: SocketAddr) -> Receiver {
     Receiver::playing(move |mut caller| {
         caller.request();
         caller.say("HTTP/1.1 200 Connection established\r\nvia: test\r\n\r\n");
@@ -24,6 +24,7 @@ fn tunnelling(receiver: SocketAddr) -> Receiver {
         let (mut from, mut to) = (receiver.try_clone().unwrap(), caller.try_clone().unwrap());
         std::thread::spawn(move || std::io::copy(&mut from, &mut to));
         let _ = std::io::copy(&mut caller, &mut receiver);
+        let _ = receiver.shutdown(Shutdown::Both);
     })
 }
 

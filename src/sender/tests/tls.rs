@@ -214,3 +214,26 @@ fn a_receiver_that_wants_a_certificate_gets_the_targets() {
     let attempt = rig.attempt(2);
     assert_fault(&rig.make_this(attempt), Fault::Tls, "the receiver ended the TLS handshake");
 }
+
+#[test]
+fn the_machines_authorities_are_asked_where_the_target_names_none() {
+    let token_url = |url: &str| crate::plan::OAuth2 {
+        token_url: crate::plan::TargetUrl(url.parse().unwrap()),
+        client_id: "me".into(),
+        client_secret: "secret".into(),
+        scopes: Vec::new(),
+        audience: None,
+    };
+    let own = || Some(TargetTls::of(Some(&Authority::new("own").pem), None));
+    let (plain, secure) = ("http://hooks.example.com/", "https://hooks.example.com/");
+    for (target, uses, needs) in [
+        (target(plain), false, false),
+        (target(secure), true, true),
+        (Target { tls: own(), ..target(secure) }, false, false),
+        (Target { oauth2: Some(token_url(plain)), ..target(plain) }, false, false),
+        (Target { oauth2: Some(token_url(secure)), ..target(plain) }, true, true),
+        (Target { oauth2: Some(token_url(secure)), tls: own(), ..target(secure) }, true, false),
+    ] {
+        assert_eq!((trust::uses_system(&target), trust::needs_system(&target)), (uses, needs), "{target:?}");
+    }
+}

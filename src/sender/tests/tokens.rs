@@ -1,3 +1,4 @@
+use std::io::{BufRead, BufReader, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -342,31 +343,38 @@ fn tokens_come_through_the_targets_proxy() {
     assert_eq!(requests[1].header("authorization"), Some("Bearer t1"));
 }
 
+/// A token endpoint behind TLS; its port.
+fn secure_endpoint(server: Arc<rustls::ServerConfig>) -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let connection = rustls::ServerConnection::new(server.clone()).unwrap();
+            let mut stream = BufReader::new(rustls::StreamOwned::new(connection, stream.unwrap()));
+            let mut line = String::new();
+            while line != "\r\n" {
+                line.clear();
+                if stream.read_line(&mut line).unwrap_or(0) == 0 {
+                    break;
+                }
+            }
+            if line == "\r\n" {
+                let _ = stream.get_mut().write_all(token(1, "").as_bytes());
+                let _ = stream.get_mut().flush();
+            }
+            // What is left unread when it closes would take the last words with it.
+            let _ = std::io::copy(&mut stream.get_mut().sock, &mut std::io::sink());
+        }
+    });
+    port
+}
+
 #[test]
 fn a_token_endpoint_is_trusted_by_the_targets_ca() {
     let (own, clients, other) = (Authority::new("own"), Authority::new("clients"), Authority::new("other"));
     let identity = clients.identity("hookferry");
     let server = Authority::server(&own.identity("id.example.com"), Some(&clients), &[]);
-    let secure = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("https://id.example.com:{}/token", secure.local_addr().unwrap().port());
-    std::thread::spawn(move || {
-        for stream in secure.incoming() {
-            let connection = rustls::ServerConnection::new(server.clone()).unwrap();
-            let mut stream = std::io::BufReader::new(rustls::StreamOwned::new(connection, stream.unwrap()));
-            let mut line = String::new();
-            while line != "\r\n" {
-                line.clear();
-                if std::io::BufRead::read_line(&mut stream, &mut line).unwrap_or(0) == 0 {
-                    break;
-                }
-            }
-            if line == "\r\n" {
-                let _ = std::io::Write::write_all(stream.get_mut(), token(1, "").as_bytes());
-                let _ = std::io::Write::flush(stream.get_mut());
-            }
-            let _ = std::io::copy(&mut stream.get_mut().sock, &mut std::io::sink());
-        }
-    });
+    let url = format!("https://id.example.com:{}/token", secure_endpoint(server));
     let receiver = Receiver::answering(OK);
     let with = |ca: &Authority, own: Option<(&str, &str)>| Target {
         tls: Some(TargetTls::of(Some(&ca.pem), own)),
@@ -386,6 +394,62 @@ fn a_token_endpoint_is_trusted_by_the_targets_ca() {
     assert_fault(&rig.make_this(attempt), Fault::Auth, "not trusted");
     let attempt = rig.attempt(2);
     assert_fault(&rig.make_this(attempt), Fault::Auth, "CertificateRequired");
+
+    // The machine's own authorities count beside the target's.
+    let mut rig = Rig::with(vec![with(&other, client)], 1, loopback(), own.roots.clone());
+    assert_status(&rig.make(), 200);
+}
+
+#[test]
+fn tokens_from_behind_tls_come_through_a_tunnel() {
+    let own = Authority::new("own");
+    let port = secure_endpoint(Authority::server(&own.identity("id.example.com"), None, &[]));
+    let proxy = super::proxy::tunnelling(([127, 0, 0, 1], port).into());
+    let receiver = Receiver::answering(OK);
+    let url = format!("https://id.example.com:{port}/token");
+    // The receiver itself is asked through the proxy too, which opens it the wrong tunnel.
+    let far = Target {
+        proxy: Some(super::proxy::by(&proxy)),
+        oauth2: Some(oauth2(&url)),
+        ..target(&receiver.url_named("https", "hooks.example.com"))
+    };
+    let mut rig = Rig::with(vec![far], 1, loopback(), own.roots.clone());
+
+    assert_fault(&rig.make(), Fault::Tls, "for another host");
+    let calls = proxy.requests();
+    assert_eq!(calls.len(), 2);
+    assert!(
+        calls[0].head.starts_with(&format!("CONNECT id.example.com:{port} HTTP/1.1\r\n")),
+        "{}",
+        calls[0].head
+    );
+    assert_eq!(calls[0].header("proxy-authorization"), Some(super::proxy::KEY));
+    assert!(calls[1].head.starts_with("CONNECT hooks.example.com:"), "{}", calls[1].head);
+}
+
+#[test]
+fn a_token_that_was_good_is_replaced_at_once_when_it_is_refused() {
+    let valid = Arc::new(AtomicUsize::new(1));
+    let receiver = Receiver::playing({
+        let valid = valid.clone();
+        move |mut caller| {
+            while let Some(request) = caller.request() {
+                let wanted = format!("Bearer t{}", valid.load(Ordering::SeqCst));
+                match request.header("authorization") == Some(&wanted) {
+                    true => caller.say(OK),
+                    false => caller.say("HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n"),
+                };
+            }
+        }
+    });
+    let endpoint = endpoint(|number| token(number, ""));
+    let mut rig = Rig::new(vec![with_tokens(&receiver, &endpoint)]);
+
+    for number in 1..=4 {
+        valid.store(number, Ordering::SeqCst);
+        assert_status(&rig.make(), 200);
+        assert_eq!(endpoint.requests().len(), number);
+    }
 }
 
 const AS_CHILD: &str = "HOOKFERRY_TEST_TOKEN_URLS";
