@@ -23,7 +23,7 @@ fn a_blocked_delivery_is_a_dead_letter_at_once<S: Stage>() {
                 retry: { schedule: [50ms, 50ms, 50ms], retry_on: [any] }";
     let targets: String =
         blocked.iter().map(|(name, url)| format!("  {name}: {{ url: '{url}', {keys} }}\n")).collect();
-    let names = blocked.map(|(name, _)| name).join(", ");
+    let names = blocked.each_ref().map(|(name, _)| *name).join(", ");
     let open = receiver.url("/open");
     let bridge = Bridge::ready(&scene.config(&format!(
         "targets:
