@@ -290,8 +290,14 @@ impl Probe {
                 | Code::RequestTimedOut,
             )
             | None => self.reachability.no_answer(&reason),
-            // While a coordinator is chosen; the next try finds it.
-            Some(Code::NotCoordinator | Code::CoordinatorNotAvailable | Code::CoordinatorLoadInProgress) => {}
+            // While a coordinator or a new topic's leader is chosen; the next try finds it.
+            Some(
+                Code::NotCoordinator
+                | Code::CoordinatorNotAvailable
+                | Code::CoordinatorLoadInProgress
+                | Code::NotLeaderForPartition
+                | Code::LeaderNotAvailable,
+            ) => {}
             Some(_) => self.reachability.error(error, &reason),
         }
     }
