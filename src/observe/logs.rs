@@ -14,7 +14,8 @@ use crate::plan::{Log, LogFormat, LogLevel, Plan};
 /// Starts logging to standard error, once in a process; a second call changes nothing.
 ///
 /// `text` is for people, `json` is one object a line. Libraries are heard from their warnings on,
-/// and in full at `trace`; librdkafka (target `librdkafka`) speaks at the configured level.
+/// and in full at `trace`; librdkafka (target `librdkafka`) speaks at the configured level. Not the
+/// resolver: it names hosts, which may be secret, and what fails there is told by its attempts.
 pub fn init(log: &Log) {
     let lines = match log.format {
         LogFormat::Text => tracing_subscriber::fmt::layer()
@@ -46,7 +47,11 @@ fn filter(level: LogLevel) -> Targets {
         LogLevel::Debug => (LevelFilter::DEBUG, LevelFilter::WARN),
         LogLevel::Trace => (LevelFilter::TRACE, LevelFilter::TRACE),
     };
-    Targets::new().with_default(libraries).with_target("hookferry", ours).with_target("librdkafka", ours)
+    Targets::new()
+        .with_default(libraries)
+        .with_target("hookferry", ours)
+        .with_target("librdkafka", ours)
+        .with_target("hickory_", LevelFilter::OFF)
 }
 
 /// Writes a delivery's line at debug: event id, route, target, attempts and what came of it. Dead
@@ -197,9 +202,10 @@ mod tests {
         assert!(info.would_enable("hookferry::pipeline", &Level::INFO));
         assert!(!info.would_enable("hookferry::pipeline", &Level::DEBUG));
         assert!(info.would_enable("librdkafka", &Level::INFO));
-        assert!(info.would_enable("hickory_resolver", &Level::WARN));
-        assert!(!filter(LogLevel::Debug).would_enable("hickory_resolver", &Level::INFO));
-        assert!(filter(LogLevel::Trace).would_enable("hickory_resolver", &Level::TRACE));
+        assert!(info.would_enable("hyper::proto", &Level::WARN));
+        assert!(!filter(LogLevel::Debug).would_enable("hyper::proto", &Level::INFO));
+        assert!(filter(LogLevel::Trace).would_enable("hyper::proto", &Level::TRACE));
+        assert!(!filter(LogLevel::Trace).would_enable("hickory_resolver::hosts", &Level::ERROR));
         assert!(!filter(LogLevel::Error).would_enable("librdkafka", &Level::WARN));
     }
 
