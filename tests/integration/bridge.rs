@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::process::{Child, ExitStatus};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -39,6 +40,14 @@ impl Bridge {
     /// As [`Bridge::start`], with waits of retries and tiers that are so many times shorter.
     pub fn rehearsing(config: &str, time_scale: u32) -> Bridge {
         let bridge = Bridge::start_with(config, &["--time-scale", &time_scale.to_string()], &[]);
+        bridge.wait_ready();
+        bridge
+    }
+
+    /// As [`Bridge::start_in`], with a second file laid over the first.
+    pub fn overlaid(config: &str, over: &Path, variables: &[(&str, &str)]) -> Bridge {
+        let over = over.to_str().expect("a path");
+        let bridge = Bridge::start_with(config, &["-c", over], variables);
         bridge.wait_ready();
         bridge
     }

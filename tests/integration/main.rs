@@ -97,6 +97,8 @@ mod outage;
 #[cfg(feature = "real-brokers")]
 mod rebalance;
 #[cfg(feature = "real-brokers")]
+mod recipes;
+#[cfg(feature = "real-brokers")]
 mod redrive;
 #[cfg(feature = "real-brokers")]
 mod retry;

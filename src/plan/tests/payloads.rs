@@ -238,44 +238,7 @@ fn who_sets_a_template_or_a_preset_drops_the_other_below() {
         [
             "h.yaml:5:46: targets.crm.payload.template_file: a payload has one template; remove this, or `template`",
             "h.yaml:5:62: targets.crm.payload.include: a template names itself what it sends; remove this",
-            "h.yaml:5:79: targets.crm.payload.extra.a: beside a template only constants are possible; write this in the template",
+            "h.yaml:5:79: targets.crm.payload.extra.a: beside a template, and in a CloudEvent, only constants are possible here",
         ]
-    );
-}
-
-#[test]
-fn cloudevents_go_out_in_both_modes() {
-    let structured = "dialect: cloudevents-structured\npayload: { include: [cost] }";
-    assert_eq!(
-        body(structured),
-        r#"{"specversion":"1.0","id":"evt_1","source":"/é orders","type":"cost.alert","time":"2023-11-14T22:13:20.000Z","datacontenttype":"application/json","data":{"cost":{"amount":525.50}}}"#
-    );
-    let told = |keys: &str, name: &str| header(keys, name, &event(BODY));
-    assert_eq!(told(structured, "content-type").as_deref(), Some("application/cloudevents+json"));
-    let request = render(&with_url(structured), &event(BODY)).expect("it renders");
-    assert!(!request.headers.keys().any(|name| name.as_str().starts_with("ce-")));
-
-    let binary = "dialect: cloudevents-binary";
-    assert_eq!(body(binary), BODY);
-    for (name, value) in [
-        ("content-type", Some("application/json")),
-        ("ce-specversion", Some("1.0")),
-        ("ce-id", Some("evt_1")),
-        ("ce-source", Some("/%C3%A9%20orders")),
-        ("ce-type", Some("cost.alert")),
-        ("ce-time", Some("2023-11-14T22:13:20.000Z")),
-        ("ce-subject", None),
-    ] {
-        assert_eq!(told(binary, name).as_deref(), value, "{name}");
-    }
-    let untyped = Event { event_type: None, ..event(BODY) };
-    assert_eq!(
-        render(&with_url(binary), &untyped).expect_err("no type").to_string(),
-        "the template needs event.type, and the event has none"
-    );
-    let text = render(&with_url(binary), &event("hello")).expect("it renders");
-    assert_eq!(
-        (&*text.body, text.headers["content-type"].to_str().ok()),
-        (&b"hello"[..], Some("application/octet-stream"))
     );
 }
