@@ -141,11 +141,11 @@ fn a_message_over_max_event_is_a_dead_letter_without_its_value() {
 fn what_a_later_issue_brings_is_refused_by_name() {
     let scene = Scene::without_topic(Cluster::shared(), "later");
     let folder = crate::process::Folder::new("later");
-    let config = scene.one_target("https://example.com/", "tenant: x", "metrics: {}");
+    let config = scene.one_target("https://example.com/", "", "metrics: {}\nstore: events");
     let path = folder.file("hookferry.yaml", &config);
     let output = hookferry(&["check", "-c", path.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(2), "{}", text(&output));
-    for key in ["tenant", "metrics"] {
+    for key in ["metrics", "store"] {
         let named = |line: &str| line.contains(key) && line.contains("not supported yet");
         assert!(text(&output).lines().any(named), "{key} in:\n{}", text(&output));
     }

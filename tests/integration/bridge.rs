@@ -8,6 +8,7 @@ use std::process::{Child, ExitStatus};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::client;
 use crate::process::{Folder, command};
 use crate::wait;
 
@@ -198,17 +199,6 @@ impl Drop for Bridge {
     }
 }
 
-/// What all HTTP clients of the tests are made from; nobody is trusted, since nothing they ask has TLS.
-pub fn client_builder() -> reqwest::ClientBuilder {
-    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
-    let tls = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(rustls::RootCertStore::empty())
-        .with_no_client_auth();
-    reqwest::Client::builder().no_proxy().tls_backend_preconfigured(tls)
-}
-
 /// An HTTP client for probes: every request is bounded.
 struct Http {
     runtime: tokio::runtime::Runtime,
@@ -218,7 +208,7 @@ struct Http {
 impl Http {
     fn new() -> Http {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let client = client_builder().timeout(Duration::from_secs(5)).build().unwrap();
+        let client = client::builder().timeout(Duration::from_secs(5)).build().unwrap();
         Http { runtime, client }
     }
 

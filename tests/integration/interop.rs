@@ -171,7 +171,7 @@ struct Courier {
 impl Courier {
     fn new() -> Courier {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build().unwrap();
+        let client = crate::client::builder().timeout(Duration::from_secs(30)).build().unwrap();
         Courier { runtime, client }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Rooms: `kafka` (brokers, topics, offsets), `nats` (servers, streams, durables), `record` (a message
 //! of either), `receiver` (an HTTP server that answers by script), `secure` (one
-//! behind TLS), `process` and `bridge` (the binary
+//! behind TLS), `client` (one over HTTP), `process` and `bridge` (the binary
 //! as a command, and running: its probes, its log, its signals), `wait` (bounded waits), `scene` and
 //! `nats_scene` (what most tests begin with), `stage` (what both of these are, for tests that mean the
 //! same on every broker), `consumer` (one of `source`, without an engine), `nats_credentials` (an
@@ -11,6 +11,7 @@
 //! a missing broker is a failure.
 
 mod cli;
+mod client;
 mod docs;
 mod house;
 mod process;

@@ -287,7 +287,7 @@ fn it_records_and_answers_by_script() {
         _ => Answer::Status(200),
     });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let client = crate::bridge::client_builder().build().unwrap();
+    let client = crate::client::builder().build().unwrap();
     let post = |path: &str| client.post(receiver.url(path)).header("X-A", "b").body("{}").send();
     runtime.block_on(async {
         assert_eq!(post("/fine").await.unwrap().status(), 200);

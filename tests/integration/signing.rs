@@ -266,7 +266,7 @@ impl Drop for Listening {
 
 fn post(url: &str, headers: &Value, body: &'static str) -> u16 {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = crate::client::builder().build().unwrap();
     let mut request = client.post(url).header("authorization", "Bearer hunter2");
     for pair in headers.as_array().unwrap() {
         request = request.header(pair[0].as_str().unwrap(), pair[1].as_str().unwrap());
