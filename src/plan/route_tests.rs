@@ -3,7 +3,7 @@
 use crate::domain::{SourceId, TargetId};
 
 use super::presets::json_text;
-use super::routes::Surroundings;
+use super::routes::{Surroundings, source};
 use super::types::{Route, RouteTest};
 use super::walk::{Item, Keys, did_you_mean};
 
@@ -50,13 +50,7 @@ fn read_from(
         test.fault("the route takes from several sources; write `source: NAME` for the event");
         return None;
     };
-    let name = item.text();
-    let index = around.sources.iter().position(|source| *source == name);
-    if index.is_none() {
-        let hint = did_you_mean(&name, around.sources.iter().map(String::as_str));
-        item.names_nothing(format!("there is no source {}{hint}", item.quoted()));
-    }
-    index.map(|index| SourceId(index as u16))
+    source(item, around)
 }
 
 fn expected(item: &Item<'_>, route: &Route, around: &Surroundings<'_>) -> Option<TargetId> {

@@ -93,7 +93,8 @@ fn route(item: &Item<'_>, id: RouteId, around: &Surroundings<'_>, fields: &mut F
     route
 }
 
-fn source(item: &Item<'_>, around: &Surroundings<'_>) -> Option<SourceId> {
+/// The source that a value names.
+pub(super) fn source(item: &Item<'_>, around: &Surroundings<'_>) -> Option<SourceId> {
     let name = item.text();
     let index = around.sources.iter().position(|source| *source == name);
     if index.is_none() {
