@@ -5,7 +5,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 
 use super::desk::{Desk, Peer};
@@ -17,6 +17,10 @@ use crate::plan::{HttpVersion, Target};
 
 /// So many addresses of a name are tried; all are judged.
 const MOST_ADDRESSES: usize = 16;
+
+/// So many bytes the kernel takes for a connection before they are read. Left to itself it grows this to
+/// some MiB, which a receiver that answers without end then fills for nothing.
+const RECEIVE_BUFFER: u32 = 64 * 1024;
 
 /// What an attempt waits for; named when its deadline passes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,7 +108,9 @@ async fn connect(
 }
 
 async fn open(address: SocketAddr) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect(address).await?;
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
+    let stream = socket.connect(address).await?;
     stream.set_nodelay(true)?;
     Ok(stream)
 }
