@@ -143,7 +143,7 @@ struct Document {
     moves: u32,
     idle_moves: u32,
     #[serde(default)]
-    priority: i32,
+    priority: i16,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     failure: Option<Failures>,
     event: Message,

@@ -262,7 +262,7 @@ pub(super) fn order(ordering: Ordering) -> &'static str {
 }
 
 /// What is added to what has a priority.
-pub(super) fn priority(priority: i32) -> String {
+pub(super) fn priority(priority: i16) -> String {
     match priority {
         0 => String::new(),
         priority => format!(", priority {priority}"),

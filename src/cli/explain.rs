@@ -76,7 +76,7 @@ struct Planned<'a> {
     /// Of the target.
     ordering: Ordering,
     /// The event's own, else the route's.
-    priority: i32,
+    priority: i16,
     rendered: Result<Rendered, String>,
 }
 

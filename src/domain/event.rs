@@ -12,7 +12,7 @@ const EVENT_COST: usize = 512;
 const HEADER_COST: usize = 64;
 
 /// Priorities of routes and events go from minus this to this; higher first.
-pub const HIGHEST_PRIORITY: i32 = 1000;
+pub const HIGHEST_PRIORITY: i16 = 1000;
 
 /// One message from a source, with the parts that were found in it. Immutable, and shared by all
 /// deliveries that it causes. Its bytes are copied once at intake: a kept broker buffer would pin
@@ -34,7 +34,7 @@ pub struct Event {
     /// The tenant that it belongs to (`event.tenant`), if one was found.
     pub tenant: Option<Arc<str>>,
     /// `event.priority`, if one was found; within [`HIGHEST_PRIORITY`].
-    pub priority: Option<i32>,
+    pub priority: Option<i16>,
     /// Who produced it: a URI-reference (`event.source`).
     pub producer: Arc<str>,
     /// What the message is, before any route looks at it.
@@ -65,7 +65,12 @@ impl Event {
         let headers: usize =
             self.headers.iter().map(|(name, value)| HEADER_COST + name.len() + value.len()).sum();
         let key = self.origin.key.as_ref().map_or(0, Bytes::len);
-        let texts = [self.event_type.as_deref(), self.subject.as_deref(), self.key.as_deref()];
+        let texts = [
+            self.event_type.as_deref(),
+            self.subject.as_deref(),
+            self.key.as_deref(),
+            self.tenant.as_deref(),
+        ];
         let texts: usize = texts.iter().flatten().map(|text| text.len()).sum();
         let data = if let Data::Text(text) = &self.data { text.len() } else { 0 };
         let fields: usize = self.fields.iter().flatten().map(Field::weight).sum();

@@ -27,7 +27,7 @@ pub struct Waiting {
     /// How often in a row it was moved although no attempt was made in between.
     pub idle_moves: u32,
     /// `priority`.
-    pub priority: i32,
+    pub priority: i16,
     /// The failed attempts, if there were any.
     pub failure: Option<Failure>,
 }

@@ -134,7 +134,7 @@ impl Engine {
         event: &Event,
         target: TargetId,
         route: RouteId,
-        priority: i32,
+        priority: i16,
         now: Moment,
     ) {
         let id = self.ledger.open_delivery(slot, target, route, now);

@@ -112,7 +112,7 @@ impl Lane {
 
     // ---- Queue ----
 
-    pub(super) fn push(&mut self, queued: Queued, kind: Kind, priority: i32, now: Moment) {
+    pub(super) fn push(&mut self, queued: Queued, kind: Kind, priority: i16, now: Moment) {
         self.meter.busy(now);
         self.ready.push(queued, kind, priority, now);
     }

@@ -65,7 +65,7 @@ pub(super) struct Delivery {
     pub(super) moves: u32,
     /// How often in a row without an attempt in between.
     pub(super) idle_moves: u32,
-    pub(super) priority: i32,
+    pub(super) priority: i16,
     /// For which others of its target it waits, by this number in its partition; `None` if for none.
     pub(super) link: Option<u64>,
     /// Rare, so it takes little room where there is none.

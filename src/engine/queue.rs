@@ -44,7 +44,7 @@ struct Class {
 }
 
 impl Queue {
-    pub(super) fn push(&mut self, queued: Queued, kind: Kind, priority: i32, now: Moment) {
+    pub(super) fn push(&mut self, queued: Queued, kind: Kind, priority: i16, now: Moment) {
         self.class(kind).push(queued, priority, now);
     }
 
@@ -94,7 +94,7 @@ impl Queue {
 }
 
 impl Class {
-    fn push(&mut self, queued: Queued, priority: i32, now: Moment) {
+    fn push(&mut self, queued: Queued, priority: i16, now: Moment) {
         let now_us = i64::try_from(now.mono_us).unwrap_or(i64::MAX);
         if priority == 0 {
             self.plain.push_back((now_us, queued));

@@ -28,7 +28,7 @@ pub(super) struct Surroundings<'a> {
 }
 
 /// What `priority` may be.
-const PRIORITIES: RangeInclusive<i32> = -HIGHEST_PRIORITY..=HIGHEST_PRIORITY;
+const PRIORITIES: RangeInclusive<i16> = -HIGHEST_PRIORITY..=HIGHEST_PRIORITY;
 
 /// `enabled` of a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

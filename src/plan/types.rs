@@ -637,7 +637,7 @@ pub struct Route {
     /// `to`, only those that are enabled.
     pub to: Vec<TargetId>,
     /// `priority`; 0 without one.
-    pub priority: i32,
+    pub priority: i16,
     /// `tests`.
     pub tests: Vec<RouteTest>,
 }

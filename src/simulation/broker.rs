@@ -17,7 +17,7 @@ pub(super) struct Message {
     pub(super) kind: Kind,
     pub(super) size: usize,
     pub(super) key: &'static str,
-    priority: Option<i32>,
+    priority: Option<i16>,
 }
 
 /// A record in a tier's log; its offset is its index.
@@ -173,7 +173,7 @@ fn message(random: &mut fastrand::Rng, offset: i64) -> Message {
         1 => Kind::Oversized(size),
         _ => Kind::Regular,
     };
-    let priority = (random.u8(0..4) == 0).then(|| random.i32(-3..4));
+    let priority = (random.u8(0..4) == 0).then(|| random.i16(-3..4));
     let key = ["k0", "k1", "k2"][random.usize(0..3)];
     Message { offset, event_type: types[random.usize(0..types.len())], kind, size, key, priority }
 }

@@ -225,7 +225,7 @@ struct Parts {
     time: EventTime,
     subject: Option<Box<str>>,
     key: Option<Box<str>>,
-    priority: Option<i32>,
+    priority: Option<i16>,
     tenant: Option<Arc<str>>,
     producer: Arc<str>,
     fields: Box<[Option<Field>]>,
@@ -377,10 +377,10 @@ impl<'a> Reading<'a> {
 }
 
 /// A number, or a text that is one; anything else is no priority. Without a fraction, and kept in range.
-fn priority(text: &str) -> Option<i32> {
+fn priority(text: &str) -> Option<i16> {
     let number: f64 = text.trim().parse().ok()?;
     let highest = f64::from(HIGHEST_PRIORITY);
-    number.is_finite().then(|| number.clamp(-highest, highest) as i32)
+    number.is_finite().then(|| number.clamp(-highest, highest) as i16)
 }
 
 /// The tokens of a subject from number `first` (from 1) on: that one, or all that follow too.

@@ -215,7 +215,7 @@ impl DeadLetterRecord {
     ///
     /// # Errors
     /// Why it can't be redriven, for people.
-    pub fn redrive(&self, now_ms: i64, priority: i32) -> Result<Redrive, String> {
+    pub fn redrive(&self, now_ms: i64, priority: i16) -> Result<Redrive, String> {
         let value = match &self.value {
             LetterValue::Kept(value) => Some(value.clone()),
             LetterValue::Absent => None,

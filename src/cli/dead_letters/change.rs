@@ -297,7 +297,7 @@ impl Work<'_, '_> {
     }
 
     /// The highest one of its routes that are still there.
-    fn priority(&self, letter: &DeadLetterRecord) -> i32 {
+    fn priority(&self, letter: &DeadLetterRecord) -> i16 {
         let named = |name: &str| letter.routes.iter().any(|route| **route == *name);
         let routes = self.plan.routes.iter().filter(|route| named(&route.name));
         routes.map(|route| route.priority).max().unwrap_or(0)

@@ -40,7 +40,7 @@ pub enum Verdict {
 pub struct Matches {
     /// Each target once, with the first route in file order that named it, and the highest priority of
     /// all that did.
-    pub deliveries: Vec<(TargetId, RouteId, i32)>,
+    pub deliveries: Vec<(TargetId, RouteId, i16)>,
     /// The routes that could not judge the event.
     pub poisoned: Vec<RouteId>,
     /// Whether at least one route takes it (its targets may all be switched off).

@@ -9,9 +9,9 @@ use crate::domain::{Data, EventTime, Field, Generation, Lease, Origin};
 use crate::plan::{self, Layers};
 
 /// What every route says, without an index.
-fn asked_one_by_one(plan: &Plan, event: &Event) -> (Vec<(TargetId, RouteId, i32)>, Vec<RouteId>, bool) {
+fn asked_one_by_one(plan: &Plan, event: &Event) -> (Vec<(TargetId, RouteId, i16)>, Vec<RouteId>, bool) {
     let (mut deliveries, mut poisoned, mut taken) =
-        (Vec::<(TargetId, RouteId, i32)>::new(), Vec::new(), false);
+        (Vec::<(TargetId, RouteId, i16)>::new(), Vec::new(), false);
     for id in (0..plan.routes.len() as u32).map(RouteId) {
         let route = &plan.routes[id.0 as usize];
         match judge(plan, id, event) {
@@ -74,7 +74,7 @@ fn route() -> impl Strategy<Value = String> {
     ];
     let from = prop_oneof![Just(""), Just("from: [apart], "), Just("from: [together], ")];
     let to = proptest::sample::subsequence(vec![0, 1, 2, 3, 4, 5], 1..4);
-    (types, conditions, from, to, 0..3i32).prop_map(|(types, conditions, from, to, priority)| {
+    (types, conditions, from, to, 0..3i16).prop_map(|(types, conditions, from, to, priority)| {
         let to: Vec<String> = to.iter().map(|n| format!("t-{n}")).collect();
         format!("  - {{ {types}{conditions}{from}priority: {priority}, to: [{}] }}\n", to.join(", "))
     })
