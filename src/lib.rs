@@ -37,7 +37,7 @@
 //! |---|---|
 //! | 0 | [`domain`]: the nouns · [`json`]: JSON as text |
 //! | 1 | [`wire`]: payloads, signatures and [their verification](wire::verify), the finished request; reading replies |
-//! | 2 | [`plan`]: text → validated [`Plan`](plan::Plan), all faults at once; dialects as data (`plan/presets.yaml`) |
+//! | 2 | [`plan`]: text → validated [`Plan`](plan::Plan), all faults at once; dialects as data (`plan/presets.yaml`), every key too (`plan/reference/keys.yaml`) |
 //! | 3 | [`engine`]: the delivery logic, pure and synchronous |
 //! | 4 | [`source`], [`store`], [`sender`]: the edges; below the first two [`broker`]: how a broker is reached |
 //! | 5 | [`observe`]: metrics, health, logs · [`pipeline`]: the loop · [`admin`]: what operators see over HTTP |

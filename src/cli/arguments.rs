@@ -45,6 +45,8 @@ Develop:
              hookferry verify --target crm headers.txt body.json
   secret   Make a new secret
              hookferry secret --dialect standard-webhooks
+  schema   Print the JSON Schema of the configuration, for editors
+             hookferry schema > hookferry.schema.json
 
 Options:
 {options}
@@ -129,6 +131,9 @@ pub enum Command {
     /// Make a new secret with 256 random bits
     #[command(after_help = "Example: hookferry secret --dialect cost-katana > secret")]
     Secret(Secret),
+    /// Print the JSON Schema of the configuration, for editors
+    #[command(after_help = "Example: hookferry schema > hookferry.schema.json")]
+    Schema,
     /// See how targets stand in a running process
     #[command(after_help = "Example: hookferry targets show crm")]
     Targets(Targets),

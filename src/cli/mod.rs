@@ -80,6 +80,7 @@ pub fn main() -> Exit {
         Command::Sign(asked) => sign::sign(&asked, || layers(WhenUnset::Fault), format),
         Command::Verify(asked) => verify::verify(&asked, || layers(WhenUnset::Fault), format),
         Command::Secret(asked) => secret::secret(&asked, format),
+        Command::Schema => answer(&format!("{:#}\n", plan::Reference::read().schema())),
         Command::DeadLetters(command) => {
             with_plan(&layers(WhenUnset::Fault), |plan| dead_letters::carry_out(&plan, &command, format))
         }

@@ -32,6 +32,7 @@ mod presets;
 mod properties;
 mod proxy;
 mod read;
+mod reference;
 mod request;
 mod retry;
 mod route_tests;
@@ -59,6 +60,7 @@ pub use interpolate::WhenUnset;
 pub use layers::Layers;
 pub use origin::{Origin, Position};
 pub use proxy::Proxy;
+pub use reference::Reference;
 pub use settings::Setting;
 pub use tls::TargetTls;
 pub use types::{

@@ -318,6 +318,8 @@ impl<'a> Keys<'a> {
 
     /// Reports every key that was not asked for.
     pub(super) fn done(self) {
+        #[cfg(test)]
+        super::reference::tests::note(&self.path, &self.at, &self.known);
         for entry in &self.map.0 {
             let all = || self.known.iter().chain(&self.later).copied();
             if !all().any(|key| key == entry.key) {
