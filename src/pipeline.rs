@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::domain::{Attempt, Attempted, ConsumerId, Moment, Settled, SourceId, TargetId};
 use crate::engine::{Command, Engine, Input, Note};
-use crate::observe::{self, Health, Metrics, TargetBoard};
+use crate::observe::{Health, Journal, Metrics, TargetBoard};
 use crate::plan::Plan;
 use crate::sender::Senders;
 use crate::source::{self, FromSource, Report, SharedGrant, ToSource};
@@ -80,6 +80,7 @@ pub struct Pipeline {
     attempts: Vec<Attempt>,
     settled: Vec<Vec<Settled>>,
     observed: Instant,
+    journal: Journal,
 }
 
 enum Phase {
@@ -108,7 +109,14 @@ impl Pipeline {
     /// A loop that has not started.
     pub fn new(parts: Parts) -> Pipeline {
         let settled = parts.consumers.iter().map(|_| Vec::new()).collect();
-        Pipeline { parts, phase: Phase::Running, attempts: Vec::new(), settled, observed: Instant::now() }
+        Pipeline {
+            parts,
+            phase: Phase::Running,
+            attempts: Vec::new(),
+            settled,
+            observed: Instant::now(),
+            journal: Journal::default(),
+        }
     }
 
     /// Turns until it was told to stop and has drained.
@@ -123,6 +131,7 @@ impl Pipeline {
             self.tell_neighbours();
             self.observe();
             if let Some(drained) = self.next_phase() {
+                self.journal.conclude(&self.parts.plan, Moment::now());
                 let Parts { inbox, senders, .. } = self.parts;
                 // Nobody reads it any more, and a thread that waits for room in it would not end.
                 drop(inbox);
@@ -222,7 +231,7 @@ impl Pipeline {
                 }
                 Command::Note(note) => {
                     self.parts.metrics.note(&note, now);
-                    observe::log_note(&self.parts.plan, &note);
+                    self.journal.note(&self.parts.plan, &note, now);
                     (self.parts.observer)(&note);
                 }
             }
@@ -265,6 +274,7 @@ impl Pipeline {
             self.parts.metrics.lane(TargetId(index as u32), lane, now);
         }
         self.parts.targets.post(&lanes, now);
+        self.journal.sum_up(&self.parts.plan, now);
     }
 
     fn stop(&mut self) {

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
@@ -7,6 +8,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry};
 
+use super::journal::Trouble;
 use crate::domain::{DiscardReason, Event, Outcome, Reply, RouteId, SourceId, TargetId, TargetState};
 use crate::engine::Note;
 use crate::plan::{Log, LogFormat, LogLevel, Plan};
@@ -56,7 +58,7 @@ fn filter(level: LogLevel) -> Targets {
 
 /// Writes a delivery's line at debug: event id, route, target, attempts and what came of it. Dead
 /// letters are warnings, because somebody has to look at them.
-pub fn log_note(plan: &Plan, note: &Note) {
+pub(super) fn log_note(plan: &Plan, note: &Note) {
     match note {
         Note::Ended { target, route, outcome, event, attempts, status, error } => {
             let target = target_name(plan, *target);
@@ -138,6 +140,25 @@ pub fn log_note(plan: &Plan, note: &Note) {
     }
 }
 
+/// Writes how often a trouble came again.
+pub(super) fn log_repeated(plan: &Plan, trouble: Trouble, more: u64, within: Duration) {
+    let seconds = within.as_secs();
+    match trouble {
+        Trouble::DeadLettered(target, reason) => {
+            let target = target_name(plan, target);
+            tracing::warn!(target, %reason, more, seconds, "and more were dead-lettered");
+        }
+        Trouble::Discarded(target) => {
+            let target = target_name(plan, target);
+            tracing::warn!(target, more, seconds, "and more were discarded");
+        }
+        Trouble::EventDeadLettered(source, reason) => {
+            let source = source_name(plan, source);
+            tracing::warn!(source, %reason, more, seconds, "and more events were dead-lettered");
+        }
+    }
+}
+
 fn log_event_dead_lettered(plan: &Plan, event: &Event, reason: &str) {
     tracing::warn!(
         event = &*event.id,
@@ -187,7 +208,7 @@ impl fmt::Display for Answer<'_> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::sync::{Arc, Mutex};
 
     use tracing::Level;
@@ -259,7 +280,7 @@ mod tests {
     }
 
     /// What is logged meanwhile.
-    fn logged(
+    pub(in crate::observe) fn logged(
         layer: impl FnOnce(Mutex<Lines>) -> Box<dyn Layer<Registry> + Send + Sync>,
         what: impl FnOnce(),
     ) -> String {
@@ -271,7 +292,7 @@ mod tests {
     }
 
     #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
+    pub(in crate::observe) struct Lines(Arc<Mutex<Vec<u8>>>);
 
     impl std::io::Write for Lines {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {

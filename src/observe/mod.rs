@@ -2,6 +2,7 @@
 //! The pipeline tells it what happened; nothing here has an influence on deliveries.
 
 mod health;
+mod journal;
 mod logs;
 mod metrics;
 mod targets;
@@ -9,6 +10,7 @@ mod targets;
 pub(crate) mod testing;
 
 pub use health::Health;
-pub use logs::{init, log_note};
+pub use journal::Journal;
+pub use logs::init;
 pub use metrics::Metrics;
 pub use targets::{Queue, RateLimit, TargetBoard, TargetLimits, TargetStatus};
