@@ -1,13 +1,10 @@
 use std::hint::black_box;
-use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::bail;
-use bytes::Bytes;
-use hookferry::domain::{Event, Generation, Lease, SourceId};
 use hookferry::engine::routing::{Matches, Routing};
 use hookferry::plan::{self, Layers, Plan};
-use hookferry::source::{Intake, Message, Namespace};
+use hookferry::source::Sample;
 
 const ROUNDS: u32 = 2_000_000;
 /// An event's cost with 10,000 routes may be so many times that with 10.
@@ -30,7 +27,8 @@ pub(super) fn compare() -> anyhow::Result<()> {
 /// Nanoseconds for one event.
 fn cost(routes: usize) -> anyhow::Result<f64> {
     let plan = plan(routes)?;
-    let event = event(&plan);
+    let body = br#"{"type":"bench.made","severity":"high","org":"acme","data":{}}"#;
+    let event = Sample { body, ..Sample::default() }.read(&plan, &plan.sources[0]);
     let routing = Routing::new(&plan);
     let mut matches = Matches::default();
     routing.route(&plan, &event, &mut matches);
@@ -67,21 +65,4 @@ routes:
         };
     }
     plan::load_text("bench.yaml", &text, &Layers::default()).map_err(|faults| anyhow::anyhow!("{faults}"))
-}
-
-fn event(plan: &Plan) -> Event {
-    let body = br#"{"type":"bench.made","severity":"high","org":"acme","data":{}}"#;
-    let namespace = Namespace::Kafka { cluster: "bench".into() };
-    let message = Message {
-        topic: "t".into(),
-        partition: 0,
-        position: 0,
-        timestamp_ms: Some(0),
-        subject: None,
-        key: None,
-        value: Some(body),
-        headers: Box::<[(Box<str>, Bytes)]>::default(),
-    };
-    let intake = Intake::new(plan, &plan.sources[0], SourceId(0), namespace);
-    intake.read(message, Generation(0), Arc::new(Lease::unlimited()))
 }

@@ -360,6 +360,12 @@ routes: [{ name: all, types: ['a.*', '!a.b'], where: { x: 1 }, to: [crm], priori
         );
         assert!(text.contains("routes.all.tests.1: the event goes to crm, and not to no target"), "{text}");
         assert!(text.contains("but tests of routes fail"), "{text}");
+        let declared =
+            format!("event_types: {{ declare: {{ a.c: }}, unknown: dead_letter }}\n{}", with(fails))
+                .replace("'a.*', '!a.b'", "'a.*'")
+                .replace("type: a.c, x: 1", "type: a.d, x: 1");
+        let (text, _) = answered(&declared, Format::Text);
+        assert!(!text.contains("routes.all.tests.1"), "it reaches no route, as the test says: {text}");
         let (json, _) = answered(&with(fails), Format::Json);
         let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
         assert_eq!(json["valid"], false);

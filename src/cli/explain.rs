@@ -6,13 +6,13 @@ use serde_json::json;
 use super::arguments::{Format, Question};
 use super::check::{order, priority, shown as setting};
 use super::publish::{chosen_source, read_bytes};
-use super::sample::Sample;
 use super::{Exit, answer, complain};
 use crate::domain::{
     Condition, Content, Event, Field, Kind, Moment, Operator, Ordering, Presence, RouteId, TargetId,
 };
 use crate::engine::routing::{Matches, Routing, Verdict, judge};
-use crate::plan::{Concealed, Examined, Plan, Setting};
+use crate::plan::{Concealed, Examined, Plan, Setting, UnknownTypes};
+use crate::source::Sample;
 
 #[cfg(test)]
 mod tests;
@@ -112,12 +112,11 @@ fn explanation<'a>(plan: &'a Plan, settings: &[Setting], event: &Event, now_ms: 
     let mut explanation = Explanation {
         id: event.id.to_string(),
         event_type: event.event_type.as_deref().map(str::to_owned),
-        remark: remark(event),
+        remark: remark(plan, event),
         routes: Vec::new(),
         requests: Vec::new(),
     };
-    // Such a message goes to the dead letters before any route sees it.
-    if matches!(event.kind, Kind::Oversized(_)) {
+    if bypass(plan, event).is_some() {
         return explanation;
     }
     let routes = plan.routes.iter().enumerate().map(|(index, route)| {
@@ -191,6 +190,11 @@ pub(super) fn refusal(plan: &Plan, verdict: Verdict, route: RouteId, event: &Eve
         Verdict::Refuses(index) => {
             condition(index).map(|condition| refused_by(plan, condition, event)).unwrap_or_default()
         }
+        Verdict::NeedsTenant => {
+            "its targets get the events of their tenants only, and the body, where that stands, is not JSON: a \
+             poisoned event"
+                .to_owned()
+        }
         Verdict::NeedsType => "it needs a type, and the event has none: a poisoned event".to_owned(),
         Verdict::NeedsJson(index) => {
             let place = condition(index).and_then(|condition| plan.fields.get(condition.field));
@@ -257,15 +261,24 @@ fn field(field: &Field) -> String {
     }
 }
 
-/// What the message is taken for, where that is not an ordinary event.
-fn remark(event: &Event) -> Option<String> {
-    match (event.kind, &event.content) {
-        (Kind::Oversized(bytes), _) => {
-            Some(format!("its {bytes} bytes are over limits.max_event: dead letter `oversized`"))
-        }
-        (_, Content::NotJson(reason)) => Some(format!("the body is not JSON: {reason}")),
-        _ => None,
+/// Why the event goes to the dead letters before any route sees it.
+pub(super) fn bypass(plan: &Plan, event: &Event) -> Option<String> {
+    if let Kind::Oversized(bytes) = event.kind {
+        return Some(format!("its {bytes} bytes are over limits.max_event: dead letter `oversized`"));
     }
+    let misfit =
+        plan.event_types.misfit(event).filter(|_| plan.event_types.unknown == UnknownTypes::DeadLetter);
+    misfit.map(|why| format!("{why}: dead letter `schema`"))
+}
+
+/// What the message is taken for, where that is not an ordinary event.
+fn remark(plan: &Plan, event: &Event) -> Option<String> {
+    let why = bypass(plan, event);
+    let why = why.or_else(|| match &event.content {
+        Content::NotJson(reason) => Some(format!("the body is not JSON: {reason}")),
+        Content::Json => None,
+    });
+    why.or_else(|| plan.event_types.misfit(event).filter(|_| plan.event_types.unknown == UnknownTypes::Warn))
 }
 
 fn text(explanation: &Explanation<'_>) -> String {

@@ -6,7 +6,6 @@ mod dead_letters;
 mod explain;
 mod listen;
 mod publish;
-mod sample;
 mod secret;
 mod sign;
 mod signatory;

@@ -59,7 +59,7 @@ impl Line {
             Note::Moved { .. }
             | Note::Resumed { .. }
             | Note::RateLimited(_)
-            | Note::UnknownType(_)
+            | Note::Misfit { .. }
             | Note::Stands { .. }
             | Note::Released { .. }
             | Note::Routed(_)
@@ -150,7 +150,7 @@ impl Progress {
             | Note::Moved { .. }
             | Note::Resumed { .. }
             | Note::RateLimited(_)
-            | Note::UnknownType(_)
+            | Note::Misfit { .. }
             | Note::Stands { .. } => {}
         }
         self.changed.notify_all();

@@ -34,7 +34,7 @@ pub enum DeadLetterReason {
     TargetUnknown,
     /// Its target is switched off.
     TargetDisabled,
-    /// Its type is not declared (`event_types.unknown: dead_letter`).
+    /// Its type is not declared, or its data breaks the type's schema (`event_types.unknown: dead_letter`).
     Schema,
 }
 

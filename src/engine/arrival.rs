@@ -9,7 +9,7 @@ use super::queue;
 use super::routing::serves;
 use super::waits::first_failure_ms;
 use super::writes::{Obligation, Payload};
-use super::{Engine, Life, MOST_UNKNOWN_TYPES};
+use super::{Engine, Life, MOST_MISFITS};
 use crate::domain::{
     DeadLetterReason, DeliveryId, Event, Kind, Moment, Move, Ordering, Receipt, RouteId, TargetId, Tier,
     Waiting,
@@ -41,12 +41,12 @@ impl Engine {
                 self.dead_letter_event(slot, DeadLetterReason::Tombstone, Vec::new(), None);
             }
             (Kind::Tombstone, Tombstones::Deliver, _) | (Kind::Regular, ..) => {
-                match (self.admits_type(&event), reads) {
-                    (true, _) => self.route(slot, &event, reads, now),
-                    (false, Reads::Ordered(_)) => {}
-                    (false, Reads::Shared | Reads::Tiers) => {
+                match (self.refused_for_its_type(&event), reads) {
+                    (None, _) => self.route(slot, &event, reads, now),
+                    (Some(_), Reads::Ordered(_)) => {}
+                    (Some(why), Reads::Shared | Reads::Tiers) => {
                         self.note(Note::Poisoned(event.source));
-                        self.refuse_type(slot, &event);
+                        self.dead_letter_event(slot, DeadLetterReason::Schema, Vec::new(), Some(why));
                     }
                 }
             }
@@ -73,30 +73,23 @@ impl Engine {
             .map_or(Reads::Shared, |consumer| consumer.reads)
     }
 
-    /// `false`: the event's type is not declared, and so it goes nowhere.
-    fn admits_type(&mut self, event: &Arc<Event>) -> bool {
+    /// Why an event that fits no declared type goes nowhere; `None` where that is let pass, with a
+    /// warning or without.
+    fn refused_for_its_type(&mut self, event: &Arc<Event>) -> Option<String> {
         let types = &self.plan.event_types;
-        let Some(unknown) = event.event_type.as_ref().filter(|event_type| types.is_unknown(event_type))
-        else {
-            return true;
-        };
+        let event_type = event.event_type.as_ref()?;
         match types.unknown {
-            UnknownTypes::Allow => true,
-            UnknownTypes::DeadLetter => false,
+            UnknownTypes::Allow => None,
+            UnknownTypes::DeadLetter => types.misfit(event),
             UnknownTypes::Warn => {
-                if self.unknown_types.len() < MOST_UNKNOWN_TYPES && self.unknown_types.insert(unknown.clone())
-                {
-                    self.note(Note::UnknownType(event.clone()));
+                let known = self.misfits.len() >= MOST_MISFITS || self.misfits.contains(event_type);
+                if let Some(why) = (!known).then(|| types.misfit(event)).flatten() {
+                    self.misfits.insert(event_type.clone());
+                    self.note(Note::Misfit { event: event.clone(), why: why.into() });
                 }
-                true
+                None
             }
         }
-    }
-
-    fn refuse_type(&mut self, slot: EventSlot, event: &Event) {
-        let event_type = event.event_type.as_deref().unwrap_or_default();
-        let detail = format!("no event type `{event_type}` is declared (`event_types`)");
-        self.dead_letter_event(slot, DeadLetterReason::Schema, Vec::new(), Some(detail));
     }
 
     fn route(&mut self, slot: EventSlot, event: &Event, reads: Reads, now: Moment) {
@@ -196,7 +189,7 @@ impl Engine {
     pub(super) fn resumed(&mut self, event: Arc<Event>, receipt: Receipt, waiting: Waiting, now: Moment) {
         let Some(slot) = self.admit(&event, receipt, Some(waiting.first_ms)) else { return };
         match waiting.target.as_deref() {
-            Some(name) => match self.target_named(name) {
+            Some(name) => match self.names.target(name) {
                 // It belonged to the event's tenant when the delivery was moved.
                 Some(target) if !serves(&self.plan, target, &event) => {
                     self.dead_letter_unknown(slot, event, waiting, DeadLetterReason::TargetUnknown);
@@ -204,20 +197,17 @@ impl Engine {
                 Some(target) => self.resume(slot, &event, target, waiting, now),
                 None => self.keep_unknown(slot, event, waiting, now),
             },
-            None if !self.admits_type(&event) => self.refuse_type(slot, &event),
-            None => self.route_anew(slot, &event, &waiting, now),
+            None => match self.refused_for_its_type(&event) {
+                Some(why) => self.dead_letter_event(slot, DeadLetterReason::Schema, Vec::new(), Some(why)),
+                None => self.route_anew(slot, &event, &waiting, now),
+            },
         }
         let closed = self.ledger.end_obligation(slot);
         self.closed(closed);
     }
 
-    pub(crate) fn target_named(&self, name: &str) -> Option<TargetId> {
-        let index = self.plan.targets.iter().position(|target| &*target.name == name)?;
-        Some(TargetId(index as u32))
-    }
-
     fn resume(&mut self, slot: EventSlot, event: &Event, target: TargetId, waiting: Waiting, now: Moment) {
-        let route = waiting.routes.first().and_then(|name| self.route_named(name)).unwrap_or(RouteId::GONE);
+        let route = waiting.routes.first().and_then(|name| self.names.route(name)).unwrap_or(RouteId::GONE);
         let id = self.ledger.open_delivery(slot, target, route, now);
         self.lane(target).opened(event.weight());
         self.note(Note::Resumed { target, tier: waiting.tier });
@@ -247,26 +237,22 @@ impl Engine {
         }
     }
 
-    fn route_named(&self, name: &str) -> Option<RouteId> {
-        let index = self.plan.routes.iter().position(|route| &*route.name == name)?;
-        Some(RouteId(index as u32))
-    }
-
     /// An event that was poisoned and redriven: only the routes that could not judge it take it.
     fn route_anew(&mut self, slot: EventSlot, event: &Event, waiting: &Waiting, now: Moment) {
-        let mut matches = std::mem::take(&mut self.matches);
-        self.routing.route(&self.plan, event, &mut matches);
-        let plan = self.plan.clone();
-        let judged = |route: &RouteId| {
-            let name = plan.routes.get(route.0 as usize).map(|route| &*route.name);
-            waiting.routes.is_empty() || waiting.routes.iter().any(|own| Some(&**own) == name)
-        };
-        for (target, route, priority) in matches.deliveries.drain(..) {
-            if judged(&route) {
-                self.open_delivery(slot, event, target, route, event.priority.unwrap_or(priority), now);
-            }
+        let own: Vec<RouteId> = waiting.routes.iter().filter_map(|name| self.names.route(name)).collect();
+        if own.is_empty() && !waiting.routes.is_empty() {
+            let detail = format!(
+                "no route has one of these names any more: {}; redriven again, it goes through all",
+                waiting.routes.join(", ")
+            );
+            return self.dead_letter_event(slot, DeadLetterReason::Poisoned, Vec::new(), Some(detail));
         }
-        matches.poisoned.retain(judged);
+        let counts = |route| own.is_empty() || own.contains(&route);
+        let mut matches = std::mem::take(&mut self.matches);
+        self.routing.route_among(&self.plan, event, counts, &mut matches);
+        for (target, route, priority) in matches.deliveries.drain(..) {
+            self.open_delivery(slot, event, target, route, event.priority.unwrap_or(priority), now);
+        }
         if !matches.poisoned.is_empty() {
             let routes = std::mem::take(&mut matches.poisoned);
             self.dead_letter_event(slot, DeadLetterReason::Poisoned, routes, Some(poisoned_because(event)));

@@ -16,6 +16,7 @@
 //! | its rate | `limiter` |
 //! | whether it is down | `breaker` |
 //! | how fast it is | `meter` |
+//! | what records call it | `names` |
 //! | the permits of the process, in turn | `permits` |
 //! | when the next attempt is due | `retry` |
 //! | what is due at some time | `timers` |
@@ -37,6 +38,7 @@ mod lane;
 mod ledger;
 mod limiter;
 mod meter;
+mod names;
 mod permits;
 mod protocol;
 mod queue;
@@ -59,6 +61,7 @@ use crate::domain::{ConsumerId, Moment, TargetId};
 use crate::plan::{Plan, Window};
 use lane::Lane;
 use ledger::Ledger;
+use names::Names;
 use permits::Permits;
 use routing::{Matches, Routing};
 use timers::{Timer, Timers};
@@ -68,6 +71,7 @@ use writes::Writes;
 #[derive(Debug)]
 pub struct Engine {
     plan: Arc<Plan>,
+    pub(crate) names: Names,
     routing: Routing,
     matches: Matches,
     ledger: Ledger,
@@ -81,8 +85,8 @@ pub struct Engine {
     timers: Timers,
     commands: VecDeque<Command>,
     random: fastrand::Rng,
-    /// Types that were warned of.
-    unknown_types: HashSet<Arc<str>>,
+    /// Types that were warned of: of each the first event that is none of those that are declared.
+    misfits: HashSet<Arc<str>>,
     life: Life,
     #[cfg(test)]
     pub(crate) sabotage: Option<Sabotage>,
@@ -91,8 +95,8 @@ pub struct Engine {
 /// Of so many failed attempts of a delivery it is told what came of each.
 const HISTORY: usize = 20;
 
-/// Of so many types that are not declared a warning is given.
-const MOST_UNKNOWN_TYPES: usize = 1_000;
+/// Of so many types a warning is given that an event fits none that is declared.
+const MOST_MISFITS: usize = 1_000;
 
 /// Room for more open events than that is made when they come.
 const MOST_EXPECTED: usize = 200_000;
@@ -143,6 +147,7 @@ impl Engine {
     /// An engine with nothing open. `seed` decides all jitter.
     pub fn new(plan: Arc<Plan>, seed: u64) -> Engine {
         Engine {
+            names: Names::new(&plan),
             routing: Routing::new(&plan),
             matches: Matches::default(),
             ledger: Ledger::new(plan.consumers.len(), expected_open(&plan)),
@@ -158,7 +163,7 @@ impl Engine {
             timers: Timers::default(),
             commands: VecDeque::new(),
             random: fastrand::Rng::with_seed(seed),
-            unknown_types: HashSet::new(),
+            misfits: HashSet::new(),
             life: Life::Running,
             #[cfg(test)]
             sabotage: None,

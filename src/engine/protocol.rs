@@ -106,8 +106,13 @@ pub enum Note {
     Tombstone(SourceId),
     /// An event is poisoned for at least one route and none took it, or it is oversized.
     Poisoned(SourceId),
-    /// The first event of a type that is not declared (`event_types.unknown: warn`).
-    UnknownType(Arc<Event>),
+    /// The first event of a type that fits none of those that are declared (`event_types.unknown: warn`).
+    Misfit {
+        /// It.
+        event: Arc<Event>,
+        /// Why it does not.
+        why: Box<str>,
+    },
     /// A delivery was opened.
     Opened(TargetId),
     /// A delivery reached a terminal outcome.

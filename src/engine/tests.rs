@@ -12,6 +12,7 @@ use crate::domain::{
 };
 use crate::plan::{self, Layers, Target, Window};
 
+mod dialects;
 mod lanes;
 mod order;
 mod permits;
@@ -34,13 +35,14 @@ fn desk(targets_and_routes: &str) -> Desk {
 /// As [`desk`], with a plan that is changed like this.
 fn desk_with(targets_and_routes: &str, change: impl FnOnce(&mut Plan)) -> Desk {
     let sources = "sources: { orders: { kafka: { brokers: localhost:9092, topics: [orders] } } }\n";
-    let text = format!("{sources}{targets_and_routes}");
-    let mut plan =
-        plan::load_text("test.yaml", &text, &Layers::default()).unwrap_or_else(|faults| panic!("{faults}"));
+    let mut plan = load(&format!("{sources}{targets_and_routes}"));
     change(&mut plan);
     plan.consumers = Plan::consumers(&plan.sources, &plan.targets, &plan.routes);
-    let now = Moment { mono_us: 1_000_000, wall_ms: 1_700_000_000_000 };
-    Desk { engine: Engine::new(Arc::new(plan), 1), now }
+    Desk::of(&Arc::new(plan), 1)
+}
+
+fn load(text: &str) -> Plan {
+    plan::load_text("test.yaml", text, &Layers::default()).unwrap_or_else(|faults| panic!("{faults}\n{text}"))
 }
 
 /// One target `crm` with these settings, and a route that sends it everything.
@@ -84,6 +86,11 @@ fn event(position: i64, event_type: Option<&str>) -> Event {
 }
 
 impl Desk {
+    fn of(plan: &Arc<Plan>, seed: u64) -> Desk {
+        let now = Moment { mono_us: 1_000_000, wall_ms: 1_700_000_000_000 };
+        Desk { engine: Engine::new(plan.clone(), seed), now }
+    }
+
     fn arrive(&mut self, event: Event) {
         let (generation, position) = (event.generation, event.origin.position);
         let receipt = Receipt { consumer: CONSUMER, generation, position };
@@ -469,6 +476,27 @@ fn a_withheld_attempt_is_no_attempt() {
     assert_eq!(desk.settled(), [0]);
 }
 
+/// Where the body says whose an event is, and the body is not JSON, no tenant's route can judge it.
+#[test]
+fn an_event_whose_tenant_cannot_be_read_is_poisoned_and_not_dropped() {
+    let text = "sources: { s: { kafka: { brokers: b, topics: [t] }, event: { tenant: [body:org] } } }
+targets: { a: { url: 'https://a.example.com/', tenant: acme }, b: { url: 'https://b.example.com/', tenant: '*' } }
+routes: [{ to: [a] }, { types: [other], to: [a] }, { to: [b] }]";
+    let mut desk = Desk::of(&Arc::new(load(text)), 1);
+    desk.arrive(Event { content: Content::NotJson("no".into()), ..event(0, Some("a")) });
+    let commands = desk.commands();
+    let [Command::DeadLetter { letter, .. }, Command::Attempt(attempt)] = &commands[..] else {
+        panic!("{commands:?}")
+    };
+    assert_eq!((letter.reason, &*letter.routes), (DeadLetterReason::Poisoned, &[RouteId(0)][..]));
+    assert_eq!(attempt.target, TargetId(1), "everybody's target needs to know no tenant");
+
+    // One that can be read and names no tenant is nobody's.
+    desk.answer(attempt, status(200));
+    desk.arrive(event(1, Some("a")));
+    assert_eq!(desk.only_attempt().target, TargetId(1));
+}
+
 /// Types that are declared, and an event of another one.
 fn unknown_type(unknown: &str) -> Desk {
     let mut desk = desk(&format!(
@@ -502,9 +530,58 @@ fn of_each_unknown_type_there_is_one_warning() {
     let all = std::iter::from_fn(|| desk.engine.next_command(desk.now));
     let warned: Vec<i64> = all
         .filter_map(|command| match command {
-            Command::Note(Note::UnknownType(event)) => Some(event.origin.position),
+            Command::Note(Note::Misfit { event, .. }) => Some(event.origin.position),
             _ => None,
         })
         .collect();
     assert_eq!(warned, [0, 2]);
+}
+
+/// A declared type whose data has an amount, and what becomes of an event that has none.
+fn with_schema(unknown: &str) -> Desk {
+    desk(&format!(
+        "event_types:
+  unknown: {unknown}
+  declare: {{ a: {{ schema: {{ type: object, required: [amount], properties: {{ amount: {{ type: number }} }} }} }}, b: {{}} }}
+targets: {{ crm: {{ url: 'https://crm.example.com/' }} }}\nroutes: [{{ to: [crm] }}]"
+    ))
+}
+
+fn with_data(position: i64, event_type: &str, data: &str) -> Event {
+    Event { data: Data::Text(data.into()), ..event(position, Some(event_type)) }
+}
+
+#[test]
+fn an_event_that_breaks_its_schema_is_treated_as_configured() {
+    let broken = r#"{"amount":"seven"}"#;
+    let mut desk = with_schema("allow");
+    desk.arrive(with_data(0, "a", broken));
+    assert_eq!(desk.attempts().len(), 1);
+
+    let mut desk = with_schema("dead_letter");
+    desk.arrive(with_data(0, "a", broken));
+    let (write, letter) = desk.only_letter();
+    assert_eq!((letter.reason, letter.target), (DeadLetterReason::Schema, None));
+    let detail = letter.detail.expect("why");
+    assert!(detail.contains("the schema of `a`") && detail.contains("at /amount: "), "{detail}");
+    assert!(!detail.contains("seven"), "{detail}");
+    desk.stored(write, Ok(()));
+    assert_eq!(desk.settled(), [0]);
+
+    desk.arrive(with_data(1, "a", r#"{"amount":7.5,"more":null}"#));
+    desk.arrive(with_data(2, "b", broken));
+    assert_eq!(desk.attempts().len(), 2, "what keeps its schema, and a type without one");
+    desk.arrive(event(3, Some("a")));
+    assert_eq!(desk.only_letter().1.reason, DeadLetterReason::Schema, "no data is not an object");
+}
+
+#[test]
+fn of_each_type_that_breaks_its_schema_there_is_one_warning() {
+    let mut desk = with_schema("warn");
+    (0..3).for_each(|position| desk.arrive(with_data(position, "a", "[]")));
+    desk.arrive(with_data(3, "b", "[]"));
+    let all: Vec<Command> = std::iter::from_fn(|| desk.engine.next_command(desk.now)).collect();
+    let warned = all.iter().filter(|command| matches!(command, Command::Note(Note::Misfit { .. }))).count();
+    let attempts = all.iter().filter(|command| matches!(command, Command::Attempt(_))).count();
+    assert_eq!((warned, attempts), (1, 4));
 }

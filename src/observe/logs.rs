@@ -124,11 +124,12 @@ pub(super) fn log_note(plan: &Plan, note: &Note) {
                 "released"
             );
         }
-        Note::UnknownType(event) => tracing::warn!(
+        Note::Misfit { event, why } => tracing::warn!(
             event = &*event.id,
             source = source_name(plan, event.source),
             r#type = event.event_type.as_deref(),
-            "no such event type is declared (`event_types`); it is routed as any other"
+            why = &**why,
+            "an event fits no declared type; it is routed as any other"
         ),
         Note::Resumed { .. }
         | Note::RateLimited(_)

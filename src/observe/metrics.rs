@@ -190,7 +190,7 @@ impl Metrics {
                     }
                 });
             }
-            Note::UnknownType(_) => {}
+            Note::Misfit { .. } => {}
             Note::RateLimited(target) => self.target(*target, |target| target.rate_limited.inc()),
             Note::Retrying { .. } | Note::Stands { .. } => {}
             Note::Released { target, reason, .. } => self.target(*target, |target| match reason {

@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::wire::AuthHeader;
 
 use super::egress;
-use super::types::{Egress, TargetUrl};
+use super::egress::{Egress, TargetUrl};
 use super::walk::{Item, Keys};
 
 const ONE_OF: &str = "write one of `bearer`, `basic`, `header` or `oauth2`";

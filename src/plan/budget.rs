@@ -1,6 +1,9 @@
 use crate::domain::{ConsumerId, SourceId};
 
-use super::types::{Broker, Consumer, Plan, Reads, Window};
+use super::consumers::{Consumer, Reads};
+use super::process::Window;
+use super::sources::Broker;
+use super::top::Plan;
 
 /// How `limits.memory` is shared out: half of it to the windows of the consumers, and a quarter each to
 /// what the clients of Kafka read ahead and to what they have not written yet.

@@ -3,7 +3,7 @@
 use crate::domain::{Condition, Field, Operator, Place, Presence};
 
 use super::places::place;
-use super::tree::{Node, ScalarKind, Taint, Value};
+use super::tree::{ScalarKind, Taint, Value};
 use super::walk::{Item, Keys};
 
 /// The places that conditions and ordered targets look at, each once.
@@ -36,21 +36,11 @@ pub(super) fn conditions(item: &Item<'_>, fields: &mut Fields) -> Vec<Condition>
         };
         let (operators, missing_passes) = operators(&named.item);
         if !operators.is_empty() {
-            let (field, concealed) = (fields.index(place), is_tainted(named.item.node));
+            let (field, concealed) = (fields.index(place), !named.item.node.is_clear());
             conditions.push(Condition { field, operators, missing_passes, concealed });
         }
     }
     conditions
-}
-
-/// Whether anything in it comes from a reference.
-fn is_tainted(node: &Node) -> bool {
-    match &node.value {
-        Value::Null => false,
-        Value::Scalar(scalar) => scalar.taint != Taint::Clear,
-        Value::List(elements) => elements.iter().any(is_tainted),
-        Value::Map(map) => map.0.iter().any(|entry| is_tainted(&entry.node)),
-    }
 }
 
 /// The operators, and whether a missing field passes.

@@ -2,10 +2,21 @@
 
 use super::nats::object_name;
 use super::sources::named_source;
-use super::types::DeadLetters;
 use super::units;
 use super::walk::{Item, Keys};
 use crate::domain::{SourceId, SubjectPattern};
+
+/// `dead_letters`: where they are, on whichever broker keeps them.
+#[derive(Debug, Clone)]
+pub struct DeadLetters {
+    /// On Kafka the topic; default `<name>.dlq`.
+    pub topic: String,
+    /// On NATS the stream; default `<name>-dlq`.
+    pub stream: String,
+    /// On NATS what subjects begin with; default `<name>.dlq`. A delivery's dead letter is written to
+    /// `<subject>.<target>`, an event's own to `<subject>._event`.
+    pub subject: String,
+}
 
 /// Reads `dead_letters`, and whose broker keeps those of all sources, if that is set.
 pub(super) fn dead_letters(keys: &mut Keys<'_>, sources: &[String]) -> (DeadLetters, Option<SourceId>) {

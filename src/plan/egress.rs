@@ -7,8 +7,58 @@ use url::{Host, Url};
 use crate::domain::AddressKind;
 
 use super::tree::{Unset, Value};
-use super::types::{Egress, HostPort, Network};
 use super::walk::Item;
+
+/// A target's address. `Debug` and `Display` show scheme, host and port only; path and query may
+/// be secret.
+#[derive(Clone, PartialEq, Eq)]
+pub struct TargetUrl(pub url::Url);
+
+impl std::fmt::Debug for TargetUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::fmt::Display for TargetUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0.origin().ascii_serialization())
+    }
+}
+
+/// `egress`: which addresses a target may have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Egress {
+    /// Only globally routable addresses.
+    Public,
+    /// Also RFC 1918, unique local and loopback addresses.
+    Private,
+    /// Globally routable addresses less `deny`, and what `allow` names.
+    Listed {
+        /// Allowed although they are not globally routable.
+        allow: Vec<Network>,
+        /// Refused although they would be allowed.
+        deny: Vec<Network>,
+    },
+}
+
+/// One entry of `egress.allow` or `egress.deny`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Network {
+    /// An address or a range.
+    Range(IpNet),
+    /// A host by name, for whatever address it has.
+    Host(HostPort),
+}
+
+/// A host name, and a port if only that one is meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostPort {
+    /// Lower case, without a trailing dot.
+    pub host: String,
+    /// `None` is every port.
+    pub port: Option<u16>,
+}
 
 /// Reads `egress`.
 pub(super) fn egress(item: &Item<'_>) -> Egress {

@@ -1,12 +1,36 @@
 //! `sources.NAME.kafka`.
 
 use regex::Regex;
+use secrecy::SecretString;
 
 use super::properties::properties;
-use super::sources::start;
-use super::types::{Kafka, Start, Topic};
+use super::sources::{Start, start};
 use super::units;
 use super::walk::{Item, Keys};
+
+/// `sources.NAME.kafka`.
+#[derive(Debug, Clone)]
+pub struct Kafka {
+    /// Comma-separated `bootstrap.servers`.
+    pub brokers: String,
+    /// What is read.
+    pub topics: Vec<Topic>,
+    /// The consumer group.
+    pub group: String,
+    /// Where a group without any commit starts.
+    pub start: Start,
+    /// librdkafka properties; values may be secrets.
+    pub properties: Vec<(String, SecretString)>,
+}
+
+/// One entry of `topics`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Topic {
+    /// By its exact name.
+    Name(String),
+    /// A regular expression; starts with `^`.
+    Regex(String),
+}
 
 /// Reads `kafka`.
 pub(super) fn kafka(item: &Item<'_>) -> Kafka {

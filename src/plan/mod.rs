@@ -11,6 +11,7 @@ mod budget;
 mod cgroup;
 mod concealed;
 mod conditions;
+mod consumers;
 mod dead_letters;
 mod dialect;
 mod egress;
@@ -29,6 +30,7 @@ mod own_places;
 mod payload;
 mod places;
 mod presets;
+mod process;
 mod properties;
 mod proxy;
 mod read;
@@ -37,6 +39,7 @@ mod request;
 mod retry;
 mod route_tests;
 mod routes;
+mod schema;
 mod settings;
 mod sources;
 mod target_layers;
@@ -47,28 +50,36 @@ mod tests;
 mod tls;
 mod top;
 mod tree;
-mod types;
 mod units;
 mod walk;
 
 pub use auth::OAuth2;
 pub use budget::Budget;
 pub use concealed::Concealed;
+pub use consumers::{Consumer, Reads};
+pub use dead_letters::DeadLetters;
 pub use dialect::dialect;
+pub use egress::{Egress, HostPort, Network, TargetUrl};
+pub use event_types::{EventType, EventTypes, UnknownTypes};
 pub use fault::{Fault, Faults};
 pub use interpolate::WhenUnset;
+pub use kafka::{Kafka, Topic};
 pub use layers::Layers;
+pub use nats::{JetStream, Nats, NatsLogin, NatsMode, NatsTls};
+pub(crate) use nats::{OPEN_IN_ORDER, OPEN_OF_A_TIER};
 pub use origin::{Origin, Position};
+pub use places::EventParts;
+pub use process::{Admin, Limits, Log, LogFormat, LogLevel, Shutdown, Window};
 pub use proxy::Proxy;
 pub use reference::Reference;
+pub use route_tests::RouteTest;
+pub use routes::Route;
+pub use schema::Schema;
 pub use settings::Setting;
+pub use sources::{Broker, Source, Start, Tombstones};
+pub use targets::{HttpVersion, Shown, Target};
 pub use tls::TargetTls;
-pub use types::{
-    Admin, Broker, Consumer, DeadLetters, Egress, EventParts, EventTypes, HostPort, HttpVersion, JetStream,
-    Kafka, Limits, Log, LogFormat, LogLevel, Nats, NatsLogin, NatsMode, NatsTls, Network, Plan, Reads, Route,
-    RouteTest, Shown, Shutdown, Source, Start, Target, TargetUrl, Tombstones, Topic, UnknownTypes, Window,
-};
-pub(crate) use types::{OPEN_IN_ORDER, OPEN_OF_A_TIER};
+pub use top::Plan;
 pub(crate) use units::duration;
 
 use fault::Findings;

@@ -5,10 +5,105 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use super::sources::start;
-use super::types::{JetStream, Nats, NatsLogin, NatsMode, NatsTls, Start};
+use super::consumers::Reads;
+use super::sources::{Start, start};
 use super::walk::{Item, Keys};
 use crate::domain::SubjectPattern;
+
+/// `sources.NAME.nats`.
+#[derive(Debug, Clone)]
+pub struct Nats {
+    /// `servers`: URLs such as `nats://localhost:4222`, without user, password or token.
+    pub servers: Vec<String>,
+    /// `subjects`: what is read; no two of them overlap. Never empty.
+    pub subjects: Vec<SubjectPattern>,
+    /// How it is read.
+    pub mode: NatsMode,
+    /// `tls`.
+    pub tls: Option<NatsTls>,
+    /// `creds`, `nkey`, `user` and `password`, or `token`.
+    pub login: NatsLogin,
+}
+
+/// How subjects are read.
+#[derive(Debug, Clone)]
+pub enum NatsMode {
+    /// With `stream`: JetStream, at least once.
+    JetStream(JetStream),
+    /// Without: core NATS, at most once.
+    Core {
+        /// `queue`: replicas share the messages of one queue group.
+        queue: String,
+    },
+}
+
+/// A durable pull consumer on a user's stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JetStream {
+    /// `stream`.
+    pub stream: String,
+    /// `durable`.
+    pub durable: String,
+    /// Where a durable that does not exist yet starts.
+    pub start: Start,
+    /// `ack_wait`: a message that is not acknowledged or in progress for so long comes again.
+    pub ack_wait: Duration,
+    /// `max_ack_pending`: how many messages all replicas together may have open.
+    pub max_ack_pending: u32,
+}
+
+/// `sources.NAME.nats.tls`. Its presence makes TLS a must.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NatsTls {
+    /// `ca`: a PEM file of certificates that are trusted beside the system's.
+    pub ca: Option<PathBuf>,
+    /// `cert` and `key`: PEM files with the client's certificate and its key.
+    pub client: Option<(PathBuf, PathBuf)>,
+    /// `first`: the handshake comes before the server says anything.
+    pub first: bool,
+}
+
+/// How we log in to NATS.
+#[derive(Debug, Clone)]
+pub enum NatsLogin {
+    /// Without anything.
+    Anonymous,
+    /// `creds`: a credentials file.
+    CredentialsFile(PathBuf),
+    /// `creds`: the text of a credentials file, for example by `${file:…}` or `${env:…}`.
+    Credentials(SecretString),
+    /// `nkey`: a seed (`S…`).
+    Nkey(SecretString),
+    /// `user` and `password`.
+    User {
+        /// `user`.
+        user: SecretString,
+        /// `password`.
+        password: SecretString,
+    },
+    /// `token`.
+    Token(SecretString),
+}
+
+/// Of the durable of one retry tier all replicas together may have so many records open, those that are
+/// not due yet among them.
+pub(crate) const OPEN_OF_A_TIER: u32 = 20_000;
+
+/// Of an ordered target's own durable one message is open at a time.
+pub(crate) const OPEN_IN_ORDER: u32 = 1;
+
+impl Nats {
+    /// How many messages all replicas together may have open of the durable that this is read through;
+    /// `None` without one.
+    pub fn max_ack_pending(&self, reads: Reads) -> Option<u32> {
+        match (reads, &self.mode) {
+            (Reads::Tiers, _) => Some(OPEN_OF_A_TIER),
+            (Reads::Ordered(_), NatsMode::JetStream(_)) => Some(OPEN_IN_ORDER),
+            (Reads::Shared, NatsMode::JetStream(settings)) => Some(settings.max_ack_pending),
+            (Reads::Shared | Reads::Ordered(_), NatsMode::Core { .. }) => None,
+        }
+    }
+}
 
 /// Keys that only mean something with a stream.
 const OF_JETSTREAM: [&str; 4] = ["durable", "start", "ack_wait", "max_ack_pending"];

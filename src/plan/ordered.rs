@@ -2,7 +2,10 @@
 
 use crate::domain::Ordering;
 
-use super::types::{Nats, NatsMode, Plan, Reads, Source};
+use super::consumers::Reads;
+use super::nats::{Nats, NatsMode};
+use super::sources::Source;
+use super::top::Plan;
 use super::walk::Item;
 
 /// Refuses order where the broker of a source can't keep it.

@@ -1,11 +1,47 @@
 //! The topics, streams and subjects that hookferry owns (PRODUCT.md §5): no source reads them, and no
 //! two of them are one.
 
-use crate::domain::{SourceId, SubjectPattern, Tier};
+use crate::domain::{SourceId, SubjectPattern, TargetId, Tier};
 
+use super::kafka::Topic;
+use super::nats::NatsMode;
+use super::sources::{Broker, Source};
+use super::top::Plan;
 use super::tree::Node;
-use super::types::{Broker, NatsMode, Plan, Source, Topic};
 use super::walk::Item;
+
+impl Plan {
+    /// The Kafka group that reads the retry tiers: one for all sources of this name.
+    pub fn tier_group(&self) -> String {
+        format!("{}.retry", self.name)
+    }
+
+    /// The Kafka group of an ordered target, beside the shared one of a source.
+    pub fn ordered_group(&self, shared: &str, target: TargetId) -> String {
+        let name = self.targets.get(target.0 as usize).map_or("", |target| &target.name);
+        format!("{shared}.{name}")
+    }
+
+    /// The Kafka topic of a retry tier.
+    pub fn tier_topic(&self, tier: Tier) -> String {
+        format!("{}.retry.{tier}", self.name)
+    }
+
+    /// The Kafka topic that says which dead letters were redriven or purged.
+    pub fn dead_letter_state_topic(&self) -> String {
+        format!("{}.dlq-state", self.name)
+    }
+
+    /// The JetStream subject of a retry tier.
+    pub fn tier_subject(&self, tier: Tier) -> String {
+        self.tier_topic(tier)
+    }
+
+    /// The JetStream stream of all retry tiers.
+    pub fn tier_stream(&self) -> String {
+        format!("{}-retry", self.name)
+    }
+}
 
 /// A place of ours on a broker.
 struct Own {

@@ -1,7 +1,5 @@
 //! `payload` of a target: a preset or a template, and what is changed of it.
 
-use std::path::{Path, PathBuf};
-
 use crate::wire::{CloudEventMode, JsonForm, Member, Passing, PayloadSpec, Roots, Shape, Value};
 
 use super::origin::Origin;
@@ -85,33 +83,12 @@ fn template_here(item: &Item<'_>) -> Option<Shape> {
     item.scalar().map(|scalar| Shape::Template { text: scalar.text.to_string(), file: None })
 }
 
-/// The template that stands in a file, without one newline at its end. A relative path begins where
-/// the configuration file is.
+/// The template that stands in a file, without one newline at its end.
 fn template_in_file(item: &Item<'_>) -> Option<Shape> {
-    let name = item.nonempty();
-    let path = beside(&item.node.origin, Path::new(&name));
-    match std::fs::read_to_string(&path) {
-        Ok(text) => {
-            let line = text.strip_suffix('\n').unwrap_or(&text);
-            let text = line.strip_suffix('\r').unwrap_or(line).to_owned();
-            Some(Shape::Template { text, file: Some(path.display().to_string()) })
-        }
-        Err(_) if name.is_empty() => None,
-        Err(error) => {
-            let shown = item.quoted();
-            item.fault(format!("the file {shown} can't be read: {error}"));
-            None
-        }
-    }
-}
-
-fn beside(origin: &Origin, path: &Path) -> PathBuf {
-    match origin {
-        Origin::File(position) | Origin::Defaults(position) => {
-            Path::new(&*position.file).parent().unwrap_or(Path::new("")).join(path)
-        }
-        _ => path.to_owned(),
-    }
+    let text = item.file_text()?;
+    let line = text.strip_suffix('\n').unwrap_or(&text);
+    let text = line.strip_suffix('\r').unwrap_or(line).to_owned();
+    Some(Shape::Template { text, file: Some(item.file_path().display().to_string()) })
 }
 
 fn names(item: &Item<'_>) -> Vec<String> {

@@ -2,8 +2,40 @@
 
 use crate::domain::{Path, Place};
 
-use super::types::EventParts;
 use super::walk::{Item, Keys, did_you_mean};
+
+/// `event`: for each part, the places to look at; the first that is present wins. `None` where
+/// the configuration does not set a part: then the default list counts, and a CloudEvents envelope
+/// wins over it (DESIGN.md §4.9); what is set counts for CloudEvents too.
+#[derive(Debug, Clone, Default)]
+pub struct EventParts {
+    /// `event.type`.
+    pub event_type: Option<Vec<Place>>,
+    /// `event.id`.
+    pub id: Option<Vec<Place>>,
+    /// `event.time`.
+    pub time: Option<Vec<Place>>,
+    /// `event.subject`.
+    pub subject: Option<Vec<Place>>,
+    /// `event.key`.
+    pub key: Option<Vec<Place>>,
+    /// `event.source`.
+    pub producer: Option<Vec<Place>>,
+    /// `event.data`.
+    pub data: Option<Vec<Place>>,
+    /// `event.priority`.
+    pub priority: Option<Vec<Place>>,
+    /// `event.tenant`; where it is set, the source tells tenants apart.
+    pub tenant: Option<Vec<Place>>,
+}
+
+impl EventParts {
+    /// All places that are set.
+    pub fn places(&self) -> impl Iterator<Item = &Place> {
+        let EventParts { event_type, id, time, subject, key, producer, data, priority, tenant } = self;
+        [event_type, id, time, subject, key, producer, data, priority, tenant].into_iter().flatten().flatten()
+    }
+}
 
 /// The words before a colon.
 const PREFIXES: [&str; 5] = ["header", "body", "data", "subject", "const"];

@@ -57,12 +57,14 @@ impl Presets {
         self.program.get(section).cloned().map(Node::into_map).unwrap_or_default()
     }
 
-    /// The event types of a system, by its name.
-    pub(super) fn catalogue(&self, item: &Item<'_>) -> Vec<Box<str>> {
+    /// The event types of a system, by its name, each after its category.
+    pub(super) fn catalogue(&self, item: &Item<'_>) -> Vec<(String, String)> {
         let Some(node) = Presets::named(&self.catalogues, item, "catalogue") else { return Vec::new() };
-        let categories = Item::new(node, "", item.findings()).entries();
-        let types = categories.iter().flat_map(|category| category.item.elements());
-        types.map(|item| item.text().into()).collect()
+        let mut types = Vec::new();
+        for category in Item::new(node, "", item.findings()).entries() {
+            types.extend(category.item.elements().iter().map(|item| (category.name.to_owned(), item.text())));
+        }
+        types
     }
 
     /// The dialect that a target with these secrets names: its name and its keys.

@@ -3,9 +3,27 @@
 use crate::domain::{SourceId, TargetId};
 
 use super::presets::json_text;
-use super::routes::{Surroundings, source};
-use super::types::{Route, RouteTest};
+use super::routes::{Route, Surroundings, source};
 use super::walk::{Item, Keys, did_you_mean};
+
+/// One of a route's `tests`: a message, and what the route has to do with its event.
+#[derive(Debug, Clone)]
+pub struct RouteTest {
+    /// Where it stands in the configuration, for people.
+    pub at: String,
+    /// The source that it comes from.
+    pub source: SourceId,
+    /// The message's value, as JSON text.
+    pub body: String,
+    /// Its headers.
+    pub headers: Vec<(String, String)>,
+    /// Its key (Kafka).
+    pub key: Option<String>,
+    /// The subject that it is published to (NATS); the source's first one if not said.
+    pub subject: Option<String>,
+    /// The targets that this route has to send it to.
+    pub to: Vec<TargetId>,
+}
 
 /// Reads the tests of a route.
 pub(super) fn route_tests(keys: &mut Keys<'_>, route: &Route, around: &Surroundings<'_>) -> Vec<RouteTest> {

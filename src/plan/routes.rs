@@ -3,17 +3,44 @@
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use crate::domain::{HIGHEST_PRIORITY, RouteId, SourceId, TargetId, TypePattern, TypePatternFault, TypeSet};
+use crate::domain::{
+    Condition, HIGHEST_PRIORITY, RouteId, SourceId, TargetId, TypePattern, TypePatternFault, TypeSet,
+};
 
 use super::conditions::{Fields, conditions};
-use super::event_types;
+use super::event_types::{self, EventTypes};
 use super::origin::Origin;
 use super::read::join;
-use super::route_tests::route_tests;
+use super::route_tests::{RouteTest, route_tests};
 use super::tree::{Node, Taint};
-use super::types::{EventTypes, Route};
 use super::units;
 use super::walk::{Item, did_you_mean};
+
+/// One of `routes`.
+#[derive(Debug, Clone)]
+pub struct Route {
+    /// Its name; `route-N` (from 1) without one.
+    pub name: Arc<str>,
+    /// The sources that it takes from; empty is every source.
+    pub from: Vec<SourceId>,
+    /// `types`.
+    pub types: TypeSet,
+    /// `where`; all must hold.
+    pub conditions: Vec<Condition>,
+    /// `to`, only those that are enabled.
+    pub to: Vec<TargetId>,
+    /// `priority`; 0 without one.
+    pub priority: i16,
+    /// `tests`.
+    pub tests: Vec<RouteTest>,
+}
+
+impl Route {
+    /// Whether it takes from this source.
+    pub fn takes_from(&self, source: SourceId) -> bool {
+        self.from.is_empty() || self.from.contains(&source)
+    }
+}
 
 /// What routes refer to.
 pub(super) struct Surroundings<'a> {

@@ -4,13 +4,79 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::kafka::kafka;
-use super::nats::nats;
-use super::places::event_parts;
-use super::types::{Broker, EventParts, Kafka, Source, Start, Tombstones};
+use super::kafka::{Kafka, kafka};
+use super::nats::{Nats, nats};
+use super::places::{EventParts, event_parts};
 use super::units;
 use super::walk::{Item, did_you_mean};
 use crate::domain::{Place, SourceId};
+
+/// One of `sources`.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// Its name.
+    pub name: String,
+    /// `kafka` or `nats`: where it reads.
+    pub broker: Broker,
+    /// The source whose broker keeps its dead letters; itself, unless `store` or `dead_letters.on`
+    /// says otherwise.
+    pub store: SourceId,
+    /// What a message without a value does.
+    pub tombstones: Tombstones,
+    /// Where the parts of an event are.
+    pub event: EventParts,
+}
+
+/// The broker of a source.
+#[derive(Debug, Clone)]
+pub enum Broker {
+    /// `sources.NAME.kafka`.
+    Kafka(Kafka),
+    /// `sources.NAME.nats`.
+    Nats(Nats),
+}
+
+impl Source {
+    /// Its settings, if it reads from Kafka.
+    pub fn kafka(&self) -> Option<&Kafka> {
+        match &self.broker {
+            Broker::Kafka(kafka) => Some(kafka),
+            Broker::Nats(_) => None,
+        }
+    }
+
+    /// Its settings, if it reads from NATS.
+    pub fn nats(&self) -> Option<&Nats> {
+        match &self.broker {
+            Broker::Nats(nats) => Some(nats),
+            Broker::Kafka(_) => None,
+        }
+    }
+}
+
+/// `start`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// Only what comes from now on.
+    Latest,
+    /// Everything that the broker still has.
+    Earliest,
+    /// What came in at most so long ago.
+    Ago(Duration),
+    /// What came in since this time, in milliseconds since 1970-01-01 UTC.
+    At(i64),
+}
+
+/// `tombstones`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tombstones {
+    /// Acknowledge and count.
+    Ignore,
+    /// Deliver as an empty body.
+    Deliver,
+    /// Write to the dead letters.
+    DeadLetter,
+}
 
 /// Reads source number `id` of those with these names; its layers are all laid. `store` is where its
 /// dead letters are if it does not say so itself.

@@ -1,20 +1,21 @@
 //! `targets`: what is read of one after its layers were laid.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::Method;
 use url::Url;
 
-use crate::domain::{Exhausted, Ordering, StatusSet};
+use crate::domain::{BreakerPolicy, Exhausted, Ordering, Rate, RetryPolicy, StatusSet, Tenant};
 use crate::wire::{Blueprint, RequestSpec};
 
-use super::auth::auth;
+use super::auth::{OAuth2, auth};
 use super::conditions::Fields;
-use super::egress::{egress, url};
+use super::egress::{Egress, TargetUrl, egress, url};
 use super::lane_rules;
 use super::origin::Origin;
 use super::presets::Presets;
-use super::proxy::proxy;
+use super::proxy::{Proxy, proxy};
 use super::request;
 use super::retry;
 use super::settings::MASK;
@@ -22,8 +23,85 @@ use super::target_layers::Layered;
 use super::tenants;
 use super::tls::{TargetTls, tls};
 use super::tree::Taint;
-use super::types::{Egress, HttpVersion, Shown, Target, TargetUrl};
 use super::walk::{Item, Keys};
+
+/// One of `targets`.
+#[derive(Debug)]
+pub struct Target {
+    /// Its name in the configuration.
+    pub name: Arc<str>,
+    /// `id`: as receivers see it.
+    pub id: String,
+    /// `tenant`: whose events it gets.
+    pub tenant: Option<Tenant>,
+    /// `enabled`. A switched-off target receives nothing; its deliveries are not opened.
+    pub enabled: bool,
+    /// `description`.
+    pub description: Option<String>,
+    /// `labels`, in order.
+    pub labels: Vec<(String, String)>,
+    /// Where to.
+    pub url: TargetUrl,
+    /// What people may see of `id` and `url`.
+    pub shown: Shown,
+    /// What its requests look like, as data.
+    pub request: RequestSpec,
+    /// The same, compiled: what is sent.
+    pub blueprint: Blueprint,
+    /// Which addresses it may have.
+    pub egress: Egress,
+    /// `method`.
+    pub method: Method,
+    /// `http`: the version that is spoken.
+    pub http: HttpVersion,
+    /// `auth: { oauth2 }`. The other kinds are headers of the blueprint.
+    pub oauth2: Option<OAuth2>,
+    /// `tls`.
+    pub tls: Option<TargetTls>,
+    /// `proxy`.
+    pub proxy: Option<Proxy>,
+    /// For one whole attempt: DNS, connect, TLS, headers and body.
+    pub timeout: Duration,
+    /// For one address of the host to take a connection, and then for what makes it ready (a
+    /// proxy's answer, TLS).
+    pub connect_timeout: Duration,
+    /// Statuses that end a delivery well.
+    pub success: StatusSet,
+    /// What happens after a failure.
+    pub retry: RetryPolicy,
+    /// Attempts at once to this target in this process.
+    pub concurrency: usize,
+    /// `rate`.
+    pub rate: Option<Rate>,
+    /// `breaker`.
+    pub breaker: Option<BreakerPolicy>,
+    /// `disable_on`: an answer with one of these switches it off until a restart.
+    pub disable_on: StatusSet,
+    /// `disable_after`: failures for so long, without a success, switch it off until a restart.
+    pub disable_after: Option<Duration>,
+    /// `ordering`.
+    pub ordering: Ordering,
+    /// `key`: what `by_key` goes by, as an index into [`Plan::fields`]; the event's key without it.
+    pub key: Option<usize>,
+}
+
+/// The version of HTTP that a target is spoken to in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HttpVersion {
+    /// HTTP/1.1.
+    One,
+    /// HTTP/2: by ALPN over TLS, by prior knowledge without.
+    Two,
+}
+
+/// What people may see of a target: `***` stands for what a reference brought in (DESIGN.md §4.11).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shown {
+    /// Its id.
+    pub id: Box<str>,
+    /// Scheme, host and port of its address.
+    pub url: Box<str>,
+}
 
 /// The shortest time-out that lets any request end.
 const LEAST_TIMEOUT: Duration = Duration::from_millis(10);

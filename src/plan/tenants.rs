@@ -2,7 +2,8 @@
 
 use crate::domain::{SourceId, TargetId, Tenant};
 
-use super::types::{Plan, Source};
+use super::sources::Source;
+use super::top::Plan;
 use super::walk::{Item, Keys};
 
 /// Reads `tenant` of a target.

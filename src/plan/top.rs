@@ -1,45 +1,85 @@
 //! The top level: one document → one [`Plan`].
 
-use std::net::SocketAddr;
-use std::time::Duration;
-
-use secrecy::SecretString;
-
-use crate::domain::{SourceId, TargetId};
+use crate::domain::{Place, SourceId, TargetId};
 
 use super::Examined;
 use super::budget::Budget;
 use super::conditions::Fields;
-use super::dead_letters::dead_letters;
-use super::event_types::event_types;
+use super::consumers::Consumer;
+use super::dead_letters::{DeadLetters, dead_letters};
+use super::event_types::{EventTypes, event_types};
 use super::fault::{Faults, Findings};
 use super::layers::Document;
 use super::merge;
+use super::nats::{Nats, NatsMode};
 use super::ordered;
 use super::origin::Origin;
 use super::own_places;
 use super::presets::Presets;
-use super::routes::{Surroundings, Switch, routes};
+use super::process::{Admin, LEAST_MEMORY, Limits, Log, Shutdown, admin, limits, log, shutdown};
+use super::routes::{Route, Surroundings, Switch, routes};
 use super::settings;
-use super::sources::source;
+use super::sources::{Source, source};
 use super::target_layers::{Layered, TargetLayers, pruned};
-use super::targets::target;
+use super::targets::{Target, target};
 use super::tenants;
 use super::tree::{Map, Node, Value};
-use super::types::{
-    Admin, Limits, Log, LogFormat, LogLevel, Nats, NatsMode, Plan, Route, Shutdown, Source, Target, Window,
-};
 use super::units;
 use super::walk::{Item, Keys};
 
-/// The budget where neither the configuration nor the system sets one, in bytes.
-const DEFAULT_MEMORY: u64 = 256 << 20;
+/// The configuration after validation: immutable, hashed, swapped whole.
+#[derive(Debug)]
+pub struct Plan {
+    /// `name`: the namespace of everything we own on brokers.
+    pub name: String,
+    /// `replicas`: how many processes run with this configuration.
+    pub replicas: u32,
+    /// The first 16 hex digits of SHA-256 over what was configured (secrets masked).
+    pub hash: String,
+    /// `admin`.
+    pub admin: Admin,
+    /// `log`.
+    pub log: Log,
+    /// `limits`.
+    pub limits: Limits,
+    /// `shutdown`.
+    pub shutdown: Shutdown,
+    /// In order of their names; [`SourceId`] is an index into it.
+    pub sources: Vec<Source>,
+    /// What reads the sources and the retry tiers;
+    /// [`ConsumerId`] is an index into it.
+    pub consumers: Vec<Consumer>,
+    /// In order of their names; [`TargetId`] is an index into it.
+    pub targets: Vec<Target>,
+    /// In file order; [`RouteId`](crate::domain::RouteId) is an index into it.
+    pub routes: Vec<Route>,
+    /// `event_types`.
+    pub event_types: EventTypes,
+    /// The places that conditions look at; [`Condition::field`] is an index into it.
+    pub fields: Vec<Place>,
+    /// `dead_letters`.
+    pub dead_letters: DeadLetters,
+    /// All waits of retries and tiers are divided by this; 1, but where a schedule is rehearsed.
+    pub time_scale: u32,
+    /// What a user should know although it is no fault, for example rules of a dialect that are
+    /// not enforced yet. One sentence each, with its place; `check` and `run` print them.
+    pub notices: Vec<String>,
+}
+
+impl Plan {
+    /// Divides all waits of retries by `scale`, at least 1, so that a schedule of hours can be watched in
+    /// minutes; the lengths of the tiers are divided by whoever writes their records.
+    pub fn rehearse(&mut self, scale: u32) {
+        self.time_scale = scale.max(1);
+        for target in &mut self.targets {
+            target.retry.divide_waits(self.time_scale);
+        }
+    }
+}
+
 /// Of what the system lets the process have, so many per cent are the budget; the rest is for what
 /// can't be counted.
 const BUDGET_PER_CENT: u64 = 60;
-
-/// With less, not even one client of a broker could be kept within it.
-const LEAST_MEMORY: u64 = 64 << 20;
 
 /// Keys that a later version brings.
 const LATER: [&str; 2] = ["store", "metrics"];
@@ -115,7 +155,8 @@ fn laid(root: Node, presets: &Presets, findings: &Findings) -> Laid {
     let mut apart = Map::default();
     for entry in user.0 {
         match entry.key.as_str() {
-            "sources" | "targets" | "routes" => apart.0.push(entry),
+            // Where no value is nothing: a name without one is declared, and a schema may hold `null`.
+            "sources" | "targets" | "routes" | "event_types" => apart.0.push(entry),
             _ => map.0.push(entry),
         }
     }
@@ -246,117 +287,6 @@ fn read(laid: &Laid, files: usize, presets: &Presets, findings: &Findings) -> Pl
     ordered::judge(&plan, &root);
     tenants::judge(&plan, &root);
     plan
-}
-
-fn admin(keys: &mut Keys<'_>) -> Admin {
-    let loopback = SocketAddr::from(([127, 0, 0, 1], 9477));
-    let Some(item) = keys.get("admin") else { return Admin { listen: loopback, token: None } };
-    let mut keys = item.keys();
-    keys.later(&["tokens"]);
-    let listen = keys.get("listen").map_or(loopback, |item| {
-        let quoted = item.quoted();
-        item.parse(loopback, |text| {
-            text.parse().map_err(|_| {
-                format!("{quoted} is no address; write an IP address and a port, such as `127.0.0.1:9477`")
-            })
-        })
-    });
-    let token = keys.get("token").map(|item| item.parse(SecretString::default(), token));
-    keys.done();
-    if token.is_none() && !listen.ip().is_loopback() {
-        item.findings().notice(format!(
-            "{}: admin.listen: {listen} is no loopback address and there is no `admin.token`, so /api refuses \
-             everything; metrics and probes need none",
-            item.node.nearest(["listen"]).origin
-        ));
-    }
-    Admin { listen, token }
-}
-
-/// The text may not be shown.
-fn token(text: &str) -> Result<SecretString, String> {
-    match !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        true => Ok(SecretString::from(text)),
-        false => Err("a token has visible ASCII characters only, because a header carries it".to_owned()),
-    }
-}
-
-fn log(keys: &mut Keys<'_>) -> Log {
-    const LEVELS: [(&str, LogLevel); 5] = [
-        ("error", LogLevel::Error),
-        ("warn", LogLevel::Warn),
-        ("info", LogLevel::Info),
-        ("debug", LogLevel::Debug),
-        ("trace", LogLevel::Trace),
-    ];
-    let formats = [("text", LogFormat::Text), ("json", LogFormat::Json)];
-    let standard = Log { format: LogFormat::Text, level: LogLevel::Info };
-    let Some(item) = keys.get("log") else { return standard };
-    let mut keys = item.keys();
-    let log = Log {
-        format: keys.get("format").map_or(standard.format, |item| item.choice(&formats)),
-        level: keys.get("level").map_or(standard.level, |item| item.choice(&LEVELS)),
-    };
-    keys.done();
-    log
-}
-
-fn limits(keys: &mut Keys<'_>) -> Limits {
-    let mut limits = Limits {
-        in_flight: 1,
-        max_event: 1,
-        window: Window { bytes: u64::MAX, events: u64::MAX },
-        memory: DEFAULT_MEMORY,
-    };
-    let Some(item) = keys.get("limits") else { return limits };
-    let mut keys = item.keys();
-    if let Some(item) = keys.get("memory") {
-        limits.memory = item.size();
-        if limits.memory < LEAST_MEMORY {
-            item.fault(format!("{} is too small; it must be at least 64MiB", item.quoted()));
-        }
-    }
-    limits.in_flight = keys.get("in_flight").map_or(1, |item| item.number(1..=1_000_000));
-    let mut bytes = None;
-    if let Some(item) = keys.get("window") {
-        let mut keys = item.keys();
-        bytes = keys.get("bytes");
-        limits.window.bytes = bytes.as_ref().map_or(u64::MAX, Item::size);
-        limits.window.events = keys.get("events").map_or(u64::MAX, |item| item.number(1..=100_000_000));
-        keys.done();
-    }
-    if let Some(item) = keys.get("max_event") {
-        let size = item.size();
-        limits.max_event = usize::try_from(size).unwrap_or(usize::MAX);
-        if size > limits.window.bytes {
-            too_large(&item, bytes.as_ref());
-        }
-    }
-    keys.done();
-    limits
-}
-
-/// Reports an event that would never fit into the window, at the key that the user wrote.
-fn too_large(max_event: &Item<'_>, window: Option<&Item<'_>>) {
-    let written = max_event.quoted();
-    match window.filter(|_| max_event.node.origin == Origin::Program) {
-        Some(window) => window.fault(format!(
-            "smaller than `limits.max_event`, which is {written}; write at least {written}, or lower \
-             `limits.max_event`"
-        )),
-        None => max_event.fault(
-            "larger than `limits.window.bytes`: such an event would never fit; raise that, or lower this",
-        ),
-    }
-}
-
-fn shutdown(keys: &mut Keys<'_>) -> Shutdown {
-    let least = Duration::from_secs(1);
-    let Some(item) = keys.get("shutdown") else { return Shutdown { deadline: least } };
-    let mut keys = item.keys();
-    let deadline = keys.get("deadline").map_or(least, |item| item.duration(least));
-    keys.done();
-    Shutdown { deadline }
 }
 
 fn sources(keys: &mut Keys<'_>, names: &[String], on: Option<SourceId>) -> Vec<Source> {

@@ -4,6 +4,7 @@
 
 use std::fmt::Display;
 use std::ops::{Range, RangeInclusive};
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -156,6 +157,27 @@ impl<'a> Item<'a> {
             true => Err("it is empty".to_owned()),
             false => Ok(text.to_owned()),
         })
+    }
+
+    /// The file that the text names. A relative path begins where the configuration file is.
+    pub(super) fn file_path(&self) -> PathBuf {
+        let name = self.node.as_scalar().map_or("", |scalar| &scalar.text);
+        match &self.node.origin {
+            Origin::File(position) | Origin::Defaults(position) => {
+                Path::new(&*position.file).parent().unwrap_or(Path::new("")).join(name)
+            }
+            _ => PathBuf::from(name),
+        }
+    }
+
+    /// What stands in the file that the text names.
+    pub(super) fn file_text(&self) -> Option<String> {
+        if self.nonempty().is_empty() {
+            return None;
+        }
+        std::fs::read_to_string(self.file_path())
+            .map_err(|error| self.fault(format!("the file {} can't be read: {error}", self.quoted())))
+            .ok()
     }
 
     /// Where in the text stands what references brought in.

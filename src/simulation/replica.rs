@@ -184,7 +184,7 @@ impl Replica {
     }
 
     fn target(&self, name: &str) -> TargetId {
-        self.engine.target_named(name).unwrap_or(UNKNOWN)
+        self.engine.names.target(name).unwrap_or(UNKNOWN)
     }
 
     fn stay(&mut self, generation: Generation, now: Moment) -> bool {

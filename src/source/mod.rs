@@ -11,6 +11,7 @@ mod looks;
 pub mod nats;
 mod outbox;
 mod pressure;
+mod sample;
 #[cfg(test)]
 pub(crate) mod test_plan;
 mod tier_intake;
@@ -19,6 +20,7 @@ mod words;
 use outbox::Outbox;
 
 pub use intake::{Intake, Message, Namespace};
+pub use sample::Sample;
 
 use std::fmt;
 use std::sync::Arc;

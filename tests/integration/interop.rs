@@ -1,13 +1,12 @@
 //! Every row of the table of signatures and headers is accepted by verifiers that are not ours, and a
 //! request that was tampered with, is old, or has another secret is refused by each of them.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hookferry::domain::{Event, Generation, Lease, Moment, SourceId};
-use hookferry::plan::{self, Layers, Plan};
-use hookferry::source::{Intake, Message, Namespace};
+use hookferry::domain::Moment;
+use hookferry::plan::{self, Layers};
+use hookferry::source::Sample;
 use hookferry::wire::Request;
 
 use crate::bridge::Bridge;
@@ -142,24 +141,9 @@ routes: [{{ to: [t] }}]",
         );
         let plan =
             plan::load_text("interop.yaml", &config, &Layers::default()).expect("a valid configuration");
-        plan.targets[0].blueprint.render(&event(&plan), 1, at_ms).expect("it renders")
+        let event = Sample { body: BODY.as_bytes(), ..Sample::default() }.read(&plan, &plan.sources[0]);
+        plan.targets[0].blueprint.render(&event, 1, at_ms).expect("it renders")
     }
-}
-
-fn event(plan: &Plan) -> Event {
-    let namespace = Namespace::Kafka { cluster: "interop".into() };
-    let message = Message {
-        topic: "t".into(),
-        partition: 0,
-        position: 0,
-        timestamp_ms: Some(0),
-        subject: None,
-        key: None,
-        value: Some(BODY.as_bytes()),
-        headers: Box::default(),
-    };
-    let intake = Intake::new(plan, &plan.sources[0], SourceId(0), namespace);
-    intake.read(message, Generation(0), Arc::new(Lease::unlimited()))
 }
 
 /// Sends requests to receivers, and tells what they say.

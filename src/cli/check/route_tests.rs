@@ -2,11 +2,11 @@
 
 use serde::Serialize;
 
-use crate::cli::explain::refusal;
-use crate::cli::sample::Sample;
+use crate::cli::explain::{bypass, refusal};
 use crate::domain::{RouteId, TargetId};
 use crate::engine::routing::{Verdict, judge, serves};
 use crate::plan::{Examined, Plan, Route, RouteTest};
+use crate::source::Sample;
 
 /// A test that failed.
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -42,14 +42,16 @@ fn fails(plan: &Plan, id: RouteId, route: &Route, test: &RouteTest) -> Option<St
         subject: test.subject.as_deref(),
     };
     let event = sample.read(plan, source);
-    let verdict = judge(plan, id, &event);
-    let found: Vec<TargetId> = match verdict {
-        Verdict::Takes => route.to.iter().copied().filter(|target| serves(plan, *target, &event)).collect(),
-        _ => Vec::new(),
+    let (found, why): (Vec<TargetId>, _) = match (bypass(plan, &event), judge(plan, id, &event)) {
+        (Some(why), _) => (Vec::new(), Some(why)),
+        (None, Verdict::Takes) => {
+            (route.to.iter().copied().filter(|target| serves(plan, *target, &event)).collect(), None)
+        }
+        (None, verdict) => (Vec::new(), refusal(plan, verdict, id, &event)),
     };
     let same = found.len() == test.to.len() && found.iter().all(|target| test.to.contains(target));
     (!same).then(|| {
-        let because = refusal(plan, verdict, id, &event).map_or_else(String::new, |why| format!(": {why}"));
+        let because = why.map_or_else(String::new, |why| format!(": {why}"));
         format!("the event goes to {}, and not to {}{because}", names(plan, &found), names(plan, &test.to))
     })
 }

@@ -195,3 +195,25 @@ fn a_token_and_a_method_are_shown() {
     assert!(text.contains("authorization: ***"), "{text}");
     assert_eq!(document["requests"][0]["method"], "PUT");
 }
+
+#[test]
+fn what_goes_to_the_dead_letters_before_any_route_is_said() {
+    let config = |unknown: &str| {
+        format!(
+            "{CONFIG}event_types: {{ declare: {{ order.created: }}, catalogues: [ops-center], unknown: {unknown} }}\n"
+        )
+    };
+    let body = r#"{"event_id":"e-1","type":"order.lost"}"#;
+    let (text, document) = explained_by(&examined(&config("dead_letter")), body);
+    assert!(
+        text.contains("no event type `order.lost` is declared (`event_types`): dead letter `schema`"),
+        "{text}"
+    );
+    assert!(text.contains("no request would be made"), "{text}");
+    assert_eq!(document["routes"], json!([]));
+    let (text, _) = explained_by(&examined(&config("warn")), body);
+    assert!(
+        text.contains("no event type `order.lost` is declared") && text.contains("target shop"),
+        "{text}"
+    );
+}

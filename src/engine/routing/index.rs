@@ -214,12 +214,15 @@ impl Asking {
 
     fn find(&self, plan: &Plan, event: &Event, found: &mut Vec<RouteId>) {
         match self.question {
+            // These routes can't judge it.
+            Question::Tenant if super::is_tenant_unreadable(plan, event) => {
+                found.extend_from_slice(&self.all);
+            }
             Question::Tenant => {
                 let routes = event.tenant.as_deref().and_then(|tenant| self.by_text.get(tenant));
                 found.extend(routes.into_iter().flatten());
             }
-            // These routes can't judge it.
-            Question::Field(field) if super::is_unreadable(plan, event, field) => {
+            Question::Field(field) if super::is_field_unreadable(plan, event, field) => {
                 found.extend_from_slice(&self.all);
             }
             Question::Field(field) => match event.fields.get(field).and_then(Option::as_ref) {

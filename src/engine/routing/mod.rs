@@ -2,7 +2,7 @@
 
 mod index;
 
-use crate::domain::{Content, Event, Kind, Place, RouteId, SourceId, TargetId, Tenant};
+use crate::domain::{Content, Data, Event, Kind, Place, RouteId, SourceId, TargetId, Tenant};
 use crate::plan::{Plan, Route};
 use index::Index;
 
@@ -33,6 +33,8 @@ pub enum Verdict {
     NeedsType,
     /// The body is not JSON, and the condition with this index needs it to be.
     NeedsJson(usize),
+    /// The body is not JSON, and whose the event is stands in it.
+    NeedsTenant,
 }
 
 /// What all routes say of one event.
@@ -57,6 +59,17 @@ impl Routing {
 
     /// Asks every route that may take the event; the answer replaces what `matches` held.
     pub fn route(&self, plan: &Plan, event: &Event, matches: &mut Matches) {
+        self.route_among(plan, event, |_| true, matches);
+    }
+
+    /// As [`Routing::route`], as if there were no routes but those that `counts` names.
+    pub fn route_among(
+        &self,
+        plan: &Plan,
+        event: &Event,
+        counts: impl Fn(RouteId) -> bool,
+        matches: &mut Matches,
+    ) {
         matches.deliveries.clear();
         matches.poisoned.clear();
         matches.taken = false;
@@ -65,7 +78,7 @@ impl Routing {
         if let Some(index) = self.by_source.get(usize::from(event.source.0)) {
             index.candidates(plan, event, &mut candidates);
         }
-        for id in &candidates {
+        for id in candidates.iter().filter(|id| counts(**id)) {
             match judge(plan, *id, event) {
                 Verdict::Takes => {
                     matches.taken = true;
@@ -77,7 +90,9 @@ impl Routing {
                         }
                     }
                 }
-                Verdict::NeedsType | Verdict::NeedsJson(_) => matches.poisoned.push(*id),
+                Verdict::NeedsType | Verdict::NeedsJson(_) | Verdict::NeedsTenant => {
+                    matches.poisoned.push(*id);
+                }
                 Verdict::OtherSource | Verdict::OtherTenant | Verdict::OtherType | Verdict::Refuses(_) => {}
             }
         }
@@ -85,11 +100,13 @@ impl Routing {
     }
 }
 
-/// Whether a target may get an event of this tenant (`tenant`).
+/// Whether a target may get an event of this tenant (`tenant`). One that does not say whose events it
+/// gets may get those that are nobody's.
 pub fn serves(plan: &Plan, target: TargetId, event: &Event) -> bool {
     match plan.targets.get(target.0 as usize).and_then(|target| target.tenant.as_ref()) {
         Some(Tenant::Only(tenant)) => event.tenant.as_deref() == Some(tenant),
-        Some(Tenant::Everybody) | None => true,
+        Some(Tenant::Everybody) => true,
+        None => event.tenant.is_none(),
     }
 }
 
@@ -99,17 +116,20 @@ pub fn judge(plan: &Plan, route: RouteId, event: &Event) -> Verdict {
     if !route.takes_from(event.source) {
         return Verdict::OtherSource;
     }
-    if !route.to.is_empty() && !route.to.iter().any(|target| serves(plan, *target, event)) {
-        return Verdict::OtherTenant;
-    }
     let mut doubt = None;
+    if !route.to.is_empty() && !route.to.iter().any(|target| serves(plan, *target, event)) {
+        if !is_tenant_unreadable(plan, event) {
+            return Verdict::OtherTenant;
+        }
+        doubt = Some(Verdict::NeedsTenant);
+    }
     match &event.event_type {
         Some(event_type) if !route.types.matches(event_type) => return Verdict::OtherType,
-        None if !route.types.takes_untyped() => doubt = Some(Verdict::NeedsType),
+        None if !route.types.takes_untyped() => doubt = doubt.or(Some(Verdict::NeedsType)),
         _ => {}
     }
     for (index, condition) in route.conditions.iter().enumerate() {
-        if is_unreadable(plan, event, condition.field) {
+        if is_field_unreadable(plan, event, condition.field) {
             doubt = doubt.or(Some(Verdict::NeedsJson(index)));
         } else if !condition.holds(event.fields.get(condition.field).and_then(Option::as_ref)) {
             return Verdict::Refuses(index);
@@ -119,8 +139,23 @@ pub fn judge(plan: &Plan, route: RouteId, event: &Event) -> Verdict {
 }
 
 /// Whether a field can't be told, because it stands in a body that is not JSON.
-fn is_unreadable(plan: &Plan, event: &Event, field: usize) -> bool {
-    event.kind == Kind::Regular
-        && event.content != Content::Json
-        && matches!(plan.fields.get(field), Some(Place::Body(_) | Place::Data(_)))
+fn is_field_unreadable(plan: &Plan, event: &Event, field: usize) -> bool {
+    plan.fields.get(field).is_some_and(|place| is_unreadable(event, place))
+}
+
+/// Whether it can't be told whose the event is, because that stands in a body that is not JSON.
+fn is_tenant_unreadable(plan: &Plan, event: &Event) -> bool {
+    let source = plan.sources.get(usize::from(event.source.0));
+    let places = source.and_then(|source| source.event.tenant.as_deref()).unwrap_or_default();
+    event.tenant.is_none() && places.iter().any(|place| is_unreadable(event, place))
+}
+
+fn is_unreadable(event: &Event, place: &Place) -> bool {
+    let stands_in_body = match place {
+        Place::Body(_) => true,
+        // It may come from a header.
+        Place::Data(_) => event.data == Data::Absent,
+        _ => false,
+    };
+    stands_in_body && event.kind == Kind::Regular && event.content != Content::Json
 }

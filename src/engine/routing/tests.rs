@@ -5,7 +5,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
-use crate::domain::{Data, EventTime, Field, Generation, Lease, Origin};
+use crate::domain::{EventTime, Field, Generation, Lease, Origin};
 use crate::plan::{self, Layers};
 
 /// What every route says, without an index.
@@ -24,7 +24,7 @@ fn asked_one_by_one(plan: &Plan, event: &Event) -> (Vec<(TargetId, RouteId, i16)
                     }
                 }
             }
-            Verdict::NeedsType | Verdict::NeedsJson(_) => poisoned.push(id),
+            Verdict::NeedsType | Verdict::NeedsJson(_) | Verdict::NeedsTenant => poisoned.push(id),
             _ => {}
         }
     }
@@ -108,7 +108,7 @@ fn an_event(plan: &Plan, parts: (u16, Option<&str>, Option<&str>, bool, Vec<Opti
         time: EventTime { unix_ms: 0, text: None },
         subject: None,
         key: None,
-        tenant: tenant.filter(|_| is_apart).map(Arc::from),
+        tenant: tenant.filter(|_| is_apart && is_json).map(Arc::from),
         priority: None,
         producer: "/p".into(),
         kind: Kind::Regular,
@@ -182,4 +182,24 @@ fn routes_of_other_types_tenants_and_values_are_not_even_asked() {
     let mut candidates = Vec::new();
     index.candidates(&plan, &event, &mut candidates);
     assert_eq!(candidates, [RouteId(1000)]);
+}
+
+/// `data` that comes from a header is there, whatever the body is.
+#[test]
+fn a_condition_on_data_that_is_no_part_of_the_body_can_be_judged() {
+    let text =
+        "sources: { s: { kafka: { brokers: b, topics: [t] }, event: { data: ['header:about', body] } } }
+targets: { t: { url: 'https://t.example/' } }
+routes: [{ where: { data: urgent }, to: [t] }]";
+    let plan =
+        plan::load_text("h.yaml", text, &Layers::default()).unwrap_or_else(|faults| panic!("{faults}"));
+    let routing = Routing::new(&plan);
+    let mut matches = Matches::default();
+    for (about, taken, poisoned) in [(Some("urgent"), true, 0), (Some("idle"), false, 0), (None, false, 1)] {
+        let headers: Vec<(String, String)> =
+            about.map(|about| ("about".to_owned(), about.to_owned())).into_iter().collect();
+        let sample = crate::source::Sample { body: b"no JSON", headers: &headers, ..Default::default() };
+        routing.route(&plan, &sample.read(&plan, &plan.sources[0]), &mut matches);
+        assert_eq!((matches.taken, matches.poisoned.len()), (taken, poisoned), "{about:?}");
+    }
 }

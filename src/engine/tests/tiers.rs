@@ -14,12 +14,20 @@ impl Desk {
     }
 
     /// The record of a move comes back.
-    fn resume(&mut self, moved: &Move, position: i64) {
-        let mut event = event(0, Some("a"));
-        event.generation = Generation(9);
-        event.id = moved.event.id.clone();
-        let receipt = Receipt { consumer: TIERS, generation: Generation(9), position };
-        let waiting = Box::new(moved.waiting.clone());
+    pub(super) fn resume(&mut self, moved: &Move, position: i64) {
+        let event = Event {
+            generation: Generation(9),
+            id: moved.event.id.clone(),
+            origin: Origin { position, ..moved.event.origin.clone() },
+            ..event(0, Some("a"))
+        };
+        self.resume_as(event, moved.waiting.clone());
+    }
+
+    fn resume_as(&mut self, event: Event, waiting: Waiting) {
+        let (generation, position) = (event.generation, event.origin.position);
+        let receipt = Receipt { consumer: TIERS, generation, position };
+        let waiting = Box::new(waiting);
         self.engine.handle(Input::Resumed { event: Arc::new(event), receipt, waiting }, self.now);
     }
 
@@ -184,6 +192,33 @@ routes: [{ name: one, to: [a] }, { name: two, to: [b] }]",
     assert_eq!(desk.only_attempt().target.0, 1);
 }
 
+/// A target that another route names too is not left out for it: that route has not sent it anything.
+#[test]
+fn a_redriven_event_goes_to_all_targets_of_its_routes() {
+    let mut desk = desk(
+        "targets: { a: { url: 'https://a.example.com/' }, b: { url: 'https://b.example.com/' } }
+routes: [{ name: one, to: [a], priority: 7 }, { name: two, to: [b, a] }]",
+    );
+    let waiting = Waiting { routes: vec!["two".into()], ..waiting(None) };
+    desk.resume(&Move { event: Arc::new(event(0, Some("a"))), waiting }, 0);
+    let mut targets: Vec<u32> = desk.attempts().iter().map(|attempt| attempt.target.0).collect();
+    targets.sort_unstable();
+    assert_eq!(targets, [0, 1]);
+}
+
+#[test]
+fn a_redriven_event_whose_routes_are_gone_is_not_lost() {
+    let mut desk = one_target("");
+    let waiting = Waiting { routes: vec!["gone".into(), "too".into()], ..waiting(None) };
+    desk.resume(&Move { event: Arc::new(event(0, Some("a"))), waiting }, 0);
+    let (write, letter) = desk.only_letter();
+    assert_eq!((letter.reason, letter.target), (DeadLetterReason::Poisoned, None));
+    let detail = letter.detail.expect("why");
+    assert!(detail.starts_with("no route has one of these names any more: gone, too;"), "{detail}");
+    desk.stored(write, Ok(()));
+    assert_eq!(desk.settled(), [0]);
+}
+
 #[test]
 fn what_cannot_be_read_goes_to_the_dead_letters() {
     let mut desk = one_target("");
@@ -286,12 +321,16 @@ fn an_unknown_targets_record_that_is_too_large_for_its_tier_is_oversized() {
     assert_eq!(letter.unknown.and_then(|waiting| waiting.target).as_deref(), Some("gone"));
 }
 
-/// The target of a delivery that waits may have become another tenant's.
+/// The target of a delivery that waits may have become another tenant's, or nobody's in particular.
 #[test]
 fn what_waited_never_crosses_to_another_tenant() {
-    let mut desk =
-        desk("targets: { crm: { url: 'https://crm.example.com/', tenant: acme } }\nroutes: [{ to: [crm] }]");
-    let event = Arc::new(event(0, Some("a")));
-    desk.resume(&Move { event, waiting: waiting(Some("crm")) }, 0);
-    assert_eq!(desk.only_letter().1.reason, DeadLetterReason::TargetUnknown);
+    for (tenant, of_event) in [("tenant: acme", None), ("tenant: acme", Some("bolt")), ("", Some("bolt"))] {
+        let mut desk = one_target(tenant);
+        let event = Event { tenant: of_event.map(Arc::from), ..event(0, Some("a")) };
+        desk.resume_as(event, waiting(Some("crm")));
+        assert_eq!(desk.only_letter().1.reason, DeadLetterReason::TargetUnknown, "{tenant} {of_event:?}");
+    }
+    let mut desk = one_target("tenant: acme");
+    desk.resume_as(Event { tenant: Some("acme".into()), ..event(0, Some("a")) }, waiting(Some("crm")));
+    desk.only_attempt();
 }

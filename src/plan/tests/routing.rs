@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::domain::Tenant;
-use crate::plan::UnknownTypes;
 
 const URL: &str = "url: https://x.example/";
 
@@ -38,12 +37,7 @@ fn with_types(event_types: &str, types: &str) -> String {
 }
 
 #[test]
-fn the_catalogues_of_all_four_systems_are_built_in() {
-    for (system, count) in [("cost-katana", 44), ("ops-center", 30), ("llm-optimizer", 9), ("dcision", 16)] {
-        let plan = plan(&with_types(&format!("{{ catalogues: [{system}] }}"), "['*']"));
-        assert_eq!(plan.event_types.declared.len(), count, "{system}");
-        assert_eq!(plan.event_types.unknown, UnknownTypes::Allow);
-    }
+fn a_catalogue_that_does_not_exist_is_named() {
     let unknown = faults(&with_types("{ catalogues: [cost-katan] }", "['*']"));
     assert!(unknown[0].contains("did you mean `cost-katana`?"), "{unknown:?}");
 }
@@ -99,4 +93,43 @@ fn tests_of_routes_are_read() {
     assert!(faults(&two)[0].contains("write `source: NAME`"), "{:?}", faults(&two));
     let found = faults(&with("{ to: [] }"));
     assert!(found[0].contains("event"), "{found:?}");
+}
+
+#[test]
+fn a_schema_that_is_none_is_refused_at_its_place() {
+    let declared = |schema: &str| {
+        format!("event_types:\n  declare:\n    a.b:\n      schema:\n        {schema}\n{}", with_target(URL))
+    };
+    plan(&declared("{ properties: { a: { type: [string, 'null'], const: null, pattern: '^x+$' } } }"));
+    for (schema, place, why) in [
+        (
+            "type: objct",
+            "h.yaml:5:15: event_types.declare.a.b.schema.type: this is no JSON Schema: ",
+            "objct",
+        ),
+        (
+            "properties: { n: { minimum: x } }",
+            "schema.properties.n.minimum: this is no JSON Schema: ",
+            "number",
+        ),
+        ("pattern: '(?=x)'", "schema.pattern: this is no JSON Schema: ", "regex"),
+        ("$ref: 'https://x.example/s.json'", "schema: this is no JSON Schema: ", "x.example"),
+        ("$ref: 'file:///etc/passwd'", "schema: this is no JSON Schema: ", "passwd"),
+        ("const: \"${env:HOME}\"", "schema: a schema takes no references", ""),
+    ] {
+        let found = faults_with(&declared(schema), &environment(&[("HOME", "h")]));
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].contains(place) && found[0].contains(why), "{found:?}");
+    }
+    let both =
+        faults(&declared("{}").replace("schema:\n        {}", "schema: {}\n      schema_file: x.json"));
+    assert!(both[0].contains("a type has one schema"), "{both:?}");
+    let missing = faults(&declared("{}").replace("schema:\n        {}", "schema_file: nowhere.json"));
+    assert!(missing[0].contains("the file `nowhere.json` can't be read"), "{missing:?}");
+}
+
+#[test]
+fn a_type_without_a_word_is_declared_too() {
+    let plan = plan(&with_types("{ declare: { a.b: } }", "[a.b]"));
+    assert!(plan.event_types.declared.contains_key("a.b"));
 }

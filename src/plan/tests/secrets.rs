@@ -1,15 +1,13 @@
 //! From the files to the keys: what is loaded again is read again.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
 use super::*;
-use crate::domain::{Event, Generation, Lease, SourceId};
 use crate::plan::{Plan, load};
-use crate::source::{Intake, Message, Namespace};
+use crate::source::Sample;
 
 const BODY: &str = r#"{"type":"invoice.paid"}"#;
 const NOW_MS: i64 = 1_700_000_000_000;
@@ -41,25 +39,10 @@ impl Drop for Folder {
     }
 }
 
-fn event(plan: &Plan) -> Event {
-    let namespace = Namespace::Kafka { cluster: "c".into() };
-    let message = Message {
-        topic: "t".into(),
-        partition: 0,
-        position: 0,
-        timestamp_ms: Some(0),
-        subject: None,
-        key: None,
-        value: Some(BODY.as_bytes()),
-        headers: Box::default(),
-    };
-    let intake = Intake::new(plan, &plan.sources[0], SourceId(0), namespace);
-    intake.read(message, Generation(1), Arc::new(Lease::unlimited()))
-}
-
 /// The signatures of one request, as the receiver sees them.
 fn signed(plan: &Plan) -> String {
-    let request = plan.targets[0].blueprint.render(&event(plan), 1, NOW_MS).expect("a request");
+    let event = Sample { body: BODY.as_bytes(), ..Sample::default() }.read(plan, &plan.sources[0]);
+    let request = plan.targets[0].blueprint.render(&event, 1, NOW_MS).expect("a request");
     request.headers["stripe-signature"].to_str().expect("text").to_owned()
 }
 
@@ -122,4 +105,27 @@ fn what_people_see_of_a_target_shows_no_reference() {
     assert_eq!((&*variables.id, &*variables.url), ("***", "https://x.example"));
     let files = shown(&format!("url: 'https://${{file:{}}}/in'", host.display()));
     assert_eq!((&*files.id, &*files.url), ("crm", "***"));
+}
+
+#[test]
+fn a_schema_is_read_from_a_file_beside_the_configuration() {
+    let folder = Folder::new("schema");
+    folder.write("invoice.json", r#"{ "required": ["amount"] }"#);
+    folder.write("wrong.json", r#"{ "required": "amount" }"#);
+    let load = |file: &str| {
+        let types =
+            format!("event_types: {{ declare: {{ a: {{ schema_file: {file} }} }}, unknown: dead_letter }}");
+        let text = format!("{types}\n{}", with_target("url: https://x.example/"));
+        load(&Layers { paths: vec![folder.write("hookferry.yaml", &text)], ..Layers::default() })
+    };
+    let plan = load("invoice.json").expect("a plan");
+    let misfit = |body: &str| {
+        let sample = Sample { body: body.as_bytes(), ..Sample::default() };
+        plan.event_types.misfit(&sample.read(&plan, &plan.sources[0]))
+    };
+    assert_eq!(misfit(r#"{"type":"a","data":{"amount":1}}"#), None);
+    let why = misfit(r#"{"type":"a","data":{}}"#).expect("a misfit");
+    assert!(why.contains("\"amount\" is a required property"), "{why}");
+    let faults = load("wrong.json").expect_err("a fault").to_string();
+    assert!(faults.contains("schema_file: there is no JSON Schema in the file: at /required: "), "{faults}");
 }

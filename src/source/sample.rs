@@ -2,23 +2,26 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::{Intake, Message, Namespace};
 use crate::domain::{Event, Generation, Lease, Moment, SourceId, SubjectPattern};
 use crate::plan::{Broker, NatsMode, Plan, Source, Topic};
-use crate::source::{Intake, Message, Namespace};
 
 /// A message that is on no broker, to see what would become of it.
-pub(super) struct Sample<'a> {
-    pub(super) body: &'a [u8],
-    pub(super) headers: &'a [(String, String)],
-    /// Kafka.
-    pub(super) key: Option<&'a str>,
-    /// NATS; the source's first one if it is not said.
-    pub(super) subject: Option<&'a str>,
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Sample<'a> {
+    /// Its value.
+    pub body: &'a [u8],
+    /// Its headers, in order.
+    pub headers: &'a [(String, String)],
+    /// Its key (Kafka).
+    pub key: Option<&'a str>,
+    /// The subject that it is published to (NATS); the source's first one if it is not said.
+    pub subject: Option<&'a str>,
 }
 
 impl Sample<'_> {
     /// The event as it would be read at the start of the source's first topic, now.
-    pub(super) fn read(&self, plan: &Plan, source: &Source) -> Event {
+    pub fn read(&self, plan: &Plan, source: &Source) -> Event {
         let index = plan.sources.iter().position(|known| known.name == source.name).unwrap_or_default();
         let (topic, namespace) = standing(source);
         let header = |(name, value): &(String, String)| (name.as_str().into(), Bytes::from(value.clone()));
@@ -39,15 +42,15 @@ impl Sample<'_> {
 
 /// Where the event would stand: the topic, stream or subject, and what tells it apart there.
 fn standing(source: &Source) -> (Arc<str>, Namespace) {
-    let explain = || "explain".into();
+    let nowhere = || "sample".into();
     match &source.broker {
         Broker::Kafka(kafka) => {
             let topic = kafka.topics.first().map_or("", |(Topic::Name(name) | Topic::Regex(name))| name);
-            (topic.into(), Namespace::Kafka { cluster: explain() })
+            (topic.into(), Namespace::Kafka { cluster: nowhere() })
         }
         Broker::Nats(nats) => match &nats.mode {
             NatsMode::JetStream(js) => {
-                (js.stream.as_str().into(), Namespace::JetStream { created: explain() })
+                (js.stream.as_str().into(), Namespace::JetStream { created: nowhere() })
             }
             NatsMode::Core { .. } => (first_subject(source).unwrap_or_default().into(), Namespace::Nats),
         },
