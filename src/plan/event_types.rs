@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use crate::domain::TypePattern;
 
 use super::presets::Presets;
+use super::tree::{Map, Node, Value};
 use super::types::{EventTypes, UnknownTypes};
 use super::walk::{Item, Keys, did_you_mean};
 
@@ -41,11 +42,19 @@ pub(super) fn event_types(keys: &mut Keys<'_>, presets: &Presets) -> EventTypes 
     EventTypes { declared, unknown: judged }
 }
 
+/// A type of which nothing is said is declared all the same: `declare: { invoice.paid: }`.
+pub(super) fn keep_bare(event_types: &mut Node) {
+    let Value::Map(keys) = &mut event_types.value else { return };
+    for declare in keys.0.iter_mut().filter(|entry| entry.key == "declare") {
+        let Value::Map(types) = &mut declare.node.value else { continue };
+        for bare in types.0.iter_mut().filter(|entry| entry.node.is_null()) {
+            bare.node.value = Value::Map(Map::default());
+        }
+    }
+}
+
 /// What may be said of a declared type, for people.
 fn describe(item: &Item<'_>) {
-    if item.node.is_null() {
-        return;
-    }
     let mut keys = item.keys();
     keys.skip("category");
     keys.skip("description");

@@ -6,12 +6,13 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use crate::domain::{SourceId, TargetId};
+use crate::wire::Shape;
 
 use super::Examined;
 use super::budget::Budget;
 use super::conditions::Fields;
 use super::dead_letters::dead_letters;
-use super::event_types::event_types;
+use super::event_types::{event_types, keep_bare};
 use super::fault::{Faults, Findings};
 use super::layers::Document;
 use super::merge;
@@ -55,10 +56,27 @@ pub(super) fn plan(document: Document, findings: Findings) -> Result<Examined, F
     }
     remark_on(&plan, &laid.root, &findings);
     let settings = settings::settings(&laid.root);
-    plan.hash = settings::hash(&settings);
+    plan.hash = settings::hash(&settings, &contents(&plan, &laid));
     let (notices, concealed) = findings.conclude()?;
     plan.notices = notices;
     Ok(Examined { plan, settings, concealed })
+}
+
+/// What stands in files and in no setting: templates, and certificates, which anybody may see.
+fn contents<'a>(plan: &'a Plan, laid: &'a Laid) -> Vec<(String, &'a str)> {
+    let template = |target: &'a Target| match &target.request.payload.shape {
+        Shape::Template { text, file: Some(_) } => {
+            Some((format!("targets.{}.template", target.name), &**text))
+        }
+        _ => None,
+    };
+    let certificates = laid.targets.iter().flat_map(|(name, layered)| {
+        ["ca", "cert"].into_iter().filter_map(move |key| {
+            let scalar = layered.node.as_map()?.get("tls")?.as_map()?.get(key)?.as_scalar()?;
+            Some((format!("targets.{name}.tls.{key}"), scalar.text.as_str()))
+        })
+    });
+    plan.targets.iter().filter_map(template).chain(certificates).collect()
 }
 
 /// Says which sources and targets no route names, which sources may lose events, and where memory is scarce.
@@ -113,9 +131,13 @@ fn laid(root: Node, presets: &Presets, findings: &Findings) -> Laid {
     let top = Node { origin: Origin::Program, value: Value::Map(presets.program("top")) };
     let mut map = Map::default();
     let mut apart = Map::default();
-    for entry in user.0 {
+    for mut entry in user.0 {
         match entry.key.as_str() {
             "sources" | "targets" | "routes" => apart.0.push(entry),
+            "event_types" => {
+                keep_bare(&mut entry.node);
+                map.0.push(entry);
+            }
             _ => map.0.push(entry),
         }
     }
