@@ -98,7 +98,7 @@ fn a_template_that_can_never_be_json_is_a_fault() {
         ),
         (
             r#"[1{{#if event.key}},"{{/if}}{{event.id}}{{#if event.key}}"{{/if}}]"#,
-            "1:30: the branches before this tag leave it in a string or outside of one",
+            "1:31: the branches before this tag leave it in a string or outside of one",
         ),
         (
             r#"{{#each event.data}}[{{/each}}"#,

@@ -69,7 +69,7 @@ fn branches_and_loops_may_write_commas() {
 #[test]
 fn what_turns_out_to_be_no_json_is_unrenderable() {
     assert_eq!(
-        unrenderable(r#"[{{#each event.data.items}}{{#if n}},{{/if}}{{n}}{{/each}}]"#),
+        unrenderable(r#"[{{#each event.data.items}}{{#if n}},{{/if}}{{sku}}{{/each}}]"#),
         "what the template makes of this event is no JSON: expected value at line 1 column 2"
     );
     assert_eq!(
