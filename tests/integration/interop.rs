@@ -301,13 +301,13 @@ fn cloudevents_are_read_whole_by_other_peoples_packages() {
         headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     binary.push(("content-type", "application/octet-stream"));
     let structured = [("content-type", "application/cloudevents+json")];
-    let messages: [(&[u8], &[(&str, &str)], Value); 2] = [
+    let messages = [
         (
             envelope.as_bytes(),
-            &structured,
+            &structured[..],
             with("application/json", json!({ "n": 1.5, "text": "größer" }), None),
         ),
-        (b"\x00\xff\x10", &binary, with("application/octet-stream", Value::Null, Some("AP8Q"))),
+        (&b"\x00\xff\x10"[..], &binary[..], with("application/octet-stream", Value::Null, Some("AP8Q"))),
     ];
     for package in ["npm/cloudevents", "pypi/cloudevents"] {
         let url = verifiers.url(package, "", Known::New);
