@@ -76,6 +76,25 @@ pub fn at<'a>(raw: &'a str, name: &str) -> Option<&'a str> {
     }
 }
 
+/// Whether JSON text holds a number, given as it stands there, for which this is so.
+pub(super) fn any_number(raw: &str, is_so: impl Fn(&str) -> bool) -> bool {
+    let mut cursor = Cursor::new(raw);
+    while let Some(byte) = cursor.byte() {
+        let start = cursor.at;
+        match byte {
+            b'"' => cursor.skip_string(),
+            b'-' | b'0'..=b'9' => {
+                cursor.skip_token();
+                if raw.get(start..cursor.at).is_some_and(&is_so) {
+                    return true;
+                }
+            }
+            _ => cursor.at += 1,
+        }
+    }
+    false
+}
+
 /// Walks over JSON text that is known to be valid.
 pub(super) struct Cursor<'a> {
     text: &'a str,

@@ -13,6 +13,7 @@ mod string;
 
 pub use cursor::{Member, at, elements, members};
 pub use form::{JsonForm, ObjectWriter, TooDeep, write};
+pub use number::has_big_integer;
 pub use scalar::{field, same, text};
 pub use selection::{NotJson, Selection, is_document, read};
 pub use string::{escape, quote};

@@ -1,5 +1,7 @@
 use std::fmt::Write as _;
 
+use super::cursor::any_number;
+
 /// The largest number up to which every integer has its own double.
 const SAFE_DIGITS: usize = 15;
 
@@ -16,16 +18,13 @@ pub(super) enum Integers {
 /// an integer which would not survive keeps its digits where it is asked for. A number beyond the
 /// range of a double is `null`, as there.
 pub(super) fn write(token: &str, integers: Integers, out: &mut Vec<u8>) {
-    let digits = token.strip_prefix('-').unwrap_or(token);
-    let integer = digits.bytes().all(|byte| byte.is_ascii_digit());
-    if integer && digits.len() <= SAFE_DIGITS {
-        let zero = digits == "0";
-        return out.extend_from_slice(if zero { digits } else { token }.as_bytes());
+    if let Some(digits) = integer(token).filter(|digits| digits.len() <= SAFE_DIGITS) {
+        return out.extend_from_slice(if digits == "0" { digits } else { token }.as_bytes());
     }
     let Ok(value) = token.parse::<f64>() else {
         return out.extend_from_slice(token.as_bytes());
     };
-    if integer && integers == Integers::Kept && !survives(digits, value) {
+    if integers == Integers::Kept && is_lost(token) {
         out.extend_from_slice(token.as_bytes());
     } else if value.is_finite() {
         out.extend_from_slice(ecmascript(value).as_bytes());
@@ -34,11 +33,24 @@ pub(super) fn write(token: &str, integers: Integers, out: &mut Vec<u8>) {
     }
 }
 
-/// Whether an integer's digits are those of the double that is nearest to it.
-fn survives(digits: &str, value: f64) -> bool {
-    let (shortest, exponent) = shortest(value.abs());
+/// Whether JSON text holds an integer that a double can't hold, so that JavaScript reads another one.
+pub fn has_big_integer(raw: &str) -> bool {
+    any_number(raw, is_lost)
+}
+
+/// The digits of a number that is written as an integer.
+fn integer(token: &str) -> Option<&str> {
+    let digits = token.strip_prefix('-').unwrap_or(token);
+    digits.bytes().all(|byte| byte.is_ascii_digit()).then_some(digits)
+}
+
+/// Whether it is an integer, and its digits are not those of the double that is nearest to it.
+fn is_lost(token: &str) -> bool {
+    let Some(digits) = integer(token).filter(|digits| digits.len() > SAFE_DIGITS) else { return false };
+    let Some(value) = digits.parse::<f64>().ok().filter(|value| value.is_finite()) else { return true };
+    let (shortest, exponent) = shortest(value);
     let whole = usize::try_from(exponent + 1).unwrap_or_default();
-    value.is_finite() && digits.len() == whole && digits.trim_end_matches('0') == shortest
+    digits.len() != whole || digits.trim_end_matches('0') != shortest
 }
 
 /// Number::toString (ECMA-262 §6.1.6.1.20) with radix 10 of a finite number.

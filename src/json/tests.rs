@@ -174,6 +174,28 @@ fn sorted_orders_keys_by_code_point_and_keeps_numbers() {
 }
 
 #[test]
+fn integers_that_a_double_cannot_hold_are_found_wherever_they_are() {
+    for with in [
+        "9007199254740993",
+        "-9007199254740993",
+        "[1,{\"a\":[9007199254740993]}]",
+        "{\"a\":1,\"b\":12345678901234567890}",
+        &format!("[{}]", "9".repeat(400)),
+    ] {
+        assert!(has_big_integer(with), "{with}");
+    }
+    for without in [
+        "9007199254740992",
+        "[1e30,9007199254740993.0,0.9007199254740993]",
+        "{\"9007199254740993\":\"9007199254740993 \\\" 9007199254740993\"}",
+        "100000000000000000000",
+        "null",
+    ] {
+        assert!(!has_big_integer(without), "{without}");
+    }
+}
+
+#[test]
 fn integers_that_a_double_cannot_hold_are_rounded_if_that_is_asked_for() {
     // The expectations come from Node.js 20.
     for (raw, rounded) in [

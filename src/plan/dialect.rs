@@ -58,20 +58,6 @@ mod tests {
     }
 
     #[test]
-    fn keys_of_ed25519_choose_their_version() {
-        for key in ["whsk_AA", "whpk_AA"] {
-            let signature = dialect("standard-webhooks", "crm", &[key.into()]).map(|spec| spec.signature);
-            let signature = signature.expect("a dialect").expect("it signs");
-            assert_eq!(
-                (signature.algorithm, signature.each.as_str()),
-                (Algorithm::Ed25519, "v1a,{{signature}}")
-            );
-        }
-        let mixed = dialect("standard-webhooks", "crm", &["whsk_AA".into(), "whsec_AA".into()]);
-        assert_eq!(mixed.ok().and_then(|spec| Some(spec.signature?.algorithm)), Some(Algorithm::HmacSha256));
-    }
-
-    #[test]
     fn an_unknown_one_is_refused_with_those_that_there_are() {
         let fault = dialect("strype", "crm", &[]).expect_err("there is none");
         assert!(fault.contains("did you mean `stripe`") && fault.contains("slack"), "{fault}");

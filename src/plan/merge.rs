@@ -62,6 +62,9 @@ fn lay_value_over(base: Node, over: Node, mapping: Mapping) -> Node {
 enum Mapping {
     Document,
     Targets,
+    EventTypes,
+    /// `declare` of `event_types`, where a name without a value says all that there is to say.
+    Declared,
     /// A target, or `defaults`.
     Target,
     Signature,
@@ -76,6 +79,8 @@ impl Mapping {
     fn below(self, key: &str) -> Mapping {
         match (self, key) {
             (Mapping::Document, "targets") => Mapping::Targets,
+            (Mapping::Document, "event_types") => Mapping::EventTypes,
+            (Mapping::EventTypes, "declare") => Mapping::Declared,
             (Mapping::Document, "defaults") | (Mapping::Targets, _) => Mapping::Target,
             (Mapping::Target, "signature") => Mapping::Signature,
             (Mapping::Target, "auth") => Mapping::Auth,
@@ -99,8 +104,8 @@ fn lay_map_over(mut base: Map, over: Map, mapping: Mapping) -> Map {
             (Some(index), true) => {
                 base.0.remove(index);
             }
-            (None, true) => {}
-            (None, false) => base.0.push(entry),
+            (None, true) if mapping != Mapping::Declared => {}
+            (None, _) => base.0.push(entry),
             (Some(index), false) => {
                 if let Some(below) = base.0.get_mut(index) {
                     let (lower, upper) = match mapping {

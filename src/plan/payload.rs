@@ -27,15 +27,11 @@ pub(super) fn payload(item: &Item<'_>, presets: &Presets) -> Option<PayloadSpec>
         (_, true) => &[&include, &exclude],
         (Shape::Raw, _) => &[&json, &integers, &extra, &include, &exclude],
         (Shape::Data, _) => &[&extra],
-        (Shape::CloudEvent { .. }, _) => &[&include, &exclude, &integers],
         (_, false) => &[],
     };
     for item in unused.iter().filter_map(|item| item.as_ref()).filter(is_own) {
         item.fault(match has_template {
             true => "a template names itself what it sends; remove this",
-            false if matches!(preset.shape, Shape::CloudEvent { .. }) => {
-                "of a CloudEvent all of its data is sent as it is; remove this"
-            }
             false => "a raw payload is sent as it is; remove this, or name the preset of a JSON payload",
         });
     }

@@ -6,7 +6,6 @@ use serde_json::value::RawValue;
 use crate::wire::{CloudEventMode, JsonForm, Member, Shape, Tree, Value as MemberValue, WhenAbsent};
 
 use super::fault::Findings;
-use super::merge;
 use super::origin::Origin;
 use super::read;
 use super::tree::{Entry, Map, Node, Scalar, ScalarKind, Value};
@@ -67,20 +66,19 @@ impl Presets {
         types
     }
 
-    /// The dialect that a target with these secrets names: its name and its keys.
-    pub(super) fn dialect(&self, item: &Item<'_>, secrets: Option<&Node>) -> Option<(String, Map)> {
+    /// The dialect that a target names: its name and its keys.
+    pub(super) fn dialect(&self, item: &Item<'_>) -> Option<(String, Map)> {
         let node = Presets::named(&self.dialects, item, "dialect")?;
         let name = item.text();
         let mut node = node.clone();
         let origin = Origin::Dialect(name.as_str().into());
         node.reattribute(&|_| origin.clone());
-        Some((name, for_secrets(node.into_map(), secrets)))
+        Some((name, node.into_map()))
     }
 
     /// The signature of a dialect, for a target that names none but has secrets.
-    pub(super) fn signature_of(&self, dialect: &str, secrets: Option<&Node>) -> Option<Node> {
-        let keys = self.dialects.get(dialect)?.as_map()?.clone();
-        let mut signature = for_secrets(keys, secrets).remove("signature")?.node;
+    pub(super) fn signature_of(&self, dialect: &str) -> Option<Node> {
+        let mut signature = self.dialects.get(dialect)?.as_map()?.get("signature")?.clone();
         signature.reattribute(&|_| Origin::Dialect(dialect.into()));
         Some(signature)
     }
@@ -131,28 +129,6 @@ impl Presets {
                 }
             }
         })
-    }
-}
-
-/// The keys of a dialect with what it says of Ed25519, if these secrets are such keys.
-fn for_secrets(mut keys: Map, secrets: Option<&Node>) -> Map {
-    let own = keys.remove("ed25519").filter(|_| are_ed25519(secrets));
-    if let (Some(own), Some(signature)) = (own, keys.get("signature").cloned()) {
-        keys.set("signature", merge::lay_over(signature, own.node));
-    }
-    keys
-}
-
-/// Whether all of them say that they are Ed25519 keys.
-fn are_ed25519(secrets: Option<&Node>) -> bool {
-    let says_so = |node: &Node| {
-        let text = node.as_scalar().map_or("", |scalar| &scalar.text);
-        text.starts_with("whsk_") || text.starts_with("whpk_")
-    };
-    match secrets.map(|node| &node.value) {
-        Some(Value::List(secrets)) => !secrets.is_empty() && secrets.iter().all(says_so),
-        Some(Value::Scalar(_)) => secrets.is_some_and(says_so),
-        _ => false,
     }
 }
 

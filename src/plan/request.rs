@@ -103,6 +103,7 @@ fn general(keys: &mut Keys<'_>, secrets: Vec<SecretString>) -> SignatureSpec {
         key: keys.get("key").map_or(KeyForm::Text, |item| item.choice(&key_forms)),
         encoding: keys.get("encoding").map_or(Encoding::Hex, |item| item.choice(&encodings)),
         each: text(keys.get("each")),
+        ed25519: keys.get("ed25519").map(|item| item.text()),
         join: text(keys.get("join")),
         timestamp: keys.get("timestamp").map_or(TimestampForm::Seconds, |item| item.choice(&TIMESTAMPS)),
         headers: headers.iter().map(|header| (header.name.to_owned(), header.item.text())).collect(),

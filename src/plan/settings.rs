@@ -47,17 +47,17 @@ pub(super) fn settings(node: &Node) -> Vec<Setting> {
     settings
 }
 
-/// The first 16 hex digits of SHA-256 over paths and masked values. Only among routes does their
-/// order matter.
-pub(super) fn hash(settings: &[Setting]) -> String {
+/// The first 16 hex digits of SHA-256 over paths and masked values, and over the `contents` of what
+/// settings only name. Only among routes does their order matter.
+pub(super) fn hash(settings: &[Setting], contents: &[(String, &str)]) -> String {
     let mut ordered: Vec<&Setting> = settings.iter().collect();
     ordered.sort_by_key(|setting| Some(&setting.path).filter(|path| !path.starts_with("routes.")));
     let mut sha = Sha256::new();
-    for setting in ordered {
-        for part in [&setting.path, &setting.value] {
-            sha.update((part.len() as u64).to_be_bytes());
-            sha.update(part.as_bytes());
-        }
+    let settings = ordered.iter().map(|setting| [setting.path.as_str(), &setting.value]);
+    let contents = contents.iter().map(|(path, text)| [path.as_str(), text]);
+    for part in settings.chain(contents).flatten() {
+        sha.update((part.len() as u64).to_be_bytes());
+        sha.update(part.as_bytes());
     }
     sha.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }

@@ -55,7 +55,7 @@ impl<'a> TargetLayers<'a> {
         let dialect = named.remove("dialect").filter(|entry| !entry.node.is_null());
         let dialect = dialect.and_then(|entry| {
             let item = Item::new(&entry.node, format!("{}.dialect", target.path), self.findings);
-            let found = self.presets.dialect(&item, named.get("secrets"))?;
+            let found = self.presets.dialect(&item)?;
             Some((entry, found))
         });
         let mut layers = self.defaults.clone();
@@ -97,9 +97,8 @@ impl<'a> TargetLayers<'a> {
 
     /// `secrets` alone add the signature of Standard Webhooks; a general form needs not say all.
     fn complete_signature(&self, map: &mut Map) {
-        let secrets = map.get("secrets");
-        if map.get("signature").is_none() && secrets.is_some() {
-            let standard = self.presets.signature_of("standard-webhooks", secrets);
+        if map.get("signature").is_none() && map.get("secrets").is_some() {
+            let standard = self.presets.signature_of("standard-webhooks");
             standard.into_iter().for_each(|signature| map.set("signature", signature));
         }
         if let Some(signature) = map.get("signature").filter(|signature| signature.as_map().is_some()) {

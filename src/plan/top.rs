@@ -1,6 +1,7 @@
 //! The top level: one document → one [`Plan`].
 
 use crate::domain::{Place, SourceId, TargetId};
+use crate::wire::Shape;
 
 use super::Examined;
 use super::budget::Budget;
@@ -95,10 +96,27 @@ pub(super) fn plan(document: Document, findings: Findings) -> Result<Examined, F
     }
     remark_on(&plan, &laid.root, &findings);
     let settings = settings::settings(&laid.root);
-    plan.hash = settings::hash(&settings);
+    plan.hash = settings::hash(&settings, &contents(&plan, &laid));
     let (notices, concealed) = findings.conclude()?;
     plan.notices = notices;
     Ok(Examined { plan, settings, concealed })
+}
+
+/// What stands in files and in no setting: templates, and certificates, which anybody may see.
+fn contents<'a>(plan: &'a Plan, laid: &'a Laid) -> Vec<(String, &'a str)> {
+    let template = |target: &'a Target| match &target.request.payload.shape {
+        Shape::Template { text, file: Some(_) } => {
+            Some((format!("targets.{}.template", target.name), &**text))
+        }
+        _ => None,
+    };
+    let certificates = laid.targets.iter().flat_map(|(name, layered)| {
+        ["ca", "cert"].into_iter().filter_map(move |key| {
+            let scalar = layered.node.as_map()?.get("tls")?.as_map()?.get(key)?.as_scalar()?;
+            Some((format!("targets.{name}.tls.{key}"), scalar.text.as_str()))
+        })
+    });
+    plan.targets.iter().filter_map(template).chain(certificates).collect()
 }
 
 /// Says which sources and targets no route names, which sources may lose events, and where memory is scarce.

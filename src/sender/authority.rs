@@ -46,6 +46,7 @@ impl<'a> Authority<'a> {
             .blueprint
             .render(&attempt.event, attempt.number, Moment::now().wall_ms)
             .map_err(|fault| Reply::Unrenderable(fault.0))?;
+        desk.remark_on(attempt.target, target, &rendered.body);
         let mut request = peer.endpoint.request(rendered);
         if let Some(token) = &self.token {
             request.headers_mut().insert(AUTHORIZATION, token.header());

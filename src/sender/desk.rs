@@ -3,8 +3,8 @@
 use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Once};
 use std::task::Waker;
 use std::time::Instant;
 
@@ -15,7 +15,7 @@ use super::names::Names;
 use super::streams::{self, Shared};
 use super::token::TokenSource;
 use crate::domain::{Attempt, Attempted, Fault, Moment, Reply, TargetId};
-use crate::plan::{HttpVersion, Plan};
+use crate::plan::{HttpVersion, Plan, Target};
 
 /// Attempts in flight in one thread, by target. The thread counts down, [`Senders`](super::Senders) up.
 pub(super) struct Load(Box<[AtomicU32]>);
@@ -42,6 +42,9 @@ impl Load {
     }
 }
 
+/// What was said of each target's bodies; the same in all threads.
+pub(super) type Remarks = Arc<[Once]>;
+
 /// One thread's state, shared by its tasks.
 pub(super) struct Desk {
     pub(super) plan: Arc<Plan>,
@@ -49,6 +52,7 @@ pub(super) struct Desk {
     /// By target.
     peers: Vec<Peer>,
     load: Arc<Load>,
+    remarks: Remarks,
     ended: RefCell<Vec<Attempted>>,
     /// Wakes whoever hands over what has ended.
     reader: RefCell<Waker>,
@@ -82,6 +86,7 @@ impl Desk {
         tokens: Vec<Option<Arc<TokenSource>>>,
         names: Names,
         load: Arc<Load>,
+        remarks: Remarks,
     ) -> Desk {
         let versions = plan.targets.iter().map(|target| target.http);
         let peer = |((endpoint, tokens), version)| Peer {
@@ -97,6 +102,7 @@ impl Desk {
             names,
             peers,
             load,
+            remarks,
             ended: RefCell::default(),
             reader: RefCell::new(Waker::noop().clone()),
             open: Cell::new(0),
@@ -133,6 +139,21 @@ impl Desk {
 
     pub(super) fn peer(&self, target: TargetId) -> Option<&Peer> {
         self.peers.get(target.0 as usize)
+    }
+
+    /// Says once for each target that its receiver can't verify what it is sent.
+    pub(super) fn remark_on(&self, id: TargetId, target: &Target, body: &[u8]) {
+        let unsaid = self.remarks.get(id.0 as usize).filter(|once| !once.is_completed());
+        if let Some(once) = unsaid.filter(|_| target.blueprint.is_refused_in_javascript(body)) {
+            once.call_once(|| {
+                tracing::warn!(
+                    target = &*target.name,
+                    "a body holds an integer beyond 2^53: it is sent with all its digits, and a receiver that \
+                     verifies `JSON.stringify(JSON.parse(body))` refuses it; `payload.big_integers: round` sends \
+                     what JavaScript makes of it. This is said once"
+                );
+            });
+        }
     }
 
     /// From now on nothing is started any more.

@@ -35,14 +35,14 @@ pub(crate) mod trust;
 mod tunnel;
 
 use std::io;
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Once, mpsc};
 use std::time::Instant;
 
 use rustls::RootCertStore;
 
 use crate::domain::{Attempt, Attempted, Reply};
 use crate::plan::{HttpVersion, Plan, Target};
-use desk::Load;
+use desk::{Load, Remarks};
 pub use endpoint::AddressFault;
 use endpoint::Endpoint;
 use inbox::Inbox;
@@ -125,6 +125,7 @@ impl Senders {
         let tokens = tokens(&roots, &plan).map_err(StartFault::Tls)?;
         let tls = trust::receivers(&Arc::new(roots), &plan).map_err(StartFault::Tls)?;
         let shared = plan.targets.iter().map(|target| target.http == HttpVersion::Two).collect();
+        let remarks: Remarks = plan.targets.iter().map(|_| Once::new()).collect();
         let mut senders = Senders { threads: Vec::new(), shared };
         for number in 0..threads.max(1) {
             let endpoint = |(target, tls): (&Target, _)| {
@@ -136,6 +137,7 @@ impl Senders {
             let thread = Thread {
                 inbox,
                 load,
+                remarks: remarks.clone(),
                 plan: plan.clone(),
                 endpoints,
                 tokens: tokens.clone(),

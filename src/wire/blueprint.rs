@@ -9,6 +9,7 @@ use super::payload::Payload;
 use super::signature::{Signer, Subject};
 use super::spec::{RequestSpec, Shape};
 use crate::domain::Event;
+use crate::json::{self, JsonForm};
 
 /// A target's requests, compiled: fixed headers prepared, keys decoded, templates cut up. `Debug`
 /// shows no secret.
@@ -86,6 +87,12 @@ impl Blueprint {
             signature.sign(subject, &self.target_id, &body, now_ms, &mut headers)?;
         }
         Ok(Request { headers, body })
+    }
+
+    /// Whether a rendered body holds an integer that JavaScript reads as another one, although it is
+    /// written for receivers that verify what JavaScript makes of it (`json: js`): they refuse it.
+    pub fn is_refused_in_javascript(&self, body: &[u8]) -> bool {
+        self.payload.form() == Some(JsonForm::Js) && str::from_utf8(body).is_ok_and(json::has_big_integer)
     }
 
     /// All headers but `content-type` for a body that is there already, signed for an attempt made at

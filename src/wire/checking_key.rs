@@ -3,8 +3,8 @@ use hmac::{Hmac, Mac};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Sha256, Sha512};
 
-use super::key::{Key, public_key};
-use super::spec::{Algorithm, KeyForm};
+use super::key::{Key, public_key, scheme};
+use super::spec::{Algorithm, SignatureSpec};
 use super::template::NoType;
 
 /// A secret as a receiver uses it: the sender's own for HMAC, the public half for Ed25519.
@@ -16,15 +16,12 @@ pub(super) enum CheckingKey {
 
 impl CheckingKey {
     /// Reads a secret's text as the sender does; for Ed25519 also a `whpk_` public key.
-    pub(super) fn read(
-        secret: &SecretString,
-        algorithm: Algorithm,
-        form: KeyForm,
-    ) -> Result<CheckingKey, &'static str> {
-        if let (Algorithm::Ed25519, Some(bare)) = (algorithm, secret.expose_secret().strip_prefix("whpk_")) {
+    pub(super) fn read(secret: &SecretString, spec: &SignatureSpec) -> Result<CheckingKey, &'static str> {
+        let public = secret.expose_secret().strip_prefix("whpk_");
+        if let ((Algorithm::Ed25519, _), Some(bare)) = (scheme(secret, spec), public) {
             return public_key(bare).map(Box::new).map(CheckingKey::Ed25519);
         }
-        Ok(match Key::read(secret, algorithm, form)? {
+        Ok(match Key::read(secret, spec)? {
             Key::HmacSha256(key) => CheckingKey::HmacSha256(key),
             Key::HmacSha512(key) => CheckingKey::HmacSha512(key),
             Key::Ed25519(key) => CheckingKey::Ed25519(Box::new(key.verifying_key())),

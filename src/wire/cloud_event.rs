@@ -8,8 +8,8 @@ use bytes::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
-use super::payload::{data_of, rfc3339};
-use super::spec::CloudEventMode;
+use super::payload::{data_of, rfc3339, write_passing};
+use super::spec::{CloudEventMode, Passing};
 use super::{SpecFault, Unrenderable};
 use crate::domain::{Content, Data, Envelope, Event, header_text};
 use crate::json::{self, JsonForm, Member, ObjectWriter};
@@ -58,6 +58,8 @@ pub(super) struct CloudEvent {
     content_type: Option<Box<str>>,
     /// Constant extension attributes, by name.
     extensions: Vec<(Box<str>, Value<'static>)>,
+    /// Which members of the data are sent.
+    passing: Passing,
 }
 
 /// An attribute's value.
@@ -82,7 +84,7 @@ enum Carried<'e> {
     /// The whole body, whatever it is.
     Body,
     /// A JSON text.
-    Json(&'e str),
+    Json(Cow<'e, str>),
     /// A text that is no JSON document, as the JSON string that the event had it in.
     Quoted(&'e str),
     Bytes(Vec<u8>),
@@ -94,6 +96,7 @@ impl CloudEvent {
         form: JsonForm,
         content_type: Option<&str>,
         extensions: &[(String, String)],
+        passing: Passing,
         faults: &mut Vec<SpecFault>,
     ) -> CloudEvent {
         if content_type.is_some_and(is_envelope) {
@@ -108,12 +111,20 @@ impl CloudEvent {
                     .push(SpecFault { setting: format!("payload.extra.{name}"), fault: fault.to_owned() }),
             }
         }
-        CloudEvent { mode, form, content_type: content_type.map(Box::from), extensions: compiled }
+        CloudEvent { mode, form, content_type: content_type.map(Box::from), extensions: compiled, passing }
+    }
+
+    /// How its JSON is written; in binary mode the data is in no form.
+    pub(super) fn form(&self) -> Option<JsonForm> {
+        (self.mode == CloudEventMode::Structured).then_some(self.form)
     }
 
     /// The body of an event's requests; sets their content type and, in binary mode, the `ce-` headers.
     pub(super) fn render(&self, event: &Event, headers: &mut HeaderMap) -> Result<Bytes, Unrenderable> {
-        let described = self.described(event)?;
+        let mut described = self.described(event)?;
+        if !self.passing.is_everything() {
+            described.data = self.passing_of(event, &described)?;
+        }
         let attributes = attributes(event, &described)?;
         match self.mode {
             CloudEventMode::Binary => binary(event, &described, &attributes, headers),
@@ -138,6 +149,21 @@ impl CloudEvent {
             set(&mut described.extensions, Cow::Borrowed(name), value.clone());
         }
         Ok(described)
+    }
+
+    /// Those members of the data that are sent.
+    fn passing_of<'e>(&self, event: &Event, described: &Described<'_>) -> Result<Carried<'e>, Unrenderable> {
+        let is_json = described.content_type.as_deref().is_none_or(is_json);
+        let raw = match &described.data {
+            Carried::Nothing => return Ok(Carried::Nothing),
+            Carried::Json(raw) => Some(&**raw),
+            Carried::Body if event.content == Content::Json && is_json => str::from_utf8(&event.body).ok(),
+            Carried::Bytes(bytes) if is_json && json::is_document(bytes) => str::from_utf8(bytes).ok(),
+            Carried::Body | Carried::Quoted(_) | Carried::Bytes(_) => None,
+        };
+        let mut out = Vec::with_capacity(raw.map_or(0, str::len));
+        write_passing(raw.unwrap_or_default().trim(), JsonForm::Exact, &self.passing, &mut out)?;
+        Ok(Carried::Json(Cow::Owned(String::from_utf8(out).unwrap_or_default())))
     }
 
     fn structured(
@@ -165,7 +191,8 @@ impl CloudEvent {
             }
             Carried::Body if is_json => Ok(str::from_utf8(&event.body).unwrap_or_default()),
             Carried::Body => Err(&event.body),
-            Carried::Json(raw) | Carried::Quoted(raw) => Ok(raw),
+            Carried::Json(raw) => Ok(raw),
+            Carried::Quoted(raw) => Ok(raw),
             Carried::Bytes(bytes) => Err(bytes),
         };
         match data {
@@ -304,7 +331,7 @@ fn from_structured<'e>(event: &'e Event, members: &[Member<'e>]) -> Result<Descr
     let (data, content_type) = match data_of(event) {
         None => (Carried::Nothing, said),
         Some(data) if is_here(own) && (json_said || !data.starts_with('"')) => {
-            (Carried::Json(data), said.or(Some(Cow::Borrowed(JSON))))
+            (Carried::Json(data.into()), said.or(Some(Cow::Borrowed(JSON))))
         }
         Some(data) if is_here(own) => (Carried::Quoted(data), said),
         // What it encodes is a JSON document, or any bytes.
@@ -316,7 +343,7 @@ fn from_structured<'e>(event: &'e Event, members: &[Member<'e>]) -> Result<Descr
             (Carried::Bytes(bytes), said.or(Some(Cow::Borrowed(content_type))))
         }
         // `event.data` of the source is something else.
-        Some(data) => (Carried::Json(data), Some(Cow::Borrowed(JSON))),
+        Some(data) => (Carried::Json(data.into()), Some(Cow::Borrowed(JSON))),
     };
     let mut extensions = Vec::new();
     for member in members {
@@ -353,7 +380,7 @@ fn carried(event: &Event) -> (Carried<'_>, Option<Cow<'_, str>>) {
         Data::Text(_) => false,
     };
     match data_of(event).filter(|_| !is_whole) {
-        Some(data) => (Carried::Json(data), Some(Cow::Borrowed(JSON))),
+        Some(data) => (Carried::Json(data.into()), Some(Cow::Borrowed(JSON))),
         None => {
             let told = header_text(&event.headers, "content-type").filter(|told| !is_envelope(told));
             let known = if event.content == Content::Json { JSON } else { BYTES };

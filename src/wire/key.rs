@@ -7,7 +7,7 @@ use secrecy::zeroize::ZeroizeOnDrop;
 use secrecy::{ExposeSecret, SecretBox, SecretString};
 use sha2::{Sha256, Sha512};
 
-use super::spec::{Algorithm, Encoding, KeyForm};
+use super::spec::{Algorithm, Encoding, KeyForm, SignatureSpec};
 
 /// Base64 with the standard alphabet; padding is written, and may be missing in what is read.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -31,14 +31,21 @@ const _: () = {
     is_wiped::<SigningKey>();
 };
 
+/// How one secret of a signature is read: its own prefix may say so.
+pub(super) fn scheme(secret: &SecretString, spec: &SignatureSpec) -> (Algorithm, KeyForm) {
+    let text = secret.expose_secret();
+    let says_so = text.starts_with("whsk_") || text.starts_with("whpk_");
+    match spec.ed25519.is_some() && says_so {
+        true => (Algorithm::Ed25519, KeyForm::Base64),
+        false => (spec.algorithm, spec.key),
+    }
+}
+
 impl Key {
     /// Reads a secret's text; the error says what is wrong with it and how to get a good one,
     /// without the text.
-    pub(super) fn read(
-        secret: &SecretString,
-        algorithm: Algorithm,
-        form: KeyForm,
-    ) -> Result<Key, &'static str> {
+    pub(super) fn read(secret: &SecretString, spec: &SignatureSpec) -> Result<Key, &'static str> {
+        let (algorithm, form) = scheme(secret, spec);
         let bytes = match form {
             KeyForm::Text if algorithm == Algorithm::Ed25519 => {
                 return Err("an Ed25519 key is binary; set `signature.key: base64`");

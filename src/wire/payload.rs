@@ -89,7 +89,9 @@ impl Payload {
             },
             Shape::CloudEvent { mode, extensions } => {
                 let content_type = spec.content_type.as_deref();
-                let compiled = CloudEvent::compile(*mode, spec.json, content_type, extensions, faults);
+                let passing = spec.passing.clone();
+                let compiled =
+                    CloudEvent::compile(*mode, spec.json, content_type, extensions, passing, faults);
                 Payload { shape: Compiled::CloudEvent(compiled), content_type: None }
             }
             Shape::Template { text, file } => {
@@ -104,6 +106,16 @@ impl Payload {
                 };
                 Payload { shape, content_type: Some(content_type) }
             }
+        }
+    }
+
+    /// How its JSON is written; the message's own bytes are in no form.
+    pub(super) fn form(&self) -> Option<JsonForm> {
+        match &self.shape {
+            Compiled::Raw => None,
+            Compiled::Data(form, _) | Compiled::Template(_, form) => Some(*form),
+            Compiled::Object(object) => Some(object.form),
+            Compiled::CloudEvent(cloud_event) => cloud_event.form(),
         }
     }
 
@@ -150,7 +162,7 @@ fn data_alone(event: &Event, form: JsonForm, passing: &Passing) -> Result<Bytes,
 }
 
 /// Writes the event's data, or those of its members that are sent.
-fn write_passing(
+pub(super) fn write_passing(
     data: &str,
     form: JsonForm,
     passing: &Passing,

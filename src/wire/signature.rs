@@ -25,6 +25,8 @@ pub(super) struct Signer {
     message: Template,
     encoding: Encoding,
     each: Template,
+    /// As `each`, of Ed25519 keys, if theirs is another.
+    ed25519: Option<Template>,
     join: Box<str>,
     timestamp: TimestampForm,
     headers: Vec<Header>,
@@ -55,16 +57,8 @@ impl Signer {
     ) -> Option<Signer> {
         let before = faults.len();
         let message = template("signature.message", &spec.message, IN_MESSAGE, faults);
-        let each = template("signature.each", &spec.each, IN_EACH, faults);
-        if each.as_ref().is_some_and(|each| !each.names(Placeholder::Signature)) {
-            faults.push(fault(
-                "signature.each",
-                "it has no `{{signature}}`; write for example `v1={{signature}}`",
-            ));
-        }
-        if !printable(&spec.each) {
-            faults.push(fault("signature.each", NOT_PRINTABLE));
-        }
+        let each = compile_each("signature.each", &spec.each, faults);
+        let ed25519 = spec.ed25519.as_ref().and_then(|text| compile_each("signature.ed25519", text, faults));
         if !printable(&spec.join) {
             faults.push(fault("signature.join", NOT_PRINTABLE));
         }
@@ -85,6 +79,7 @@ impl Signer {
             message: message?,
             encoding: spec.encoding,
             each: each?,
+            ed25519,
             join: spec.join.as_str().into(),
             timestamp: spec.timestamp,
             headers,
@@ -126,7 +121,8 @@ impl Signer {
                 signed.all.extend_from_slice(self.join.as_bytes());
             }
             let facts = Facts { signature: &signature, ..*facts };
-            self.each.render(&facts, |part| signed.all.extend_from_slice(part))?;
+            let each = self.ed25519.as_ref().filter(|_| matches!(key, Key::Ed25519(_)));
+            each.unwrap_or(&self.each).render(&facts, |part| signed.all.extend_from_slice(part))?;
             if place == 0 {
                 signed.newest = signature;
             }
@@ -167,6 +163,17 @@ impl Header {
 
 const NOT_PRINTABLE: &str = "a header holds visible ASCII only; remove the other characters";
 
+fn compile_each(setting: &str, text: &str, faults: &mut Vec<SpecFault>) -> Option<Template> {
+    let each = template(setting, text, IN_EACH, faults);
+    if each.as_ref().is_some_and(|each| !each.names(Placeholder::Signature)) {
+        faults.push(fault(setting, "it has no `{{signature}}`; write for example `v1={{signature}}`"));
+    }
+    if !printable(text) {
+        faults.push(fault(setting, NOT_PRINTABLE));
+    }
+    each
+}
+
 fn compile_headers(
     spec: &SignatureSpec,
     names: &mut HashSet<HeaderName>,
@@ -193,7 +200,7 @@ fn compile_headers(
 fn compile_keys(spec: &SignatureSpec, faults: &mut Vec<SpecFault>) -> Vec<Key> {
     let mut keys = Vec::with_capacity(spec.secrets.len());
     for (place, secret) in spec.secrets.iter().enumerate() {
-        match Key::read(secret, spec.algorithm, spec.key) {
+        match Key::read(secret, spec) {
             Ok(key) => keys.push(key),
             Err(text) => faults.push(fault(&format!("secrets.{place}"), text)),
         }

@@ -233,6 +233,9 @@ pub struct SignatureSpec {
     pub encoding: Encoding,
     /// One secret's signature in the list, for example `v1={{signature}}`.
     pub each: String,
+    /// As `each`, of secrets that say by `whsk_` or `whpk_` that they are Ed25519 keys: these sign with
+    /// Ed25519 then, whatever `algorithm` the others have. `None`: all sign with `algorithm`.
+    pub ed25519: Option<String>,
     /// What stands between the signatures of the list.
     pub join: String,
     /// What `{{timestamp}}` is.

@@ -18,6 +18,7 @@
 //!     key: KeyForm::Base64,
 //!     encoding: Encoding::Base64,
 //!     each: "v1,{{signature}}".into(),
+//!     ed25519: Some("v1a,{{signature}}".into()),
 //!     join: " ".into(),
 //!     timestamp: TimestampForm::Seconds,
 //!     headers: vec![
@@ -68,8 +69,8 @@ pub struct Verifier {
     encoding: Encoding,
     timestamp: TimestampForm,
     headers: Vec<Header>,
-    /// One signature in a list of them.
-    each: Form,
+    /// The forms that one signature in a list of them can have.
+    each: Vec<Form>,
     tolerance: Duration,
 }
 
@@ -173,12 +174,21 @@ impl Verifier {
         let keys = keys(spec, &mut faults);
         let message = template("signature.message", &spec.message, IN_MESSAGE, &mut faults);
         let each = template("signature.each", &spec.each, IN_EACH, &mut faults);
+        let ed25519 = spec.ed25519.as_ref();
+        let ed25519 = ed25519.and_then(|text| template("signature.ed25519", text, IN_EACH, &mut faults));
         let headers = headers(spec, &mut faults);
         let (Some(message), Some(each), true) = (message, each, faults.is_empty()) else {
             return Err(faults);
         };
         let wanted = wanted(&message, &headers)?;
-        let form = |template: &Template, ends| Form::of(template, spec, ends);
+        let whole: Vec<Algorithm> = [Some(spec.algorithm), ed25519.as_ref().map(|_| Algorithm::Ed25519)]
+            .into_iter()
+            .flatten()
+            .collect();
+        let mut forms = vec![Form::of(&each, spec, &[spec.algorithm], Ends::Free)?];
+        if let Some(each) = &ed25519 {
+            forms.push(Form::of(each, spec, &[Algorithm::Ed25519], Ends::Free)?);
+        }
         Ok(Verifier {
             keys,
             message,
@@ -188,9 +198,11 @@ impl Verifier {
             headers: headers
                 .into_iter()
                 .filter(|(_, template)| wanted.iter().any(|placeholder| template.names(*placeholder)))
-                .map(|(name, template)| Ok(Header { name, form: form(&template, Ends::Anchored)? }))
+                .map(|(name, template)| {
+                    Ok(Header { name, form: Form::of(&template, spec, &whole, Ends::Anchored)? })
+                })
                 .collect::<Result<_, Vec<SpecFault>>>()?,
-            each: form(&each, Ends::Free)?,
+            each: forms,
             tolerance: TOLERANCE,
         })
     }
@@ -298,20 +310,21 @@ impl Verifier {
         header: &'r HeaderName,
     ) -> Result<(), Refusal> {
         let before = found.signatures.len();
-        for groups in self.each.pattern.captures_iter(list) {
-            for (placeholder, group) in self.each.groups.iter().zip(groups.iter().skip(1)) {
+        let entries = |form: &'r Form| form.pattern.captures_iter(list).map(move |groups| (form, groups));
+        for (form, groups) in self.each.iter().flat_map(entries) {
+            for (placeholder, group) in form.groups.iter().zip(groups.iter().skip(1)) {
                 self.note(found, *placeholder, group.map_or("", |group| group.as_str()), header)?;
             }
             if found.signatures.len() > MOST_SIGNATURES {
                 return Err(malformed(header, format!("it holds more than {MOST_SIGNATURES} signatures")));
             }
         }
-        match found.signatures.len() > before {
-            true => Ok(()),
-            false => {
-                let form = described(&self.each);
+        match (found.signatures.len() > before, self.each.first()) {
+            (false, Some(form)) => {
+                let form = described(form);
                 Err(malformed(header, format!("it holds no signature of the form {form}")))
             }
+            _ => Ok(()),
         }
     }
 
@@ -368,8 +381,13 @@ enum Ends {
 }
 
 impl Form {
-    fn of(template: &Template, spec: &SignatureSpec, ends: Ends) -> Result<Form, Vec<SpecFault>> {
-        let (pattern, groups) = template.pattern(|placeholder| pattern(placeholder, spec));
+    fn of(
+        template: &Template,
+        spec: &SignatureSpec,
+        algorithms: &[Algorithm],
+        ends: Ends,
+    ) -> Result<Form, Vec<SpecFault>> {
+        let (pattern, groups) = template.pattern(|placeholder| pattern(placeholder, spec, algorithms));
         let pattern = match ends {
             Ends::Anchored => format!("^{pattern}$"),
             Ends::Free => pattern,
@@ -382,8 +400,8 @@ impl Form {
     }
 }
 
-/// What may stand for a placeholder; just what the sender writes.
-fn pattern(placeholder: Placeholder, spec: &SignatureSpec) -> String {
+/// What may stand for a placeholder; just what the sender writes with one of these algorithms.
+fn pattern(placeholder: Placeholder, spec: &SignatureSpec, algorithms: &[Algorithm]) -> String {
     match placeholder {
         Placeholder::Id | Placeholder::TargetId => "[!-~]+?".to_owned(),
         Placeholder::EventType | Placeholder::EventTypePath => "[ -~]+?".to_owned(),
@@ -393,17 +411,22 @@ fn pattern(placeholder: Placeholder, spec: &SignatureSpec) -> String {
             TimestampForm::Rfc3339 => "[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z".to_owned(),
         },
         Placeholder::Signature => {
-            let bytes = match spec.algorithm {
-                Algorithm::HmacSha256 => 32,
-                Algorithm::HmacSha512 | Algorithm::Ed25519 => 64,
-            };
-            match spec.encoding {
-                Encoding::Hex => format!("[0-9a-f]{{{}}}", 2 * bytes),
-                Encoding::Base64 => {
-                    let padding = (3 - bytes % 3) % 3;
-                    format!("[A-Za-z0-9+/]{{{}}}={{{padding}}}", (bytes + padding) / 3 * 4 - padding)
-                }
-            }
+            let each: Vec<String> = algorithms.iter().map(|one| signature(*one, spec.encoding)).collect();
+            each.join("|")
+        }
+    }
+}
+
+fn signature(algorithm: Algorithm, encoding: Encoding) -> String {
+    let bytes = match algorithm {
+        Algorithm::HmacSha256 => 32,
+        Algorithm::HmacSha512 | Algorithm::Ed25519 => 64,
+    };
+    match encoding {
+        Encoding::Hex => format!("[0-9a-f]{{{}}}", 2 * bytes),
+        Encoding::Base64 => {
+            let padding = (3 - bytes % 3) % 3;
+            format!("[A-Za-z0-9+/]{{{}}}={{{padding}}}", (bytes + padding) / 3 * 4 - padding)
         }
     }
 }
@@ -420,7 +443,7 @@ fn keys(spec: &SignatureSpec, faults: &mut Vec<SpecFault>) -> Vec<CheckingKey> {
     }
     let mut keys = Vec::with_capacity(spec.secrets.len());
     for (place, secret) in spec.secrets.iter().enumerate() {
-        match CheckingKey::read(secret, spec.algorithm, spec.key) {
+        match CheckingKey::read(secret, spec) {
             Ok(key) => keys.push(key),
             Err(text) => faults.push(fault(&format!("secrets.{place}"), text)),
         }

@@ -185,3 +185,33 @@ fn every_preset_and_the_general_form_verify() {
     assert_eq!(receiver.count(), 12);
     bridge.stop();
 }
+
+#[test]
+fn integers_that_javascript_cannot_hold_are_kept_and_said_once() {
+    const EVENTS: usize = 30;
+    let scene = Scene::new("dialects", 1);
+    let receiver = Receiver::ok();
+    let body = r#"{"type":"cost.alert","data":{"n":9007199254740993}}"#;
+    scene.cluster.produce(&scene.topic, (0..EVENTS).map(|_| Record::bytes(body)));
+    let url = receiver.url("");
+    let bridge = Bridge::ready(&scene.config(&format!(
+        "targets:
+  kept: {{ url: '{url}/kept', egress: private, dialect: dcision, ordering: none }}
+  rounded: {{ url: '{url}/rounded', egress: private, dialect: dcision, ordering: none, payload: {{ big_integers: round }} }}
+  exact: {{ url: '{url}/exact', egress: private, payload: data }}
+routes:
+  - {{ types: ['*'], to: [kept, rounded, exact] }}"
+    )));
+    receiver.wait_count(3 * EVENTS);
+    scene.cluster.wait_committed_to_end(&scene.group, &scene.topic);
+    for (path, digits) in [("/kept", "740993"), ("/rounded", "740992"), ("/exact", "740993")] {
+        for request in receiver.requests_to(path) {
+            let body = str::from_utf8(&request.body).unwrap();
+            assert!(body.contains(&format!("\"n\":9007199254{digits}}}")), "{path}: {body}");
+        }
+    }
+    let said = bridge.log_lines(&["beyond 2^53"]);
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(said[0].contains("kept"), "{said:?}");
+    bridge.stop();
+}

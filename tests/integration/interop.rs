@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hookferry::domain::Moment;
-use hookferry::plan::{self, Layers};
-use hookferry::source::Sample;
 use hookferry::wire::Request;
+use serde_json::{Value, json};
 
 use crate::bridge::Bridge;
 use crate::record::Record;
+use crate::rendering;
 use crate::scene::Scene;
 use crate::stage::Stage;
 use crate::verifiers::{Known, TEXT, Verifiers, WHSEC, WHSK};
@@ -133,16 +133,7 @@ impl Row {
 
     /// The request of an attempt at this time.
     fn request(&self, secrets: &[&str], at_ms: i64) -> Request {
-        let config = format!(
-            "sources: {{ s: {{ kafka: {{ brokers: 'x:9092', topics: [t] }} }} }}
-targets: {{ t: {{ url: 'https://x.example/', {} }} }}
-routes: [{{ to: [t] }}]",
-            self.target(secrets)
-        );
-        let plan =
-            plan::load_text("interop.yaml", &config, &Layers::default()).expect("a valid configuration");
-        let event = Sample { body: BODY.as_bytes(), ..Sample::default() }.read(&plan, &plan.sources[0]);
-        plan.targets[0].blueprint.render(&event, 1, at_ms).expect("it renders")
+        rendering::request(&self.target(secrets), BODY.as_bytes(), &[], at_ms)
     }
 }
 
@@ -252,6 +243,20 @@ fn row_5_standard_webhooks_with_ed25519() {
     prove(&STANDARD_WEBHOOKS_ED25519);
 }
 
+/// While receivers move from one scheme to the other, both are live.
+#[test]
+fn row_5_standard_webhooks_with_secrets_of_both_kinds() {
+    let (verifiers, courier) = (Verifiers::running(), Courier::new());
+    let both = STANDARD_WEBHOOKS.request(&[WHSK[0], WHSEC[0]], Moment::now().wall_ms);
+    for row in [&STANDARD_WEBHOOKS, &STANDARD_WEBHOOKS_ED25519] {
+        for receiver in row.receivers {
+            let url = verifiers.url(receiver, row.dialect, Known::New);
+            courier.accepted(&url, "a secret of each kind", &both);
+            courier.refused(&url, "a tampered body", &tampered(&both));
+        }
+    }
+}
+
 #[test]
 fn row_6_github() {
     prove(&GITHUB);
@@ -270,6 +275,62 @@ fn row_8_shopify() {
 #[test]
 fn row_9_slack() {
     prove(&SLACK);
+}
+
+/// What both packages that read CloudEvents must give back: all attributes, and the data.
+#[test]
+fn cloudevents_are_read_whole_by_other_peoples_packages() {
+    let (verifiers, courier) = (Verifiers::running(), Courier::new());
+    let attributes = json!({ "specversion": "1.0", "id": "c-1", "source": "/shop/7", "type": "order.paid", "subject": "order/7",
+        "time": "2025-01-02T03:04:05.678Z", "dataschema": "https://x.example/order.json", "region": "eu-1" });
+    let with = |content_type: &str, data: Value, bytes: Option<&str>| {
+        let mut wanted = attributes.clone();
+        wanted["datacontenttype"] = json!(content_type);
+        json!({ "attributes": wanted, "data": data, "bytes": bytes })
+    };
+    let mut envelope = attributes.clone();
+    envelope["data"] = json!({ "n": 1.5, "text": "größer" });
+    let envelope = envelope.to_string();
+    let headers: Vec<(String, String)> = attributes
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(name, value)| (format!("ce_{name}"), value.as_str().unwrap_or_default().to_owned()))
+        .collect();
+    let mut binary: Vec<(&str, &str)> =
+        headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    binary.push(("content-type", "application/octet-stream"));
+    let structured = [("content-type", "application/cloudevents+json")];
+    let messages = [
+        (
+            envelope.as_bytes(),
+            &structured[..],
+            with("application/json", json!({ "n": 1.5, "text": "größer" }), None),
+        ),
+        (&b"\x00\xff\x10"[..], &binary[..], with("application/octet-stream", Value::Null, Some("AP8Q"))),
+    ];
+    for package in ["npm/cloudevents", "pypi/cloudevents"] {
+        let url = verifiers.url(package, "", Known::New);
+        for (mode, (body, headers, wanted)) in ["binary", "structured"]
+            .iter()
+            .flat_map(|mode| messages.iter().map(move |message| (mode, message)))
+        {
+            let keys = format!("dialect: cloudevents-{mode}");
+            let request = rendering::request(&keys, body, headers, rendering::AT_MS);
+            let (status, text) = courier.answer(&url, &request);
+            assert_eq!(status, 200, "{package} must accept {mode}, and says: {text}\n{request:?}");
+            let read: Value = serde_json::from_str(&text).unwrap();
+            assert_eq!(read, *wanted, "{package}, {mode}: {request:?}");
+        }
+        let mut without = rendering::request(
+            "dialect: cloudevents-binary",
+            envelope.as_bytes(),
+            &structured,
+            rendering::AT_MS,
+        );
+        without.headers.remove("ce-type");
+        assert_ne!(courier.answer(&url, &without).0, 200, "{package} judges what comes");
+    }
 }
 
 /// A receiver that knows an old secret only is content while both are live, if the header holds a list.

@@ -6,7 +6,8 @@
 //! as a command, and running: its probes, its log, its signals), `wait` (bounded waits), `scene` and
 //! `nats_scene` (what most tests begin with), `stage` (what both of these are, for tests that mean the
 //! same on every broker), `consumer` (one of `source`, without an engine), `nats_credentials` (an
-//! operator's accounts), `verifiers` (other people's judgement of signatures). All other modules are tests, by
+//! operator's accounts), `rendering` (what a target would send), `verifiers` (other people's judgement of
+//! signatures). All other modules are tests, by
 //! theme. What needs a broker stands behind the feature `real-brokers`, which `scripts/test` sets; there
 //! a missing broker is a failure.
 
@@ -14,7 +15,9 @@ mod cli;
 mod client;
 mod docs;
 mod house;
+mod presets;
 mod process;
+mod rendering;
 mod secure;
 mod signing;
 mod targets;

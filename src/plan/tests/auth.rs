@@ -228,12 +228,15 @@ fn with_tls(texts: [&str; 3]) -> (String, crate::plan::Layers) {
 fn tls_is_pem_text() {
     let [ca, cert, key] = pem();
     let (text, layers) = with_tls([&ca, &cert, &key]);
-    let tls = plan_with(&text, &layers).targets.remove(0).tls.expect("tls");
+    let mut plan = plan_with(&text, &layers);
+    let (hash, tls) = (plan.hash, plan.targets.remove(0).tls.expect("tls"));
     assert_eq!(tls.ca.as_ref().map(|roots| roots.len()), Some(1));
     assert!(tls.client.is_some());
     assert_eq!(tls, plan_with(&text, &layers).targets.remove(0).tls.expect("tls"));
     let (text, layers) = with_tls([&cert, &cert, &key]);
-    assert_ne!(tls, plan_with(&text, &layers).targets.remove(0).tls.expect("tls"));
+    let other = plan_with(&text, &layers);
+    assert_ne!(Some(&tls), other.targets[0].tls.as_ref());
+    assert_ne!(other.hash, hash, "another authority is another plan");
 
     let only = plan_with(
         &with_target(&format!("{URL}tls: {{ ca: \"${{env:CA}}\" }}")),

@@ -288,3 +288,13 @@ fn a_dialects_header_is_replaced_in_any_case() {
     assert_eq!(setting(&text, "targets.crm.headers.user-agent"), "*** from h.yaml:6:28");
     assert_eq!(setting(&text, "targets.crm.headers.User-Agent"), "targets.crm.headers.User-Agent is not set");
 }
+
+#[test]
+fn a_bare_name_declares_a_type_or_takes_one_back() {
+    let base = format!("{BASE}event_types: {{ declare: {{ a: , b: , c.d: {{ category: x }} }} }}\n");
+    let over = "event_types: { declare: { b: , e: } }";
+    let folder = Folder::with(&[("base.yaml", &base), ("over.yaml", over)]);
+    let plan = folder.examine(&["base.yaml", "over.yaml"]).expect("no faults").plan;
+    let declared: Vec<&str> = plan.event_types.declared.iter().map(|name| &**name).collect();
+    assert_eq!(declared, ["a", "c.d", "e"]);
+}

@@ -165,11 +165,23 @@ fn include_and_exclude_choose_members_of_the_data() {
         body("payload: { preset: cost-katana, include: [cost, secret], exclude: secret }"),
         r#"{"event_id":"evt_1","event_type":"cost.alert","occurred_at":"2023-11-14T22:13:20.000Z","cost":{"amount":525.5}}"#
     );
-    let list = render(&with_url("payload: { preset: dcision, exclude: [a] }"), &event("[1]"));
     assert_eq!(
-        list.expect_err("no object").to_string(),
-        "some members of the event's data are sent, and it is no JSON object"
+        body("payload: { preset: cloudevents, mode: binary, exclude: [secret, big] }"),
+        r#"{"title":"a \"b\"","cost":{"amount":525.50},"user":{"id":"u1","name":"Ada"}}"#
     );
+    let structured = body("payload: { preset: cloudevents, mode: structured, include: [cost] }");
+    assert!(
+        structured.ends_with(r#""datacontenttype":"application/json","data":{"cost":{"amount":525.50}}}"#),
+        "{structured}"
+    );
+    for preset in ["dcision", "cloudevents"] {
+        let keys = format!("payload: {{ preset: {preset}, exclude: [a] }}");
+        let list = render(&with_url(&keys), &event("[1]"));
+        assert_eq!(
+            list.expect_err("no object").to_string(),
+            "some members of the event's data are sent, and it is no JSON object"
+        );
+    }
 }
 
 #[test]
@@ -201,6 +213,9 @@ fn a_template_may_stand_in_a_file_beside_the_configuration() {
     let right = examined("chat.hbs").expect("no fault").plan;
     let request = right.targets[0].blueprint.render(&event(BODY), 1, 0).expect("it renders");
     assert_eq!(request.body, r#"{"id": "evt_1"}"#);
+    std::fs::write(folder.join("chat.hbs"), "{\"id\": 1}\n").expect("a file");
+    let changed = examined("chat.hbs").expect("no fault").plan;
+    assert_ne!(changed.hash, right.hash, "another template is another plan");
     let wrong = examined("wrong.hbs").expect_err("a fault").to_string();
     let place =
         format!("{}:2:11: `event` has no `idd`; did you mean `id`?", folder.join("wrong.hbs").display());

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::instant;
+use super::render::{MOST_BYTES, too_much};
 use super::value::{Value, joined};
 use crate::json::{self, JsonForm};
 use crate::wire::Unrenderable;
@@ -167,7 +168,10 @@ pub(super) fn call<'a>(
             let (list, separator) = (next(), next());
             let separator = separator.as_text().unwrap_or(Cow::Borrowed(", "));
             match list {
-                Value::Json(raw) if raw.starts_with('[') => text(joined(&raw, &separator, form)),
+                Value::Json(raw) if raw.starts_with('[') => {
+                    bounded(raw.len(), raw.matches(',').count(), separator.len())?;
+                    text(joined(&raw, &separator, form))
+                }
                 other => other,
             }
         }
@@ -184,11 +188,12 @@ pub(super) fn call<'a>(
         Function::Replace => {
             let (value, from, to) =
                 (next(), next().plain(form).into_owned(), next().plain(form).into_owned());
-            changed(
-                value,
-                form,
-                |text| if from.is_empty() { text.to_owned() } else { text.replace(&from, &to) },
-            )
+            if value.is_nothing() || from.is_empty() {
+                return Ok(value);
+            }
+            let old = value.plain(form);
+            bounded(old.len(), old.matches(&from).count(), to.len())?;
+            text(old.replace(&from, &to))
         }
         Function::Url => changed(next(), form, |text| utf8_percent_encode(text, UNRESERVED).to_string()),
         Function::Ce => changed(next(), form, |text| utf8_percent_encode(text, OUTSIDE_CE).to_string()),
@@ -233,6 +238,14 @@ fn changed<'a>(value: Value<'a>, form: JsonForm, change: impl FnOnce(&str) -> St
     match value.is_nothing() {
         true => value,
         false => text(change(&value.plain(form))),
+    }
+}
+
+/// An event that gives a function both a long text and what to put between its parts must not fill the memory.
+fn bounded(length: usize, places: usize, each: usize) -> Result<(), Unrenderable> {
+    match places.checked_mul(each).and_then(|more| length.checked_add(more)) {
+        Some(size) if size <= MOST_BYTES => Ok(()),
+        _ => Err(too_much()),
     }
 }
 

@@ -113,7 +113,9 @@ impl Positions {
         Ok(())
     }
 
-    /// Steps over a tag.
+    /// Steps over a tag. Places where no value can stand are left out, because static text that can't
+    /// stand somewhere makes the whole no JSON; but what is written as a part of a string could go on with
+    /// the JSON around it, so there every place has to be in a string.
     pub(super) fn tag(&mut self) -> Result<Slot, Misplaced> {
         if self.is_nowhere() {
             return Ok(Slot::Value);
@@ -121,7 +123,8 @@ impl Positions {
         let steps: Vec<(Slot, Position)> = self.0.iter().filter_map(Position::after_tag).collect();
         let (first, _) = steps.first().ok_or(Misplaced::Tag)?;
         let slot = *first;
-        if steps.iter().any(|(other, _)| *other != slot) {
+        let is_sure = slot == Slot::Value || steps.len() == self.0.len();
+        if !is_sure || steps.iter().any(|(other, _)| *other != slot) {
             return Err(Misplaced::Ambiguous);
         }
         self.0 = steps.into_iter().map(|(_, position)| position).collect();

@@ -1,6 +1,6 @@
 //! Templates: Handlebars, with values escaped by where they stand.
 //!
-//! Text → `syntax` (`parser`, `tag`) → steps with every name looked up (`compile`, `roots`) and, for
+//! Text → `syntax` (`parser`, `tag`) → `steps` with every name looked up (`compile`, `roots`) and, for
 //! JSON, every tag placed (`json_position`) → bytes (`render`, with `value`, `functions`, `instant`).
 //! In JSON a tag stands for a whole value or for a part of a string, and is written as such, so
 //! that no text of an event can get out of its place; what was rendered is read once more as JSON,
@@ -14,6 +14,7 @@ mod nearest;
 mod parser;
 mod render;
 mod roots;
+mod steps;
 mod syntax;
 mod tag;
 mod value;
@@ -21,8 +22,9 @@ mod value;
 use std::fmt;
 use std::ops::Range;
 
-use compile::{Compiler, Documents, Step, Writing};
+use compile::Compiler;
 use render::Rendering;
+use steps::{Documents, Step, Writing};
 use syntax::{Escaping, Node, Spot};
 use value::Value;
 

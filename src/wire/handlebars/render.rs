@@ -1,10 +1,11 @@
 //! Carries out the steps of a template for one event.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::fmt::Write as _;
 
-use super::compile::{Document, Expr, Part, Step, Writing};
 use super::functions;
+use super::steps::{Document, Expr, Part, Step, Writing};
 use super::syntax::{LoopValue, Zero};
 use super::value::Value;
 use crate::domain::{Content, Event};
@@ -21,8 +22,10 @@ pub(in crate::wire) struct Facts<'a> {
 }
 
 /// A loop in a loop over a long list must not grow without end.
-const MOST_BYTES: usize = 16 << 20;
+pub(super) const MOST_BYTES: usize = 16 << 20;
 const MOST_STEPS: usize = 1_000_000;
+/// Nor look through a long list again for each of its elements.
+const MOST_READ: usize = 512 << 20;
 
 /// The state of one rendering.
 pub(super) struct Rendering<'a> {
@@ -32,6 +35,8 @@ pub(super) struct Rendering<'a> {
     body: Vec<Option<&'a str>>,
     frames: Vec<Frame<'a>>,
     steps: usize,
+    /// Bytes of all values so far.
+    read: Cell<usize>,
     pub(super) out: Vec<u8>,
 }
 
@@ -57,8 +62,16 @@ impl<'a> Rendering<'a> {
         body: Option<&Selection>,
         out: Vec<u8>,
     ) -> Result<Rendering<'a>, Unrenderable> {
-        let mut rendering =
-            Rendering { facts, form, data: Vec::new(), body: Vec::new(), frames: Vec::new(), steps: 0, out };
+        let mut rendering = Rendering {
+            facts,
+            form,
+            data: Vec::new(),
+            body: Vec::new(),
+            frames: Vec::new(),
+            steps: 0,
+            read: Cell::new(0),
+            out,
+        };
         let event = facts.event;
         if let Some(selection) = data {
             match (payload::data_of(event), &event.content) {
@@ -81,9 +94,7 @@ impl<'a> Rendering<'a> {
         for step in steps {
             self.steps += 1;
             if self.steps > MOST_STEPS || self.out.len() > MOST_BYTES {
-                return Err(Unrenderable(
-                    "the template makes more of this event than 16 MiB or a million steps".into(),
-                ));
+                return Err(too_much());
             }
             match step {
                 Step::Text(text) => self.out.extend_from_slice(text.as_bytes()),
@@ -129,8 +140,14 @@ impl<'a> Rendering<'a> {
         Ok(())
     }
 
-    /// What an expression comes to.
+    /// What an expression comes to. Whatever is done with it takes time by its size.
     pub(super) fn value(&self, expr: &'a Expr) -> Result<Value<'a>, Unrenderable> {
+        let value = self.evaluated(expr)?;
+        self.read.set(self.read.get().saturating_add(value.size()));
+        if self.read.get() > MOST_READ { Err(too_much()) } else { Ok(value) }
+    }
+
+    fn evaluated(&self, expr: &'a Expr) -> Result<Value<'a>, Unrenderable> {
         Ok(match expr {
             Expr::Constant(value) => value.clone(),
             Expr::Part(part) => self.part(*part)?,
@@ -242,6 +259,11 @@ impl<'a> Rendering<'a> {
 
     fn write(&mut self, value: &Value<'_>, how: Writing) -> Result<(), Unrenderable> {
         let out = &mut self.out;
+        let is_value = matches!(how, Writing::JsonValue | Writing::RawJsonValue);
+        if is_value && out.last().is_some_and(u8::is_ascii_alphanumeric) {
+            // Two numbers without a comma between them would be a third one.
+            return Err(Unrenderable("the template writes a value right behind another one".into()));
+        }
         match how {
             Writing::JsonValue => match value {
                 Value::Text(text) => json::quote(text, out),
@@ -281,6 +303,15 @@ impl<'a> Rendering<'a> {
         }
         Ok(())
     }
+}
+
+/// The template takes too much time or memory for this event.
+pub(super) fn too_much() -> Unrenderable {
+    Unrenderable(
+        "the template makes too much of this event: more than 16 MiB, a million steps, or 512 MiB of values that it \
+         looks through"
+            .into(),
+    )
 }
 
 fn read<'a>(

@@ -1,7 +1,7 @@
 //! What the paths of templates start from.
 
-use super::compile::{Document, Part};
 use super::nearest;
+use super::steps::{Document, Part};
 
 /// What a template can name. Built in are `event`, `body`, `headers`, `target` and `attempt`; `extra`
 /// holds constants, and a dialect has names of its own.

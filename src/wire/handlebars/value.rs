@@ -31,6 +31,14 @@ impl<'a> Value<'a> {
         raw.map_or(Value::Missing, |raw| Value::Json(Cow::Borrowed(raw)))
     }
 
+    /// Its size in bytes.
+    pub(super) fn size(&self) -> usize {
+        match self {
+            Value::Missing => 0,
+            Value::Json(text) | Value::Text(text) => text.len(),
+        }
+    }
+
     /// There is none, or it is `null`.
     pub(super) fn is_nothing(&self) -> bool {
         matches!(self, Value::Missing) || self.raw() == Some("null")

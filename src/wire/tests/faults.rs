@@ -46,6 +46,7 @@ fn wrong_secrets_are_named_by_place_and_never_shown() {
     let remedy = |text: &str, algorithm| {
         let seen = faults(|spec| {
             signature(spec).algorithm = algorithm;
+            signature(spec).ed25519 = None;
             signature(spec).secrets = secrets(&[text]);
         });
         assert_eq!(seen.len(), 1, "{seen:?}");

@@ -121,6 +121,7 @@ fn signature_spec(form: &Tree, texts: &[&str]) -> SignatureSpec {
             other => panic!("{other} is no encoding"),
         },
         each: text("each"),
+        ed25519: form["ed25519"].as_str().map(str::to_owned),
         join: text("join"),
         timestamp: match &*text("timestamp") {
             "seconds" => TimestampForm::Seconds,

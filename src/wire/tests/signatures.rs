@@ -130,13 +130,17 @@ fn standard_webhooks_with_ed25519() {
     let pair =
         "whsk_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8DoQe/884Qvh1w3RjnS8CZZ+TWMJulDV8d3IZkElUxuA==";
     for key in [seed, pair] {
-        let mut spec = dialect("standard-webhooks", &[key]);
-        let signature = spec.signature.as_mut().expect("it signs");
-        signature.algorithm = Algorithm::Ed25519;
-        signature.each = "v1a,{{signature}}".to_owned();
-
-        assert_eq!(rendered(&spec, &event()).headers["webhook-signature"], expected);
+        let request = rendered(&dialect("standard-webhooks", &[key]), &event());
+        assert_eq!(request.headers["webhook-signature"], expected);
     }
+    let both = rendered(&dialect("standard-webhooks", &[NEW_WHSEC, seed, OLD_WHSEC]), &event());
+    assert_eq!(
+        both.headers["webhook-signature"],
+        format!(
+            "v1,eDmxCdchO7LEPc5GC4ckakmnaLatIWlnO+vtWxys59g= {expected} v1,DwFjhtXVHaAKWTdImLvrYlExgif0HW8ynzepoknxUDM="
+        ),
+        "each secret signs in its own way"
+    );
 }
 
 #[test]
@@ -221,6 +225,7 @@ fn the_general_form_signs_with_sha_512_over_any_message() {
         key: KeyForm::Text,
         encoding: Encoding::Hex,
         each: "{{signature}}".into(),
+        ed25519: None,
         join: ",".into(),
         timestamp: TimestampForm::Rfc3339,
         headers: vec![("X-Sig".into(), "{{signatures}}; at={{timestamp}}; of={{target.id}}".into())],

@@ -49,13 +49,8 @@ fn live(name: &str) -> [&'static str; 2] {
     if name == "standard-webhooks" { WHSEC_SECRETS } else { TEXT_SECRETS }
 }
 
-/// Standard Webhooks with Ed25519.
-fn asymmetric(texts: &[&str]) -> RequestSpec {
-    let mut spec = dialect("standard-webhooks", texts);
-    let signature = spec.signature.as_mut().expect("it signs");
-    signature.algorithm = Algorithm::Ed25519;
-    signature.each = "v1a,{{signature}}".to_owned();
-    spec
+fn standard(texts: &[&str]) -> RequestSpec {
+    dialect("standard-webhooks", texts)
 }
 
 /// A form that no dialect has: everything is signed, and the type is only known as a path.
@@ -68,6 +63,7 @@ fn general(texts: &[&str]) -> RequestSpec {
         key: KeyForm::Text,
         encoding: Encoding::Base64,
         each: "({{id}} s={{signature}})".into(),
+        ed25519: None,
         join: "".into(),
         timestamp: TimestampForm::Rfc3339,
         headers: vec![
@@ -162,21 +158,42 @@ fn the_known_vector_of_standard_webhooks_holds() {
 
 #[test]
 fn ed25519_is_judged_with_the_public_key_or_the_private_one() {
-    let spec = asymmetric(&WHSK_SECRETS);
+    let spec = standard(&WHSK_SECRETS);
     let Request { headers, body } = rendered(&spec, &event());
     for keys in [&[WHPK][..], &WHSK_SECRETS, &WHSK_SECRETS[1..]] {
-        let verified = verifier(&asymmetric(keys)).verify(&headers, &body, NOW_MS);
+        let verified = verifier(&standard(keys)).verify(&headers, &body, NOW_MS);
         assert_eq!(verified.map(|verified| verified.secret), Ok(0), "{keys:?}");
     }
-    let other = asymmetric(&["whsk_ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8="]);
+    let other = standard(&["whsk_ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8="]);
     assert_eq!(
         refused(&verifier(&other), &headers, &body, NOW_MS),
         Refusal::NoMatch { signatures: 2, secrets: 1 }
     );
     for bad in ["whpk_AAAA", "whpk_!", "whpk_AgAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="] {
-        let signature = asymmetric(&[bad]).signature.expect("it signs");
+        let signature = standard(&[bad]).signature.expect("it signs");
         let faults = Verifier::compile(&signature, "wh_7").expect_err(bad);
         assert_eq!(faults[0].setting, "secrets.0", "{bad}");
+    }
+}
+
+#[test]
+fn each_secret_of_a_mixed_list_is_judged_in_its_own_way() {
+    let [symmetric, private] = [WHSEC_SECRETS[0], WHSK_SECRETS[0]];
+    for order in [[symmetric, private], [private, symmetric]] {
+        let Request { headers, body } = rendered(&standard(&order), &event());
+        let judged = |keys: &[&str]| {
+            verifier(&standard(keys)).verify(&headers, &body, NOW_MS).map(|verified| verified.secret)
+        };
+        for (keys, made_by) in [
+            (&[symmetric][..], 0),
+            (&[WHPK], 0),
+            (&[private], 0),
+            (&[WHSEC_SECRETS[1], WHPK], 1),
+            (&[WHSK_SECRETS[1], symmetric], 1),
+        ] {
+            assert_eq!(judged(keys), Ok(made_by), "{keys:?}");
+        }
+        assert!(judged(&[WHSEC_SECRETS[1], WHSK_SECRETS[1]]).is_err());
     }
 }
 
@@ -288,11 +305,12 @@ fn debug_shows_no_key() {
 
 /// Every form that a signature can have.
 fn forms() -> impl Strategy<Value = RequestSpec> {
-    (0..DIALECTS.len() + 2, any::<bool>()).prop_map(|(form, is_rotated)| {
+    (0..DIALECTS.len() + 3, any::<bool>()).prop_map(|(form, is_rotated)| {
         let live = |all: [&'static str; 2]| all[..=usize::from(is_rotated)].to_vec();
         match DIALECTS.get(form) {
             Some(name) => dialect(name, &live(self::live(name))),
-            None if form == DIALECTS.len() => asymmetric(&live(WHSK_SECRETS)),
+            None if form == DIALECTS.len() => standard(&live(WHSK_SECRETS)),
+            None if form == DIALECTS.len() + 1 => standard(&live([WHSK_SECRETS[0], WHSEC_SECRETS[1]])),
             None => general(&live(TEXT_SECRETS)),
         }
     })

@@ -2,6 +2,7 @@
 import { verify as octokitVerify } from '@octokit/webhooks-methods';
 import '@shopify/shopify-api/adapters/node';
 import { ApiVersion, LogSeverity, shopifyApi } from '@shopify/shopify-api';
+import { HTTP } from 'cloudevents';
 import { Webhook as StandardWebhook } from 'standardwebhooks';
 import Stripe from 'stripe';
 import { Webhook as SvixWebhook } from 'svix';
@@ -47,4 +48,14 @@ export const packages = {
     });
     if (!answer.valid) throw new Refused(JSON.stringify(answer));
   },
+};
+
+/** What the package reads of a CloudEvent; throws if it is none. */
+export const cloudEvent = (request) => {
+  const isJson = request.get('content-type')?.includes('json');
+  const event = HTTP.toEvent({ headers: request.headers, body: isJson ? request.body.toString() : request.body });
+  event.validate();
+  const { data, data_base64: _, ...attributes } = event.toJSON();
+  const isBytes = ArrayBuffer.isView(event.data);
+  return { attributes, data: isBytes ? null : data, bytes: isBytes ? Buffer.from(event.data).toString('base64') : null };
 };

@@ -2,7 +2,7 @@
 // request is accepted, 401: it is refused. Ends when standard input ends.
 import express from 'express';
 
-import { packages } from './packages.mjs';
+import { cloudEvent, packages } from './packages.mjs';
 import { POST } from './route.mjs';
 import { Refused, verifiers } from './verifiers.mjs';
 
@@ -35,6 +35,10 @@ app.post('/express-json/:dialect/:which', express.json(JSON_ONLY), judged((reque
   const { dialect, which } = request.params;
   verifiers[dialect]((name) => request.get(name), JSON.stringify(request.body), secretOf(dialect, which));
 }));
+
+app.post('/npm/cloudevents/:which', express.raw({ type: () => true, limit: '1mb' }), (request, response) => {
+  response.json(cloudEvent(request));
+});
 
 const PACKAGE_DIALECTS = { standardwebhooks: 'standard-webhooks', svix: 'standard-webhooks' };
 app.post('/npm/:package/:which', express.raw(JSON_ONLY), judged((request, response) => {

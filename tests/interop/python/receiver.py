@@ -1,14 +1,17 @@
 """All receivers of Python, on one port: /KIND/DIALECT/SECRET, where SECRET is `new` or `old`. 200: the
 request is accepted, 401: it is refused. Ends when standard input ends."""
 
+import base64
 import logging
 import os
 import sys
 import threading
+from datetime import timezone
 
 import standardwebhooks
 import stripe
 import svix
+from cloudevents.core.bindings.http import HTTPMessage, from_http_event
 from flask import Flask, request
 from slack_sdk.signature import SignatureVerifier
 from werkzeug.serving import make_server
@@ -71,6 +74,19 @@ def flask(dialect, which):
 def pypi(package, which):
     PACKAGES[package](request.get_data(), request.headers, secret_of(package, which))
     return "", 200
+
+
+@app.post("/pypi/cloudevents/<_which>")
+def cloudevents(_which):
+    """What the package reads of a CloudEvent; fails if it is none."""
+    event = from_http_event(HTTPMessage(headers=dict(request.headers), body=request.get_data()))
+    attributes = dict(event.get_attributes())
+    time = attributes["time"].astimezone(timezone.utc)
+    attributes["time"] = time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    data, encoded = event.get_data(), None
+    if isinstance(data, bytes):
+        data, encoded = None, base64.b64encode(data).decode()
+    return {"attributes": attributes, "data": data, "bytes": encoded}
 
 
 logging.getLogger("werkzeug").setLevel(logging.ERROR)

@@ -97,6 +97,10 @@ fn a_template_that_can_never_be_json_is_a_fault() {
             "1:28: the branches before this tag leave it in a string or outside of one",
         ),
         (
+            r#"[1{{#if event.key}},"{{/if}}{{event.id}}{{#if event.key}}"{{/if}}]"#,
+            "1:31: the branches before this tag leave it in a string or outside of one",
+        ),
+        (
             r#"{{#each event.data}}[{{/each}}"#,
             "1:1: each turn of this block leaves the JSON at another place",
         ),

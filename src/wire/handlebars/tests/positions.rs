@@ -69,8 +69,13 @@ fn branches_and_loops_may_write_commas() {
 #[test]
 fn what_turns_out_to_be_no_json_is_unrenderable() {
     assert_eq!(
-        unrenderable(r#"[{{#each event.data.items}}{{#if n}},{{/if}}{{n}}{{/each}}]"#),
+        unrenderable(r#"[{{#each event.data.items}}{{#if n}},{{/if}}{{sku}}{{/each}}]"#),
         "what the template makes of this event is no JSON: expected value at line 1 column 2"
+    );
+    assert_eq!(
+        unrenderable(r#"[{{#each event.data.items}}{{n}}{{/each}}]"#),
+        "the template writes a value right behind another one",
+        "and not the number 10"
     );
 }
 

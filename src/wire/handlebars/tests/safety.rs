@@ -125,8 +125,16 @@ fn a_template_that_multiplies_an_event_ends() {
     let event = with_body(&serde_json::json!({ "data": { "l": list } }).to_string());
     let text = "{{#each event.data.l}}{{#each @root.event.data.l}}{{#each @root.event.data.l}}{{this}}{{/each}}{{/each}}{{/each}}";
 
-    assert_eq!(
-        try_rendered(text, &event, Language::Plain, JsonForm::Exact),
-        Err("the template makes more of this event than 16 MiB or a million steps".to_owned())
-    );
+    let too_much = |text, event: &Event| {
+        let refusal = try_rendered(text, event, Language::Plain, JsonForm::Exact).expect_err(text);
+        assert!(refusal.starts_with("the template makes too much of this event"), "{refusal}");
+    };
+    too_much(text, &event);
+    let long = "x".repeat(500_000);
+    let list = vec![""; 100_000];
+    let event = with_body(&serde_json::json!({ "data": { "t": long, "l": list, "x": "x" } }).to_string());
+    too_much("{{#each event.data.l}}{{lookup @root.event.data.l @index}}{{/each}}", &event);
+    too_much("{{#each event.data.l}}{{#if @root.event}}{{/if}}{{/each}}", &event);
+    too_much("{{replace event.data.t event.data.x event.data.t}}", &event);
+    too_much("{{join event.data.l event.data.t}}", &event);
 }
