@@ -10,6 +10,7 @@ use secrecy::SecretString;
 
 use super::auth::OAuth2;
 use super::budget::Budget;
+use super::handshake::Handshake;
 use super::proxy::Proxy;
 use super::tls::TargetTls;
 use crate::domain::{
@@ -501,6 +502,8 @@ pub struct Target {
     pub tls: Option<TargetTls>,
     /// `proxy`.
     pub proxy: Option<Proxy>,
+    /// `handshake`.
+    pub handshake: Option<Handshake>,
     /// For one whole attempt: DNS, connect, TLS, headers and body.
     pub timeout: Duration,
     /// For one address of the host to take a connection, and then for what makes it ready (a

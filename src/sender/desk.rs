@@ -8,14 +8,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::Waker;
 use std::time::Instant;
 
+use super::authority::Rights;
 use super::connection;
 use super::dial::fault;
 use super::endpoint::Endpoint;
 use super::names::Names;
 use super::streams::{self, Shared};
-use super::token::TokenSource;
 use crate::domain::{Attempt, Attempted, Fault, Moment, Reply, TargetId};
-use crate::plan::{HttpVersion, Plan};
+use crate::plan::{HttpVersion, Plan, Target};
 
 /// Attempts in flight in one thread, by target. The thread counts down, [`Senders`](super::Senders) up.
 pub(super) struct Load(Box<[AtomicU32]>);
@@ -45,7 +45,7 @@ impl Load {
 /// One thread's state, shared by its tasks.
 pub(super) struct Desk {
     pub(super) plan: Arc<Plan>,
-    pub(super) names: Names,
+    pub(super) names: Rc<Names>,
     /// By target.
     peers: Vec<Peer>,
     load: Arc<Load>,
@@ -65,7 +65,7 @@ pub(super) struct Peer {
     idle: RefCell<Vec<Rc<Seat>>>,
     /// Instead of those, the one that HTTP/2 has.
     pub(super) shared: Option<Shared>,
-    pub(super) tokens: Option<Arc<TokenSource>>,
+    pub(super) rights: Rights,
 }
 
 /// Where a resting connection is handed its next attempt.
@@ -79,22 +79,16 @@ impl Desk {
     pub(super) fn new(
         plan: Arc<Plan>,
         endpoints: Vec<Endpoint>,
-        tokens: Vec<Option<Arc<TokenSource>>>,
+        rights: Vec<Rights>,
         names: Names,
         load: Arc<Load>,
     ) -> Desk {
-        let versions = plan.targets.iter().map(|target| target.http);
-        let peer = |((endpoint, tokens), version)| Peer {
-            endpoint,
-            proven: Cell::new(None),
-            idle: RefCell::default(),
-            shared: (version == HttpVersion::Two).then(Shared::default),
-            tokens,
-        };
-        let peers = endpoints.into_iter().zip(tokens).zip(versions).map(peer).collect();
+        let of_targets = plan.targets.iter().zip(endpoints).zip(rights);
+        let peers =
+            of_targets.map(|((target, endpoint), rights)| Peer::new(target, endpoint, rights)).collect();
         Desk {
             plan,
-            names,
+            names: Rc::new(names),
             peers,
             load,
             ended: RefCell::default(),
@@ -170,6 +164,16 @@ impl Desk {
 }
 
 impl Peer {
+    pub(super) fn new(target: &Target, endpoint: Endpoint, rights: Rights) -> Peer {
+        Peer {
+            endpoint,
+            proven: Cell::new(None),
+            idle: RefCell::default(),
+            shared: (target.http == HttpVersion::Two).then(Shared::default),
+            rights,
+        }
+    }
+
     fn take_idle(&self) -> Option<Rc<Seat>> {
         self.idle.borrow_mut().pop()
     }

@@ -88,6 +88,11 @@ impl Blueprint {
         Ok(Request { headers, body })
     }
 
+    /// The headers that are the same in every request: what one without an event has.
+    pub fn fixed_headers(&self) -> HeaderMap {
+        self.headers.fixed()
+    }
+
     /// All headers but `content-type` for a body that is there already, signed for an attempt made at
     /// `now_ms`.
     ///
