@@ -22,6 +22,19 @@ pub enum Refusal {
     Kept(IpAddr, AddressKind),
 }
 
+impl Refusal {
+    /// For people, without the address.
+    pub(super) fn without_address(&self) -> String {
+        match self {
+            Refusal::Host => self.to_string(),
+            Refusal::Denied(_) => "egress.deny holds its address".to_owned(),
+            Refusal::Kept(_, kind) => {
+                format!("its address is {kind}, which the target's egress does not allow")
+            }
+        }
+    }
+}
+
 /// Decides whether a target at `host` and `port` may be connected to at `addresses`: those that
 /// its name resolved to, or the one that stands in its URL. One refused address refuses all, so
 /// that an answer can't mix in an internal address. Without addresses only the name is judged.
