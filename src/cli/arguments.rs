@@ -100,7 +100,7 @@ pub enum Command {
         /// Let `${env:…}` and `${file:…}` without a value pass
         #[arg(long, conflicts_with = "connect")]
         allow_unset: bool,
-        /// Look at the brokers too: topics, streams, durables. Nothing is made or altered there
+        /// Look at brokers (topics, streams, durables) and targets (DNS, egress, TLS, tokens) too. Nothing is made, altered or delivered there
         #[arg(long)]
         connect: bool,
     },

@@ -15,11 +15,11 @@ use route_tests::FailedTest;
 
 /// Judges a configuration and writes the answer to `out`: all faults, or the plan with where each
 /// of its values comes from.
-/// With `Look::Brokers` also what a look at the brokers finds.
+/// With `Look::Connect` also what a look at brokers and targets finds.
 pub(super) fn check(layers: &Layers, look: Look, format: Format, out: &mut impl Write) -> Exit {
     let examined = plan::examine(layers);
     let found = match (&examined, look) {
-        (Ok(examined), Look::Brokers) => Some(connect::look(examined)),
+        (Ok(examined), Look::Connect) => Some(connect::look(examined)),
         (Ok(_), Look::Files) | (Err(_), _) => None,
     };
     let failed = examined.as_ref().map(route_tests::failed).unwrap_or_default();
@@ -42,8 +42,8 @@ fn faulty(found: Option<&[Finding]>) -> usize {
 pub(super) enum Look {
     /// The configuration alone.
     Files,
-    /// `--connect`: the brokers too.
-    Brokers,
+    /// `--connect`: the brokers and targets too.
+    Connect,
 }
 
 /// Writes what was found.
@@ -81,7 +81,7 @@ enum Answer<'a> {
         notices: &'a [String],
         failed_tests: &'a [FailedTest],
         #[serde(skip_serializing_if = "Option::is_none")]
-        brokers: Option<&'a [Finding]>,
+        connections: Option<&'a [Finding]>,
     },
     Invalid {
         valid: bool,
@@ -105,7 +105,7 @@ fn json(
             settings: &examined.settings,
             notices: &examined.plan.notices,
             failed_tests: failed,
-            brokers: found,
+            connections: found,
         },
         Err(faults) => Answer::Invalid { valid: false, faults },
     };
@@ -156,7 +156,7 @@ fn text(
         }
     }
     if let Some(found) = found {
-        writeln!(out, "Brokers")?;
+        writeln!(out, "Brokers and targets")?;
         for finding in found {
             writeln!(out, "  {finding}")?;
         }
@@ -168,10 +168,11 @@ fn text(
     }
     match faulty(found) {
         0 => writeln!(out, "The configuration is valid (plan {hash})."),
-        1 => writeln!(out, "The configuration is valid (plan {hash}); its brokers have 1 fault."),
-        faults => {
-            writeln!(out, "The configuration is valid (plan {hash}); its brokers have {faults} faults.")
-        }
+        1 => writeln!(out, "The configuration is valid (plan {hash}); its brokers and targets have 1 fault."),
+        faults => writeln!(
+            out,
+            "The configuration is valid (plan {hash}); its brokers and targets have {faults} faults."
+        ),
     }
 }
 

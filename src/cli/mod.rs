@@ -60,7 +60,7 @@ pub fn main() -> Exit {
         }
         Command::Check { allow_unset, connect } => {
             let when_unset = if allow_unset { WhenUnset::Allow } else { WhenUnset::Fault };
-            let look = if connect { check::Look::Brokers } else { check::Look::Files };
+            let look = if connect { check::Look::Connect } else { check::Look::Files };
             check::check(&layers(when_unset), look, format, &mut io::stdout().lock())
         }
         Command::Explain(question) => match plan::examine(&layers(WhenUnset::Fault)) {

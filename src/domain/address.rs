@@ -33,13 +33,39 @@ impl AddressKind {
     /// What `address` is. Addresses of IPv4 that are mapped into IPv6 are judged as what they mean.
     pub fn of(address: IpAddr) -> AddressKind {
         let address = address.to_canonical();
-        if METADATA.contains(&address) {
+        if METADATA.contains(&address) || carried(address).is_some_and(|inner| is_metadata(&inner)) {
             return AddressKind::Metadata;
         }
         match address {
             IpAddr::V4(address) => kind_v4(address),
             IpAddr::V6(address) => kind_v6(address),
         }
+    }
+}
+
+fn is_metadata(address: &IpAddr) -> bool {
+    AddressKind::of(*address) == AddressKind::Metadata
+}
+
+/// The address of IPv4 to which one of IPv6 is translated or tunnelled somewhere on the way: NAT64
+/// (RFC 6052, RFC 8215), 6to4 (RFC 3056), Teredo (RFC 4380), and the forms that were given up (`::a.b.c.d`,
+/// `::ffff:0:a.b.c.d`).
+pub fn carried(address: IpAddr) -> Option<IpAddr> {
+    let IpAddr::V6(address) = address else { return None };
+    let segments = address.segments();
+    let inner = |high: u16, low: u16| {
+        let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
+        Some(IpAddr::V4(Ipv4Addr::new(a, b, c, d)))
+    };
+    match segments {
+        // The unspecified address and loopback.
+        [0, 0, 0, 0, 0, 0, 0, 0 | 1] => None,
+        [0x64, 0xff9b, 0 | 1, .., high, low]
+        | [0, 0, 0, 0, 0, 0, high, low]
+        | [0, 0, 0, 0, 0xffff, 0, high, low]
+        | [0x2002, high, low, ..] => inner(high, low),
+        [0x2001, 0, .., high, low] => inner(!high, !low),
+        _ => None,
     }
 }
 
@@ -110,3 +136,31 @@ const METADATA: [IpAddr; 7] = [
     IpAddr::V6(Ipv6Addr::new(0xfd00, 0xc1, 0, 0, 0, 0, 0xa9fe, 0xa9fe)),
     IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_of_ipv6_may_carry_one_of_ipv4() {
+        for (address, inner) in [
+            ("64:ff9b::a9fe:a9fe", Some("169.254.169.254")),
+            ("64:ff9b:1::a00:1", Some("10.0.0.1")),
+            ("2002:a9fe:a9fe::1", Some("169.254.169.254")),
+            ("2001:0:4136:e378:8000:63bf:5601:5601", Some("169.254.169.254")),
+            ("::a9fe:a9fe", Some("169.254.169.254")),
+            ("::ffff:0:a9fe:a9fe", Some("169.254.169.254")),
+            ("::", None),
+            ("::1", None),
+            ("2606:4700::a9fe:a9fe", None),
+            ("169.254.169.254", None),
+        ] {
+            let address: IpAddr = address.parse().unwrap();
+            let inner: Option<IpAddr> = inner.map(|inner| inner.parse().unwrap());
+            assert_eq!(carried(address), inner, "{address}");
+            let is_metadata =
+                [Some(address), inner].iter().flatten().any(|one| one.to_string() == "169.254.169.254");
+            assert_eq!(AddressKind::of(address) == AddressKind::Metadata, is_metadata, "{address}");
+        }
+    }
+}

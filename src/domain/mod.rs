@@ -24,7 +24,7 @@ mod tier;
 mod type_pattern;
 mod waiting;
 
-pub use address::AddressKind;
+pub use address::{AddressKind, carried};
 pub use attempt::{Attempt, Attempted, DeliveryId};
 pub use breaker_policy::BreakerPolicy;
 pub use condition::{Condition, Operator, Presence};

@@ -4,12 +4,14 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::wire::AuthHeader;
 
 use super::egress;
 use super::egress::{Egress, TargetUrl};
+use super::settings::MASK;
 use super::walk::{Item, Keys};
 
 const ONE_OF: &str = "write one of `bearer`, `basic`, `header` or `oauth2`";
@@ -28,6 +30,8 @@ pub(super) struct Auth {
 pub struct OAuth2 {
     /// `token_url`.
     pub token_url: TargetUrl,
+    /// What people may see of it: scheme, host and port.
+    pub shown: Box<str>,
     /// `client_id`.
     pub client_id: SecretString,
     /// `client_secret`.
@@ -40,7 +44,7 @@ pub struct OAuth2 {
 
 impl fmt::Debug for OAuth2 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OAuth2").field("token_url", &self.token_url).finish_non_exhaustive()
+        f.debug_struct("OAuth2").field("token_url", &self.shown).finish_non_exhaustive()
     }
 }
 
@@ -112,9 +116,11 @@ fn basic_value(item: &Item<'_>) -> SecretString {
     basic(&user.unwrap_or_default(), password.unwrap_or_default().expose_secret())
 }
 
-/// The value of a header for Basic authentication (RFC 7617).
-pub(super) fn basic(user: &str, password: &str) -> SecretString {
-    format!("Basic {}", STANDARD.encode(format!("{user}:{password}"))).into()
+/// The value of a header for Basic authentication (RFC 7617). Leaves no copy of the password behind.
+pub(crate) fn basic(user: &str, password: &str) -> SecretString {
+    let both = Zeroizing::new(format!("{user}:{password}"));
+    let encoded = Zeroizing::new(STANDARD.encode(both.as_bytes()));
+    format!("Basic {}", *encoded).into()
 }
 
 fn own_headers(item: &Item<'_>) -> Vec<AuthHeader> {
@@ -136,7 +142,11 @@ fn own_headers(item: &Item<'_>) -> Vec<AuthHeader> {
 fn client_credentials(item: &Item<'_>, egress: &Egress, allow_http: bool) -> Option<OAuth2> {
     let mut keys = item.keys();
     let token_url = keys.require("token_url", "write `token_url: https://…`");
-    let token_url = token_url.and_then(|item| egress::url(&item, egress, allow_http));
+    let token_url = token_url.and_then(|item| {
+        let url = TargetUrl(egress::url(&item, egress, allow_http)?);
+        let shown = if item.is_from_file() { MASK.into() } else { url.to_string().into() };
+        Some((url, shown))
+    });
     let client_id = required(&mut keys, "client_id");
     let client_secret = required(&mut keys, "client_secret");
     let scopes = keys.get("scopes").map(|item| item.elements()).unwrap_or_default();
@@ -145,13 +155,8 @@ fn client_credentials(item: &Item<'_>, egress: &Egress, allow_http: bool) -> Opt
     let scopes = scopes.iter().flat_map(words).collect();
     let audience = keys.get("audience").map(|item| item.nonempty());
     keys.done();
-    Some(OAuth2 {
-        token_url: TargetUrl(token_url?),
-        client_id: client_id?,
-        client_secret: client_secret?,
-        scopes,
-        audience,
-    })
+    let (token_url, shown) = token_url?;
+    Some(OAuth2 { token_url, shown, client_id: client_id?, client_secret: client_secret?, scopes, audience })
 }
 
 fn required(keys: &mut Keys<'_>, key: &'static str) -> Option<SecretString> {

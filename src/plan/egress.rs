@@ -164,7 +164,7 @@ fn judged(text: &str, egress: &Egress, allow_http: bool) -> Result<Url, String> 
 }
 
 /// As the sender judges it, which needs every target's host before it starts.
-fn is_host_name(name: &str) -> bool {
+pub(super) fn is_host_name(name: &str) -> bool {
     DnsName::try_from(name).is_ok()
 }
 

@@ -62,9 +62,20 @@ fn read(text: &str) -> Result<Proxy, String> {
     let (Some(host), Some(port)) = (url.host(), url.port_or_known_default()) else {
         return Err(format!("a host is missing; {FORM}"));
     };
-    let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
-    let has_user = !url.username().is_empty() || url.password().is_some();
-    let authorization =
-        has_user.then(|| auth::basic(&decoded(url.username()), &decoded(url.password().unwrap_or_default())));
-    Ok(Proxy { host: host.to_owned(), port, authorization })
+    Ok(Proxy { host: host.to_owned(), port, authorization: authorization(&url)? })
+}
+
+fn authorization(url: &Url) -> Result<Option<SecretString>, String> {
+    if url.username().is_empty() && url.password().is_none() {
+        return Ok(None);
+    }
+    let decoded = |text| {
+        let text = percent_decode_str(text).decode_utf8();
+        text.map_err(|_| "user or password is not UTF-8 once its `%` are decoded".to_owned())
+    };
+    let (user, password) = (decoded(url.username())?, decoded(url.password().unwrap_or_default())?);
+    match user.contains(':') {
+        true => Err("a user's name has no `:` here, because it ends at the first one".to_owned()),
+        false => Ok(Some(auth::basic(&user, &password))),
+    }
 }

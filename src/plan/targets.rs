@@ -12,6 +12,7 @@ use crate::wire::{Blueprint, RequestSpec};
 use super::auth::{OAuth2, auth};
 use super::conditions::Fields;
 use super::egress::{Egress, TargetUrl, egress, url};
+use super::handshake::{Handshake, handshake};
 use super::lane_rules;
 use super::origin::Origin;
 use super::presets::Presets;
@@ -60,6 +61,8 @@ pub struct Target {
     pub tls: Option<TargetTls>,
     /// `proxy`.
     pub proxy: Option<Proxy>,
+    /// `handshake`.
+    pub handshake: Option<Handshake>,
     /// For one whole attempt: DNS, connect, TLS, headers and body.
     pub timeout: Duration,
     /// For one address of the host to take a connection, and then for what makes it ready (a
@@ -133,6 +136,7 @@ pub(super) fn target(
     }
     let tls = keys.get("tls").and_then(|item| tls_of(&item, address.as_ref()));
     let proxy = keys.get("proxy").and_then(Item::unless_off).and_then(|item| proxy(&item));
+    let handshake = keys.get("handshake").and_then(Item::unless_off).and_then(|item| handshake(&item));
     let method = keys.get("method").map_or(Method::POST, |item| method(&item));
     let http = keys.get("http").map_or(HttpVersion::One, |item| item.choice(&HTTP));
     if let (HttpVersion::Two, Some(spec)) = (http, &spec) {
@@ -179,6 +183,7 @@ pub(super) fn target(
         oauth2: auth.oauth2,
         tls,
         proxy,
+        handshake,
         timeout,
         connect_timeout,
         success,
@@ -207,10 +212,14 @@ fn method(item: &Item<'_>) -> Method {
 /// Headers about one connection have no place in HTTP/2 (RFC 9113 §8.2.2).
 fn refuse_headers_of_connections(target: &Item<'_>, spec: &RequestSpec) {
     const NAMES: [&str; 4] = ["keep-alive", "proxy-connection", "te", "upgrade"];
-    let static_headers = spec.headers.iter().map(|header| &header.name);
-    for name in static_headers.filter(|name| NAMES.iter().any(|one| name.eq_ignore_ascii_case(one))) {
-        let node = target.node.nearest(["headers", name.as_str()]);
-        let header = Item::new(node, format!("{}.headers.{name}", target.path), target.findings());
+    let own = spec.headers.iter().map(|header| (format!("headers.{}", header.name), &header.name));
+    let auth = spec.auth.iter().map(|header| (header.setting.clone(), &header.name));
+    let signed = spec.signature.iter().flat_map(|signature| &signature.headers);
+    let signed = signed.map(|(name, _)| (format!("signature.headers.{name}"), name));
+    let is_refused = |name: &str| NAMES.iter().any(|one| name.eq_ignore_ascii_case(one));
+    for (setting, _) in own.chain(auth).chain(signed).filter(|(_, name)| is_refused(name)) {
+        let node = target.node.nearest(setting.split('.'));
+        let header = Item::new(node, format!("{}.{setting}", target.path), target.findings());
         header.fault("HTTP/2 has no such header; remove it, or write `http: 1`");
     }
 }

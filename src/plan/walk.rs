@@ -13,7 +13,7 @@ use secrecy::SecretString;
 use super::fault::Findings;
 use super::origin::Origin;
 use super::read::join;
-use super::tree::{Entry, Map, Node, Scalar, ScalarKind, Unset, Value};
+use super::tree::{Entry, Map, Node, Scalar, ScalarKind, Taint, Unset, Value};
 use super::units;
 
 /// A value with its path.
@@ -178,6 +178,11 @@ impl<'a> Item<'a> {
         std::fs::read_to_string(self.file_path())
             .map_err(|error| self.fault(format!("the file {} can't be read: {error}", self.quoted())))
             .ok()
+    }
+
+    /// Whether a part of the text came out of a file.
+    pub(super) fn is_from_file(&self) -> bool {
+        self.node.as_scalar().is_some_and(|scalar| scalar.taint == Taint::File)
     }
 
     /// Where in the text stands what references brought in.

@@ -50,9 +50,13 @@ impl Work<'_> {
         self.timer.set(now, self.target.timeout);
         let (step, progress) = (Cell::new(Step::Exchanging), Cell::new(Progress::Waiting));
         let Work { desk, target, peer, line, timer } = self;
-        let work = deliver(desk, target, peer, line, assignment, &step, &progress);
+        let mut authority = Authority::of(&desk.names, target, peer);
+        let work = deliver(&mut authority, line, assignment, &step, &progress);
         match timer.bound(work).await {
-            Some(reply) => reply,
+            Some(reply) => {
+                authority.close(&reply);
+                reply
+            }
             None => {
                 self.line = None;
                 late(self.target.timeout, step.get(), progress.get())
@@ -91,17 +95,14 @@ impl Work<'_> {
 /// connection, as the same attempt. The receiver may have got the first one and fallen over it;
 /// then it gets the event twice, which at-least-once delivery allows, with the same event id.
 async fn deliver(
-    desk: &Rc<Desk>,
-    target: &Target,
-    peer: &Peer,
+    authority: &mut Authority<'_>,
     line: &mut Option<Line>,
     assignment: &mut Assignment,
     step: &Cell<Step>,
     progress: &Cell<Progress>,
 ) -> Reply {
-    let mut authority = Authority::of(peer);
     loop {
-        let request = match authority.request(desk, target, peer, assignment, step).await {
+        let request = match authority.request(assignment, step).await {
             Ok(request) => request,
             Err(reply) => return reply,
         };
@@ -109,7 +110,7 @@ async fn deliver(
         let open = match line {
             Some(open) => open,
             None if !assignment.may_start() => return Reply::Withheld,
-            None => match open(desk, target, peer, step).await {
+            None => match open(authority, step).await {
                 Ok(fresh) => line.insert(fresh),
                 Err(reply) => return reply,
             },
@@ -124,10 +125,9 @@ async fn deliver(
                 if !answer.complete {
                     *line = None;
                 }
-                if authority.is_to_ask_again(answer.status) {
-                    continue;
+                if let Some(reply) = authority.judge(&answer) {
+                    return reply;
                 }
-                return Reply::Status { status: answer.status, retry_after: answer.retry_after };
             }
             Err(broken) => {
                 *line = None;
@@ -139,7 +139,8 @@ async fn deliver(
     }
 }
 
-async fn open(desk: &Desk, target: &Target, peer: &Peer, step: &Cell<Step>) -> Result<Line, Reply> {
-    let transport = dial::dial(desk, target, peer, step).await?;
+async fn open(authority: &Authority<'_>, step: &Cell<Step>) -> Result<Line, Reply> {
+    let Authority { names, target, peer, .. } = *authority;
+    let transport = dial::dial(names, target, peer, step).await?;
     Line::over(transport).await.map_err(|_| fault(Fault::Network, "the connection broke at once"))
 }

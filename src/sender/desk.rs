@@ -3,17 +3,17 @@
 use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Once};
 use std::task::Waker;
 use std::time::Instant;
 
+use super::authority::Rights;
 use super::connection;
 use super::dial::fault;
 use super::endpoint::Endpoint;
 use super::names::Names;
 use super::streams::{self, Shared};
-use super::token::TokenSource;
 use crate::domain::{Attempt, Attempted, Fault, Moment, Reply, TargetId};
 use crate::plan::{HttpVersion, Plan, Target};
 
@@ -42,17 +42,13 @@ impl Load {
     }
 }
 
-/// What was said of each target's bodies; the same in all threads.
-pub(super) type Remarks = Arc<[Once]>;
-
 /// One thread's state, shared by its tasks.
 pub(super) struct Desk {
     pub(super) plan: Arc<Plan>,
-    pub(super) names: Names,
+    pub(super) names: Rc<Names>,
     /// By target.
     peers: Vec<Peer>,
     load: Arc<Load>,
-    remarks: Remarks,
     ended: RefCell<Vec<Attempted>>,
     /// Wakes whoever hands over what has ended.
     reader: RefCell<Waker>,
@@ -69,7 +65,7 @@ pub(super) struct Peer {
     idle: RefCell<Vec<Rc<Seat>>>,
     /// Instead of those, the one that HTTP/2 has.
     pub(super) shared: Option<Shared>,
-    pub(super) tokens: Option<Arc<TokenSource>>,
+    pub(super) rights: Rights,
 }
 
 /// Where a resting connection is handed its next attempt.
@@ -83,26 +79,18 @@ impl Desk {
     pub(super) fn new(
         plan: Arc<Plan>,
         endpoints: Vec<Endpoint>,
-        tokens: Vec<Option<Arc<TokenSource>>>,
+        rights: Vec<Rights>,
         names: Names,
         load: Arc<Load>,
-        remarks: Remarks,
     ) -> Desk {
-        let versions = plan.targets.iter().map(|target| target.http);
-        let peer = |((endpoint, tokens), version)| Peer {
-            endpoint,
-            proven: Cell::new(None),
-            idle: RefCell::default(),
-            shared: (version == HttpVersion::Two).then(Shared::default),
-            tokens,
-        };
-        let peers = endpoints.into_iter().zip(tokens).zip(versions).map(peer).collect();
+        let of_targets = plan.targets.iter().zip(endpoints).zip(rights);
+        let peers =
+            of_targets.map(|((target, endpoint), rights)| Peer::new(target, endpoint, rights)).collect();
         Desk {
             plan,
-            names,
+            names: Rc::new(names),
             peers,
             load,
-            remarks,
             ended: RefCell::default(),
             reader: RefCell::new(Waker::noop().clone()),
             open: Cell::new(0),
@@ -141,21 +129,6 @@ impl Desk {
         self.peers.get(target.0 as usize)
     }
 
-    /// Says once for each target that its receiver can't verify what it is sent.
-    pub(super) fn remark_on(&self, id: TargetId, target: &Target, body: &[u8]) {
-        let unsaid = self.remarks.get(id.0 as usize).filter(|once| !once.is_completed());
-        if let Some(once) = unsaid.filter(|_| target.blueprint.is_refused_in_javascript(body)) {
-            once.call_once(|| {
-                tracing::warn!(
-                    target = &*target.name,
-                    "a body holds an integer beyond 2^53: it is sent with all its digits, and a receiver that \
-                     verifies `JSON.stringify(JSON.parse(body))` refuses it; `payload.big_integers: round` sends \
-                     what JavaScript makes of it. This is said once"
-                );
-            });
-        }
-    }
-
     /// From now on nothing is started any more.
     pub(super) fn stop(&self) {
         self.stopping.set(true);
@@ -191,6 +164,16 @@ impl Desk {
 }
 
 impl Peer {
+    pub(super) fn new(target: &Target, endpoint: Endpoint, rights: Rights) -> Peer {
+        Peer {
+            endpoint,
+            proven: Cell::new(None),
+            idle: RefCell::default(),
+            shared: (target.http == HttpVersion::Two).then(Shared::default),
+            rights,
+        }
+    }
+
     fn take_idle(&self) -> Option<Rc<Seat>> {
         self.idle.borrow_mut().pop()
     }

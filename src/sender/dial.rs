@@ -5,12 +5,14 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use secrecy::ExposeSecret;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 
-use super::desk::{Desk, Peer};
+use super::desk::Peer;
 use super::endpoint::Endpoint;
 use super::line::{Progress, Transport};
+use super::names::Names;
 use super::{reach, trust, tunnel};
 use crate::domain::{Fault, Reply};
 use crate::plan::{HttpVersion, Target};
@@ -26,6 +28,7 @@ const RECEIVE_BUFFER: u32 = 64 * 1024;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
     Authorizing,
+    Asking,
     Resolving,
     Connecting,
     Tunnelling,
@@ -35,7 +38,7 @@ pub(super) enum Step {
 
 /// Opens a connection to `target`, only to addresses that its egress allows, or to its proxy.
 pub(super) async fn dial(
-    desk: &Desk,
+    names: &Names,
     target: &Target,
     peer: &Peer,
     step: &Cell<Step>,
@@ -43,13 +46,11 @@ pub(super) async fn dial(
     step.set(Step::Resolving);
     let endpoint = &peer.endpoint;
     let (addresses, port) = match &endpoint.proxy {
-        None => {
-            (reach::allowed(&desk.names, &target.egress, &endpoint.host, endpoint.port).await?, endpoint.port)
-        }
+        None => (reach::allowed(names, &target.egress, &endpoint.host, endpoint.port).await?, endpoint.port),
         Some(proxy) => {
             let patience = target.connect_timeout;
-            reach::beyond_proxy(&desk.names, &target.egress, &endpoint.host, endpoint.port, patience).await?;
-            (reach::found(&desk.names, &proxy.host).await?, proxy.port)
+            reach::beyond_proxy(names, &target.egress, &endpoint.host, endpoint.port, patience).await?;
+            (reach::found(names, &proxy.host).await?, proxy.port)
         }
     };
     step.set(Step::Connecting);
@@ -69,7 +70,7 @@ async fn ready(
 ) -> Result<Transport, Reply> {
     if let Some(call) = endpoint.proxy.as_ref().and_then(|proxy| proxy.connect.as_ref()) {
         step.set(Step::Tunnelling);
-        tunnel::open(&mut stream, call).await?;
+        tunnel::open(&mut stream, call.expose_secret().as_bytes()).await?;
     }
     let Some(secure) = &endpoint.secure else { return Ok(Transport::Plain(stream)) };
     step.set(Step::Securing);
@@ -121,6 +122,7 @@ pub(super) fn late(timeout: Duration, step: Step, progress: Progress) -> Reply {
         (Step::Authorizing, _) => {
             return fault(Fault::Auth, format!("the token endpoint gave no token within {timeout:?}"));
         }
+        (Step::Asking, _) => "it was not known whether the receiver takes webhooks",
         (Step::Resolving, _) => "the host name was not resolved",
         (Step::Connecting, _) => "no connection was made",
         (Step::Tunnelling, _) => "the proxy did not answer",
@@ -134,4 +136,12 @@ pub(super) fn late(timeout: Duration, step: Step, progress: Progress) -> Reply {
 /// A fault with its text for people.
 pub(super) fn fault(fault: Fault, detail: impl Into<Box<str>>) -> Reply {
     Reply::Fault { fault, detail: detail.into() }
+}
+
+/// A fault's text for people.
+pub(super) fn detail(reply: Reply) -> Box<str> {
+    match reply {
+        Reply::Fault { detail, .. } => detail,
+        _ => Box::default(),
+    }
 }

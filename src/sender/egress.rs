@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use url::Host;
 
-use crate::domain::AddressKind;
+use crate::domain::{AddressKind, carried};
 use crate::plan::{Egress, HostPort, Network};
 
 /// Why a target may not be connected to.
@@ -22,11 +22,24 @@ pub enum Refusal {
     Kept(IpAddr, AddressKind),
 }
 
+impl Refusal {
+    /// For people, without the address.
+    pub(super) fn without_address(&self) -> String {
+        match self {
+            Refusal::Host => self.to_string(),
+            Refusal::Denied(_) => "egress.deny holds its address".to_owned(),
+            Refusal::Kept(_, kind) => {
+                format!("its address is {kind}, which the target's egress does not allow")
+            }
+        }
+    }
+}
+
 /// Decides whether a target at `host` and `port` may be connected to at `addresses`: those that
 /// its name resolved to, or the one that stands in its URL. One refused address refuses all, so
 /// that an answer can't mix in an internal address. Without addresses only the name is judged.
 ///
-/// `deny` wins over `allow`. Link-local and metadata addresses are allowed only by an entry that
+/// `deny` wins over `allow`, also where it holds what an address is translated to ([`carried`]). Link-local and metadata addresses are allowed only by an entry that
 /// is exactly this address; neither a range nor a host name lets them through.
 ///
 /// # Errors
@@ -44,7 +57,8 @@ pub fn judge(egress: &Egress, host: &Host<String>, port: u16, addresses: &[IpAdd
     }
     let host_allowed = named(allow);
     for address in addresses.iter().map(IpAddr::to_canonical) {
-        if deny.iter().any(|network| holds(network, address, port)) {
+        let denied = |address| deny.iter().any(|network| holds(network, address, port));
+        if denied(address) || carried(address).is_some_and(denied) {
             return Err(Refusal::Denied(address));
         }
         let kind = AddressKind::of(address);
@@ -229,6 +243,10 @@ mod tests {
         assert!(!passes(&egress, &["10.1.9.1"]), "deny wins");
         assert!(!passes(&egress, &["8.8.8.8"]));
         assert!(!passes(&egress, &["127.0.0.1"]));
+
+        let translated = listed(&["64:ff9b::/96"], &["10.1.9.0/24"]);
+        assert!(passes(&translated, &["64:ff9b::a01:801"]));
+        assert!(!passes(&translated, &["64:ff9b::a01:901"]), "deny wins over what it is translated to");
     }
 
     #[test]
@@ -238,6 +256,9 @@ mod tests {
         }
         assert!(!passes(&listed(&["100.64.0.0/10"], &[]), &["100.100.100.200"]));
         assert!(!passes(&listed(&["fd00::/8"], &[]), &["fd00:ec2::254"]));
+        for wide in ["64:ff9b::/96", "hooks.example.com"] {
+            assert!(!passes(&listed(&[wide], &[]), &["64:ff9b::a9fe:a9fe"]), "translated, and {wide}");
+        }
         assert!(passes(&listed(&["169.254.169.254/32"], &[]), &["169.254.169.254"]));
         assert!(passes(&listed(&["169.254.169.254"], &[]), &["::ffff:169.254.169.254"]));
         assert!(passes(&listed(&["fd00:ec2::254/128"], &[]), &["fd00:ec2::254"]));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hyper::header::{CONTENT_LENGTH, HOST, HeaderValue, PROXY_AUTHORIZATION};
+use hyper::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderValue, PROXY_AUTHORIZATION};
 use hyper::{Method, Request, Uri};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
@@ -39,7 +39,7 @@ pub(super) struct Proxy {
     pub(super) host: Host<String>,
     pub(super) port: u16,
     /// What opens a tunnel; `None`: the proxy itself is asked for the receiver's answer.
-    pub(super) connect: Option<Box<[u8]>>,
+    pub(super) connect: Option<SecretString>,
     /// Of requests that it is asked itself.
     authorization: Option<HeaderValue>,
 }
@@ -95,10 +95,18 @@ impl Endpoint {
 
     /// The finished request. hyper writes `content-length` itself, except for an empty body.
     pub(super) fn request(&self, rendered: wire::Request) -> Request<Bytes> {
-        let wire::Request { headers, body } = rendered;
+        self.written(self.method.clone(), rendered.headers, rendered.body)
+    }
+
+    /// A request about the target's address, without an event.
+    pub(super) fn options(&self, headers: HeaderMap) -> Request<Bytes> {
+        self.written(Method::OPTIONS, headers, Bytes::new())
+    }
+
+    fn written(&self, method: Method, headers: HeaderMap, body: Bytes) -> Request<Bytes> {
         let empty = body.is_empty();
         let mut request = Request::new(body);
-        *request.method_mut() = self.method.clone();
+        *request.method_mut() = method;
         *request.uri_mut() = self.uri.clone();
         *request.headers_mut() = headers;
         if let Some(host) = &self.host_header {
@@ -122,7 +130,7 @@ fn path(url: &Url) -> String {
 }
 
 /// With a tunnel only the request that opens it authorises itself to the proxy.
-fn before(proxy: &plan::Proxy, connect: Option<Box<[u8]>>) -> Proxy {
+fn before(proxy: &plan::Proxy, connect: Option<SecretString>) -> Proxy {
     let authorization = proxy.authorization.as_ref().filter(|_| connect.is_none());
     Proxy {
         host: proxy.host.clone(),
@@ -134,21 +142,16 @@ fn before(proxy: &plan::Proxy, connect: Option<Box<[u8]>>) -> Proxy {
 
 /// `None` can't happen: the plan wrote it in Base64.
 pub(super) fn sensitive(value: &SecretString) -> Option<HeaderValue> {
-    let mut value = HeaderValue::from_str(value.expose_secret()).ok()?;
-    value.set_sensitive(true);
-    Some(value)
+    wire::secret_value(value.expose_secret().as_bytes())
 }
 
-fn connect(host: &Host<String>, port: u16, authorization: Option<&SecretString>) -> Box<[u8]> {
-    let authority = format!("{host}:{port}");
-    let mut call = format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n");
-    if let Some(value) = authorization {
-        call.push_str("Proxy-Authorization: ");
-        call.push_str(value.expose_secret());
-        call.push_str("\r\n");
+fn connect(host: &Host<String>, port: u16, authorization: Option<&SecretString>) -> SecretString {
+    let call = format!("CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n");
+    match authorization {
+        None => format!("{call}\r\n"),
+        Some(value) => format!("{call}Proxy-Authorization: {}\r\n\r\n", value.expose_secret()),
     }
-    call.push_str("\r\n");
-    call.into_bytes().into()
+    .into()
 }
 
 fn tls_name(host: &Host<String>) -> Result<ServerName<'static>, AddressFault> {

@@ -12,15 +12,14 @@ use http_body_util::Full;
 use hyper::Request;
 use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1::{self, Connection, SendRequest};
-use hyper::header::{HeaderMap, RETRY_AFTER};
+use hyper::header::HeaderMap;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
 use super::trust;
-use crate::domain::{Fault, RetryAfter};
-use crate::wire;
+use crate::domain::Fault;
 
 /// So much of an answer's body is read (DESIGN.md §5).
 pub(super) const BODY_LIMIT: u64 = 16 * 1024;
@@ -31,7 +30,7 @@ pub(super) const HEAD_LIMIT: usize = 64 * 1024;
 /// What came back from a request.
 pub(super) struct Answer {
     pub(super) status: u16,
-    pub(super) retry_after: Option<RetryAfter>,
+    pub(super) headers: HeaderMap,
     /// Whether the body ended within the limit; if not, the connection can't be used again.
     pub(super) complete: bool,
 }
@@ -109,9 +108,9 @@ impl Line {
         })
         .await?;
         progress.set(Progress::Body);
-        let (status, retry_after) = (response.status().as_u16(), retry_after(response.headers()));
-        let complete = self.finish(response.into_body()).await?;
-        Ok(Answer { status, retry_after, complete })
+        let (head, body) = response.into_parts();
+        let complete = self.finish(body).await?;
+        Ok(Answer { status: head.status.as_u16(), headers: head.headers, complete })
     }
 
     /// Reads the body to its end or to the limit; tells which.
@@ -162,10 +161,6 @@ fn poll_driver(driver: &mut Driver, cx: &mut Context<'_>) {
     {
         *driver = None;
     }
-}
-
-pub(super) fn retry_after(headers: &HeaderMap) -> Option<RetryAfter> {
-    wire::retry_after(headers.get(RETRY_AFTER)?.to_str().ok()?)
 }
 
 fn text_of(error: &hyper::Error) -> String {

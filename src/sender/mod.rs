@@ -9,9 +9,11 @@
 //!
 //! Whom a connection may go to is judged in `reach`; a proxy opens a way there (`tunnel`).
 //!
+//! `check --connect` tries targets without sending them anything (`probe`).
+//!
 //! With HTTP/2 the attempts of a target share one connection (`streams`, `shared_line`), each with a
-//! task of its own. Tokens are fetched by one attempt for all threads (`authority`, `token`,
-//! `token_request`).
+//! task of its own. What has to be had before a request, one attempt gets for all threads
+//! (`authority`): a token (`token`, `token_request`), and the receiver's word that it takes webhooks (`handshake`).
 
 mod authority;
 mod connection;
@@ -19,9 +21,11 @@ mod desk;
 mod dial;
 pub mod egress;
 mod endpoint;
+mod handshake;
 mod inbox;
 mod line;
 mod names;
+mod probe;
 mod reach;
 mod shared_line;
 mod streams;
@@ -35,18 +39,21 @@ pub(crate) mod trust;
 mod tunnel;
 
 use std::io;
-use std::sync::{Arc, Once, mpsc};
+use std::sync::{Arc, mpsc};
 use std::time::Instant;
 
-use rustls::RootCertStore;
+use rustls::{ClientConfig, RootCertStore};
 
 use crate::domain::{Attempt, Attempted, Reply};
 use crate::plan::{HttpVersion, Plan, Target};
-use desk::{Load, Remarks};
+use authority::Rights;
+use desk::Load;
 pub use endpoint::AddressFault;
 use endpoint::Endpoint;
+use handshake::Handshake;
 use inbox::Inbox;
 pub use names::{Answer, Lookup, LookupFault, Resolver};
+pub use probe::{Probed, probe};
 use thread::Thread;
 use token::TokenSource;
 
@@ -104,15 +111,7 @@ impl Senders {
         resolver: Resolver,
         emit: impl Fn(Vec<Attempted>) + Send + Clone + 'static,
     ) -> Result<Senders, StartFault> {
-        let roots = match plan.targets.iter().any(trust::uses_system) {
-            true => trust::system_roots(),
-            false => RootCertStore::empty(),
-        };
-        let needy = plan.targets.iter().find(|target| trust::needs_system(target));
-        if let (Some(target), true) = (needy, roots.is_empty()) {
-            return Err(StartFault::NoAuthorities(target.name.clone()));
-        }
-        Senders::trusting(roots, plan, threads, resolver, emit)
+        Senders::trusting(authorities(&plan)?, plan, threads, resolver, emit)
     }
 
     fn trusting(
@@ -122,25 +121,19 @@ impl Senders {
         resolver: Resolver,
         emit: impl Fn(Vec<Attempted>) + Send + Clone + 'static,
     ) -> Result<Senders, StartFault> {
-        let tokens = tokens(&roots, &plan).map_err(StartFault::Tls)?;
+        let rights = rights(&roots, &plan).map_err(StartFault::Tls)?;
         let tls = trust::receivers(&Arc::new(roots), &plan).map_err(StartFault::Tls)?;
         let shared = plan.targets.iter().map(|target| target.http == HttpVersion::Two).collect();
-        let remarks: Remarks = plan.targets.iter().map(|_| Once::new()).collect();
         let mut senders = Senders { threads: Vec::new(), shared };
         for number in 0..threads.max(1) {
-            let endpoint = |(target, tls): (&Target, _)| {
-                Endpoint::new(target, tls)
-                    .map_err(|fault| StartFault::Address { target: target.name.clone(), fault })
-            };
-            let endpoints = plan.targets.iter().zip(&tls).map(endpoint).collect::<Result<_, _>>()?;
+            let endpoints = endpoints(&plan, &tls)?;
             let (inbox, load) = (Arc::default(), Arc::new(Load::new(plan.targets.len())));
             let thread = Thread {
                 inbox,
                 load,
-                remarks: remarks.clone(),
                 plan: plan.clone(),
                 endpoints,
-                tokens: tokens.clone(),
+                rights: rights.clone(),
                 resolver: resolver.clone(),
             };
             senders.threads.push(launch(number, thread, emit.clone())?);
@@ -201,14 +194,37 @@ impl Drop for Senders {
     }
 }
 
-/// What the targets with `oauth2` get their tokens from.
-fn tokens(roots: &RootCertStore, plan: &Plan) -> Result<Vec<Option<Arc<TokenSource>>>, rustls::Error> {
+/// This machine's certificate authorities, if the plan's targets need some.
+fn authorities(plan: &Plan) -> Result<RootCertStore, StartFault> {
+    let roots = match plan.targets.iter().any(trust::uses_system) {
+        true => trust::system_roots(),
+        false => RootCertStore::empty(),
+    };
+    let needy = plan.targets.iter().find(|target| trust::needs_system(target));
+    match needy.filter(|_| roots.is_empty()) {
+        Some(target) => Err(StartFault::NoAuthorities(target.name.clone())),
+        None => Ok(roots),
+    }
+}
+
+/// Where each target's requests go; `tls` by target.
+fn endpoints(plan: &Plan, tls: &[Arc<ClientConfig>]) -> Result<Vec<Endpoint>, StartFault> {
+    let endpoint = |(target, tls): (&Target, _)| {
+        Endpoint::new(target, tls).map_err(|fault| StartFault::Address { target: target.name.clone(), fault })
+    };
+    plan.targets.iter().zip(tls).map(endpoint).collect()
+}
+
+/// What the attempts of each target prove their right with.
+fn rights(roots: &RootCertStore, plan: &Plan) -> Result<Vec<Rights>, rustls::Error> {
     let mut targets = Vec::with_capacity(plan.targets.len());
     for target in &plan.targets {
         let tls = target.oauth2.as_ref().map(|_| trust::token_endpoint(roots, target)).transpose()?;
         targets.push((target, tls));
     }
-    Ok(TokenSource::of_targets(&targets))
+    let tokens = TokenSource::of_targets(&targets).into_iter();
+    let handshakes = plan.targets.iter().map(|target| Handshake::of(target, plan.replicas));
+    Ok(tokens.zip(handshakes).map(|(tokens, handshake)| Rights { tokens, handshake }).collect())
 }
 
 fn launch(

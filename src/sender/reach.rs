@@ -55,5 +55,12 @@ pub(super) async fn found(names: &Names, host: &Host<String>) -> Result<Vec<IpAd
 }
 
 fn judged(egress: &Egress, host: &Host<String>, port: u16, addresses: &[IpAddr]) -> Result<(), Reply> {
-    egress::judge(egress, host, port, addresses).map_err(|refusal| fault(Fault::Blocked, refusal.to_string()))
+    egress::judge(egress, host, port, addresses).map_err(|refusal| {
+        let text = match host {
+            Host::Domain(_) => refusal.to_string(),
+            // It stands in the URL, which may be secret.
+            Host::Ipv4(_) | Host::Ipv6(_) => refusal.without_address(),
+        };
+        fault(Fault::Blocked, text)
+    })
 }

@@ -15,9 +15,7 @@ use hyper::header::CONTENT_LENGTH;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::line::{
-    Answer, BODY_LIMIT, Broken, HEAD_LIMIT, Progress, Stream, Traffic, Transport, retry_after,
-};
+use super::line::{Answer, BODY_LIMIT, Broken, HEAD_LIMIT, Progress, Stream, Traffic, Transport};
 use super::timer::Timer;
 
 /// A connection that nobody needed for so long is closed.
@@ -132,9 +130,9 @@ impl Slot<'_> {
         }
         let response = response.await.map_err(cut)?;
         progress.set(Progress::Body);
-        let (status, retry_after) = (response.status().as_u16(), retry_after(response.headers()));
-        let complete = finish(response.into_body()).await.map_err(cut)?;
-        Ok(Answer { status, retry_after, complete })
+        let (head, body) = response.into_parts();
+        let complete = finish(body).await.map_err(cut)?;
+        Ok(Answer { status: head.status.as_u16(), headers: head.headers, complete })
     }
 }
 

@@ -86,14 +86,19 @@ struct Work<'a> {
 
 impl Work<'_> {
     async fn deliver(&self, assignment: &mut Assignment) -> Reply {
-        let mut authority = Authority::of(self.peer);
+        let mut authority = Authority::of(&self.desk.names, self.target, self.peer);
+        let reply = self.ask(&mut authority, assignment).await;
+        authority.close(&reply);
+        reply
+    }
+
+    async fn ask(&self, authority: &mut Authority<'_>, assignment: &mut Assignment) -> Reply {
         let mut moves = 0;
         loop {
-            let request =
-                match authority.request(self.desk, self.target, self.peer, assignment, self.step).await {
-                    Ok(request) => request,
-                    Err(reply) => return reply,
-                };
+            let request = match authority.request(assignment, self.step).await {
+                Ok(request) => request,
+                Err(reply) => return reply,
+            };
             let (line, kept) = match self.line(assignment).await {
                 Ok(found) => found,
                 Err(reply) => return reply,
@@ -106,10 +111,10 @@ impl Work<'_> {
                 Ok(slot) => {
                     assignment.mark_sent();
                     match slot.exchange(request, self.progress).await {
-                        Ok(answer) if authority.is_to_ask_again(answer.status) => continue,
-                        Ok(answer) => {
-                            return Reply::Status { status: answer.status, retry_after: answer.retry_after };
-                        }
+                        Ok(answer) => match authority.judge(&answer) {
+                            Some(reply) => return reply,
+                            None => continue,
+                        },
                         Err(cut) => cut,
                     }
                 }
@@ -145,7 +150,7 @@ impl Work<'_> {
         if !assignment.may_start() {
             return Err(Reply::Withheld);
         }
-        let opened = match dial::dial(desk, target, peer, step).await {
+        let opened = match dial::dial(&desk.names, target, peer, step).await {
             Ok(transport) => SharedLine::over(transport)
                 .await
                 .map_err(|_| fault(Fault::Network, "the connection broke at once")),

@@ -11,11 +11,11 @@ use std::task::{Context, Poll};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::time::{Sleep, sleep_until};
 
-use super::desk::{Assignment, Desk, Load, Remarks};
+use super::authority::Rights;
+use super::desk::{Assignment, Desk, Load};
 use super::endpoint::Endpoint;
 use super::inbox::{Inbox, Phase};
 use super::names::{Names, Resolver};
-use super::token::TokenSource;
 use super::withheld;
 use crate::domain::{Attempt, Attempted};
 use crate::plan::Plan;
@@ -24,18 +24,17 @@ use crate::plan::Plan;
 pub(super) struct Thread {
     pub(super) inbox: Arc<Inbox>,
     pub(super) load: Arc<Load>,
-    pub(super) remarks: Remarks,
     pub(super) plan: Arc<Plan>,
     pub(super) endpoints: Vec<Endpoint>,
-    pub(super) tokens: Vec<Option<Arc<TokenSource>>>,
+    pub(super) rights: Vec<Rights>,
     pub(super) resolver: Resolver,
 }
 
 impl Thread {
     /// Runs until it is stopped. Says on `started` whether it could start.
     pub(super) fn run<E: Fn(Vec<Attempted>)>(self, emit: E, started: &SyncSender<io::Result<()>>) {
-        let Thread { inbox, load, remarks, plan, endpoints, tokens, resolver } = self;
-        let desk = Rc::new(Desk::new(plan, endpoints, tokens, Names::new(&resolver), load.clone(), remarks));
+        let Thread { inbox, load, plan, endpoints, rights, resolver } = self;
+        let desk = Rc::new(Desk::new(plan, endpoints, rights, Names::new(&resolver), load.clone()));
         // Declared before the runtime, so dropped after it and its tasks, also by a panic.
         let last = LastWords { desk: desk.clone(), inbox: inbox.clone(), load, emit };
         let runtime = match Builder::new_current_thread()

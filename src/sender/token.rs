@@ -10,8 +10,8 @@ use hyper::header::HeaderValue;
 use rustls::ClientConfig;
 use tokio::sync::Notify;
 
-use super::desk::Desk;
 use super::dial::fault;
+use super::names::Names;
 use super::token_request::{Style, TokenRequest};
 use crate::domain::{Fault, Reply};
 use crate::plan::Target;
@@ -96,11 +96,11 @@ impl TokenSource {
     }
 
     /// A token that has not expired; if there is none, waits for the one that is being fetched.
-    pub(super) async fn token(self: &Arc<Self>, desk: &Rc<Desk>) -> Result<Arc<Token>, Reply> {
+    pub(super) async fn token(self: &Arc<Self>, names: &Rc<Names>) -> Result<Arc<Token>, Reply> {
         loop {
             // Before the look, so that no end of a fetch is missed between.
             let changed = self.changed.notified();
-            match self.look(desk) {
+            match self.look(names) {
                 Found::Token(token) => return Ok(token),
                 Found::Failure(text) => return Err(fault(Fault::Auth, text)),
                 Found::Nothing => changed.await,
@@ -109,7 +109,7 @@ impl TokenSource {
     }
 
     /// Looks for a token, and has one fetched if it is time for that.
-    fn look(self: &Arc<Self>, desk: &Rc<Desk>) -> Found {
+    fn look(self: &Arc<Self>, names: &Rc<Names>) -> Found {
         let now = Instant::now();
         let mut state = self.lock();
         let token = state.token.clone().filter(|token| now < token.expires_at);
@@ -121,7 +121,7 @@ impl TokenSource {
         if !state.fetching && failure.is_none() {
             state.fetching = true;
             let fetch = Fetch { source: self.clone(), ended: false };
-            tokio::task::spawn_local(fetch.run(desk.clone(), state.style));
+            tokio::task::spawn_local(fetch.run(names.clone(), state.style));
         }
         match (token, failure) {
             (Some(token), _) => Found::Token(token),
@@ -171,9 +171,9 @@ struct Fetch {
 }
 
 impl Fetch {
-    async fn run(mut self, desk: Rc<Desk>, style: Style) {
+    async fn run(mut self, names: Rc<Names>, style: Style) {
         let began = Instant::now();
-        let result = self.source.request.make(&desk.names, style).await;
+        let result = self.source.request.make(&names, style).await;
         let mut state = self.source.lock();
         match result {
             Ok((grant, style)) => {

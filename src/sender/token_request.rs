@@ -5,24 +5,26 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use hyper::StatusCode;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{Client, RequestBuilder, Response};
 use rustls::ClientConfig;
+use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use url::form_urlencoded::{Serializer, byte_serialize};
 use url::{Host, Url};
 
+use super::dial::detail;
 use super::endpoint::sensitive;
 use super::names::Names;
 use super::reach;
 use super::token::{Grant, USUAL_LIFE};
 use super::trust;
 use crate::domain::Reply;
-use crate::plan::{Egress, OAuth2, Proxy, Target};
+use crate::plan::{self, Egress, OAuth2, Proxy, Target};
 
 /// A token endpoint has so long to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -42,7 +44,7 @@ pub(super) enum Style {
     Body,
 }
 
-/// How tokens are asked for. `Display` shows only the endpoint's scheme, host and port.
+/// How tokens are asked for. `Display` shows at most the endpoint's scheme, host and port.
 pub(super) struct TokenRequest {
     oauth2: OAuth2,
     host: Host<String>,
@@ -55,7 +57,7 @@ pub(super) struct TokenRequest {
 
 impl fmt::Display for TokenRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.oauth2.token_url, f)
+        f.write_str(&self.oauth2.shown)
     }
 }
 
@@ -127,7 +129,7 @@ impl TokenRequest {
             None => {
                 let found =
                     reach::allowed(names, &self.egress, &self.host, self.port).await.map_err(judged)?;
-                pinned(builder, &self.host, &found)
+                builder.dns_resolver(Pinned(found))
             }
             Some(proxy) => {
                 let patience = self.connect_timeout;
@@ -135,15 +137,18 @@ impl TokenRequest {
                     .await
                     .map_err(judged)?;
                 let found = reach::found(names, &proxy.host).await.map_err(judged)?;
-                pinned(builder, &proxy.host, &found).proxy(through(proxy).ok_or_else(unusable)?)
+                builder.dns_resolver(Pinned(found)).proxy(through(proxy).ok_or_else(unusable)?)
             }
         };
         builder.build().map_err(|_| unusable())
     }
 
     fn written(&self, client: &Client, style: Style) -> RequestBuilder {
-        let OAuth2 { token_url, client_id, client_secret, scopes, audience } = &self.oauth2;
-        let mut form = Serializer::new(String::new());
+        let OAuth2 { token_url, client_id, client_secret, scopes, audience, .. } = &self.oauth2;
+        // Large enough, so that no copy is left behind where it grew.
+        let most = 3 * (client_id.expose_secret().len() + client_secret.expose_secret().len());
+        let others = scopes.iter().chain(audience).map(|text| 3 * text.len() + 1).sum::<usize>();
+        let mut form = Serializer::new(String::with_capacity(128 + most + others));
         form.append_pair("grant_type", "client_credentials");
         if !scopes.is_empty() {
             form.append_pair("scope", &scopes.join(" "));
@@ -159,7 +164,7 @@ impl TokenRequest {
             .post(token_url.0.clone())
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
             .header(hyper::header::ACCEPT, "application/json")
-            .body(form.finish());
+            .body(Bytes::from_owner(Zeroizing::new(form.finish())));
         match (style, basic(client_id, client_secret)) {
             (Style::Header, Some(value)) => request.header(AUTHORIZATION, value),
             _ => request,
@@ -169,19 +174,20 @@ impl TokenRequest {
 
 /// Each part is written as in a form before they are joined (RFC 6749 §2.3.1).
 fn basic(id: &SecretString, secret: &SecretString) -> Option<HeaderValue> {
-    let form = |text: &SecretString| byte_serialize(text.expose_secret().as_bytes()).collect::<String>();
-    let both = STANDARD.encode(format!("{}:{}", form(id), form(secret)));
-    sensitive(&SecretString::from(format!("Basic {both}")))
+    let form =
+        |text: &SecretString| Zeroizing::new(byte_serialize(text.expose_secret().as_bytes()).collect());
+    let (id, secret): (Zeroizing<String>, Zeroizing<String>) = (form(id), form(secret));
+    sensitive(&plan::basic(&id, &secret))
 }
 
-fn pinned(builder: reqwest::ClientBuilder, host: &Host<String>, found: &[IpAddr]) -> reqwest::ClientBuilder {
-    match host {
+/// Whatever is looked up has these addresses.
+struct Pinned(Vec<IpAddr>);
+
+impl Resolve for Pinned {
+    fn resolve(&self, _name: Name) -> Resolving {
         // The port is that of the URL.
-        Host::Domain(name) => {
-            let addresses: Vec<_> = found.iter().map(|address| SocketAddr::new(*address, 0)).collect();
-            builder.resolve_to_addrs(name, &addresses)
-        }
-        Host::Ipv4(_) | Host::Ipv6(_) => builder,
+        let found: Vec<_> = self.0.iter().map(|address| SocketAddr::new(*address, 0)).collect();
+        Box::pin(async { Ok(Box::new(found.into_iter()) as Addrs) })
     }
 }
 
@@ -194,8 +200,8 @@ fn through(proxy: &Proxy) -> Option<reqwest::Proxy> {
     })
 }
 
-async fn read(mut response: Response) -> Result<Vec<u8>, Refused> {
-    let mut body = Vec::new();
+async fn read(mut response: Response) -> Result<Zeroizing<Vec<u8>>, Refused> {
+    let mut body = Zeroizing::new(Vec::with_capacity(ANSWER_LIMIT));
     while let Some(part) = response.chunk().await.map_err(|error| refused(unreachable(&error)))? {
         if body.len() + part.len() > ANSWER_LIMIT {
             return Err(refused("the answer of the token endpoint is too large"));
@@ -215,7 +221,7 @@ fn granted(body: &[u8]) -> Option<Grant> {
     }
     let answer: Answer = serde_json::from_slice(body).ok()?;
     let is_bearer = answer.token_type.is_none_or(|kind| kind.eq_ignore_ascii_case("bearer"));
-    let token = answer.access_token;
+    let token = Zeroizing::new(answer.access_token);
     if !is_bearer || token.is_empty() {
         return None;
     }
@@ -225,7 +231,7 @@ fn granted(body: &[u8]) -> Option<Grant> {
         _ => None,
     };
     let life = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).unwrap_or(USUAL_LIFE);
-    let header = sensitive(&SecretString::from(format!("Bearer {token}")))?;
+    let header = sensitive(&SecretString::from(format!("Bearer {}", *token)))?;
     // Whatever its life, it is good for the attempt that waits for it.
     Some(Grant { header, life: life.clamp(Duration::from_secs(1), LONGEST_LIFE) })
 }
@@ -252,13 +258,6 @@ fn unreachable(error: &reqwest::Error) -> String {
         "no connection to the token endpoint".to_owned()
     } else {
         "the token endpoint closed the connection before its answer was complete".to_owned()
-    }
-}
-
-fn detail(reply: Reply) -> Box<str> {
-    match reply {
-        Reply::Fault { detail, .. } => detail,
-        _ => Box::default(),
     }
 }
 

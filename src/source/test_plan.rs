@@ -105,6 +105,7 @@ pub(crate) fn target(name: &str, url: &str) -> Target {
         oauth2: None,
         tls: None,
         proxy: None,
+        handshake: None,
         timeout: Duration::from_secs(10),
         connect_timeout: Duration::from_secs(3),
         success: StatusSet::range(200, 299),

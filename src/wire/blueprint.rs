@@ -1,4 +1,5 @@
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use bytes::Bytes;
 use hyper::header::HeaderMap;
@@ -19,6 +20,8 @@ pub struct Blueprint {
     headers: Headers,
     payload: Payload,
     signature: Option<Signer>,
+    /// A body was seen that JavaScript can't read.
+    refused: AtomicBool,
 }
 
 /// One finished request, without method and address.
@@ -66,7 +69,13 @@ impl Blueprint {
         }
         let payload = Payload::compile(&spec.payload, &spec.target_id, &mut faults);
         if faults.is_empty() {
-            Ok(Blueprint { target_id: spec.target_id.as_str().into(), headers, payload, signature })
+            Ok(Blueprint {
+                target_id: spec.target_id.as_str().into(),
+                headers,
+                payload,
+                signature,
+                refused: AtomicBool::default(),
+            })
         } else {
             Err(faults)
         }
@@ -89,10 +98,19 @@ impl Blueprint {
         Ok(Request { headers, body })
     }
 
-    /// Whether a rendered body holds an integer that JavaScript reads as another one, although it is
-    /// written for receivers that verify what JavaScript makes of it (`json: js`): they refuse it.
-    pub fn is_refused_in_javascript(&self, body: &[u8]) -> bool {
-        self.payload.form() == Some(JsonForm::Js) && str::from_utf8(body).is_ok_and(json::has_big_integer)
+    /// Whether a rendered body is the first of this target's that holds an integer which JavaScript reads as
+    /// another one, although it is written for receivers that verify what JavaScript makes of it
+    /// (`json: js`): they refuse it.
+    pub fn is_first_refused_in_javascript(&self, body: &[u8]) -> bool {
+        self.payload.form() == Some(JsonForm::Js)
+            && !self.refused.load(Relaxed)
+            && str::from_utf8(body).is_ok_and(json::has_big_integer)
+            && !self.refused.swap(true, Relaxed)
+    }
+
+    /// The headers that are the same in every request: what one without an event has.
+    pub fn fixed_headers(&self) -> HeaderMap {
+        self.headers.fixed()
     }
 
     /// All headers but `content-type` for a body that is there already, signed for an attempt made at

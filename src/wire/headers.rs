@@ -1,11 +1,13 @@
 use std::collections::HashSet;
 use std::fmt;
 
+use bytes::Bytes;
 use hyper::header::{
     CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING,
     USER_AGENT,
 };
 use secrecy::ExposeSecret;
+use secrecy::zeroize::Zeroizing;
 
 use super::handlebars::{Facts, Language, Roots, Template};
 use super::spec::{AuthHeader, HeaderSpec, JsonForm, Visibility};
@@ -159,19 +161,27 @@ fn auth_header(
         return Err("the header is set twice (names differ only in case); keep one".to_owned());
     }
     let Some(value) = &auth.value else { return Ok(None) };
-    let mut value = HeaderValue::from_bytes(value.expose_secret().as_bytes())
-        .map_err(|_| "the value has a control character, for example a line break; remove it".to_owned())?;
-    value.set_sensitive(true);
+    let value = secret_value(value.expose_secret().as_bytes()).ok_or(UNPRINTABLE)?;
     Ok(Some((name, value)))
 }
 
 const UNPRINTABLE: &str = "the value has a control character, for example a line break; remove it";
 
 fn value(text: &[u8], visibility: Visibility) -> Option<HeaderValue> {
-    let mut value = HeaderValue::from_bytes(text).ok()?;
-    value.set_sensitive(visibility == Visibility::Receiver);
+    match visibility {
+        Visibility::Receiver => secret_value(text),
+        Visibility::Everybody => HeaderValue::from_bytes(text).ok(),
+    }
+}
+
+/// A value that `Debug` does not show. Its clones share one memory, which is wiped with the last of them.
+pub(crate) fn secret_value(text: &[u8]) -> Option<HeaderValue> {
+    let wiped = Bytes::from_owner(Zeroizing::new(text.to_vec()));
+    let mut value = HeaderValue::from_maybe_shared(wiped).ok()?;
+    value.set_sensitive(true);
     Some(value)
 }
+
 /// A header name that configuration may set.
 pub(super) fn free_name(name: &str) -> Result<HeaderName, String> {
     let parsed = HeaderName::from_bytes(name.as_bytes())

@@ -15,6 +15,7 @@ mod template;
 pub mod verify;
 
 pub use blueprint::{Blueprint, Request, SpecFault, Unrenderable};
+pub(crate) use headers::secret_value;
 pub use reply::retry_after;
 pub use signature::Subject;
 pub use spec::{

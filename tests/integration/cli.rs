@@ -119,6 +119,7 @@ fn an_unknown_command_ends_with_2() {
 mod with_a_broker {
     use super::*;
     use crate::nats_scene::NatsScene;
+    use crate::receiver::Receiver;
     use crate::scene::Scene;
     use crate::stage::Stage;
 
@@ -173,7 +174,8 @@ mod with_a_broker {
     #[test]
     fn check_connect_tells_what_is_wrong_with_a_durable() {
         let scene = NatsScene::stream("connect");
-        let config = scene.one_target("https://example.com/", "", "").replace("egress: private, ", "");
+        let receiver = Receiver::ok();
+        let config = scene.one_target(&receiver.url("/"), "", "");
         let (code, text) = run("check", &config, &["--connect"]);
         assert_eq!(code, Some(0), "nothing is wrong while there is none: {text}");
         assert!(scene.consumer().is_none(), "and none is made");
@@ -195,10 +197,8 @@ mod with_a_broker {
         use async_nats::jetstream::stream::{Config, RetentionPolicy};
 
         let scene = NatsScene::stream("ordered");
-        let strict = |scene: &NatsScene| {
-            let config = scene.one_target("https://example.com/", "ordering: strict", "");
-            config.replace("egress: private, ", "")
-        };
+        let receiver = Receiver::ok();
+        let strict = |scene: &NatsScene| scene.one_target(&receiver.url("/"), "ordering: strict", "");
         let own = format!("{}-sink", scene.durable);
         let (code, text) = run("check", &strict(&scene), &["--connect"]);
         assert_eq!(code, Some(0), "{text}");

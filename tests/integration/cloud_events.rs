@@ -3,12 +3,16 @@
 use serde_json::{Value, json};
 
 use crate::bridge::Bridge;
-use crate::receiver::{Receiver, Request};
+use crate::receiver::{Answer, Receiver, Request};
 use crate::record::Record;
-use crate::scene::SECRET;
+use crate::scene::{SECRET, event};
 use crate::stage::{Stage, on_every_broker};
 
-on_every_broker!(every_message_becomes_a_cloud_event, an_event_without_a_type_is_a_dead_letter);
+on_every_broker!(
+    every_message_becomes_a_cloud_event,
+    an_event_without_a_type_is_a_dead_letter,
+    a_receiver_is_asked_once_before_the_first_delivery
+);
 
 /// An attribute, in either mode.
 fn attribute(request: &Request, name: &str) -> Option<String> {
@@ -96,5 +100,31 @@ fn an_event_without_a_type_is_a_dead_letter<S: Stage>() {
     let error = letter.header("hookferry-last-error").unwrap_or_default();
     assert!(error.contains("needs the event's type"), "{letter:?}");
     assert_eq!(receiver.count(), 0);
+    bridge.stop();
+}
+
+/// DIALECTS.md, table 2, `cloudevents`: the `OPTIONS` handshake.
+fn a_receiver_is_asked_once_before_the_first_delivery<S: Stage>() {
+    const EVENTS: usize = 20;
+    let scene = S::new("handshake", 1);
+    let receiver = Receiver::start(|request| match request.header("webhook-request-origin") {
+        Some(origin) => {
+            let grant = format!("{origin}\r\nWebHook-Allowed-Rate: 6000");
+            Answer::Header(200, "WebHook-Allowed-Origin", grant)
+        }
+        None => Answer::Status(200),
+    });
+    scene.publish((0..EVENTS).map(event));
+    let keys = "dialect: cloudevents-structured, handshake: { origin: hooks.example.com }";
+    let bridge = Bridge::ready(&scene.one_target(&receiver.url("/in"), keys, ""));
+    receiver.wait_count(EVENTS + 1);
+    scene.wait_settled();
+
+    let requests = receiver.requests();
+    let asks = |request: &Request| request.header("webhook-request-origin") == Some("hooks.example.com");
+    assert_eq!(requests.iter().position(|request| asks(request)), Some(0));
+    assert_eq!(requests.iter().filter(|request| asks(request)).count(), 1);
+    assert_eq!((requests[0].path.as_str(), requests[0].body.len()), ("/in", 0));
+    bridge.wait_log(&["WARN", "write `rate: { limit: 6000/m }`"]);
     bridge.stop();
 }

@@ -1,11 +1,8 @@
 //! What a target would send for a message, without a broker or a receiver.
 
-use std::sync::Arc;
-
-use bytes::Bytes;
-use hookferry::domain::{Event, Generation, Lease, SourceId};
+use hookferry::domain::Event;
 use hookferry::plan::{self, Layers, Plan};
-use hookferry::source::{Intake, Message, Namespace};
+use hookferry::source::Sample;
 use hookferry::wire::Request;
 
 /// When attempts are made, where it does not matter: 2025-01-02T03:05:00Z.
@@ -23,20 +20,9 @@ routes: [{{ to: [t] }}]"
 
 /// The event that the plan's source makes of a message.
 pub fn event(plan: &Plan, body: &[u8], headers: &[(&str, &str)]) -> Event {
-    let header = |(name, value): &(&str, &str)| ((*name).into(), Bytes::copy_from_slice(value.as_bytes()));
-    let message = Message {
-        topic: "t".into(),
-        partition: 0,
-        position: 0,
-        timestamp_ms: Some(0),
-        subject: None,
-        key: None,
-        value: Some(body),
-        headers: headers.iter().map(header).collect(),
-    };
-    let namespace = Namespace::Kafka { cluster: "rendering".into() };
-    let intake = Intake::new(plan, &plan.sources[0], SourceId(0), namespace);
-    intake.read(message, Generation(0), Arc::new(Lease::unlimited()))
+    let headers: Vec<(String, String)> =
+        headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    Sample { body, headers: &headers, ..Sample::default() }.read(plan, &plan.sources[0])
 }
 
 /// The request of the first attempt, made at this time, of a target with these keys.

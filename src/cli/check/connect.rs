@@ -1,6 +1,8 @@
-//! `check --connect`: a look at the brokers of a valid plan. Nothing is made or altered there.
+//! `check --connect`: a look at the brokers and targets of a valid plan. Nothing is made or altered there, and
+//! no webhook is sent.
 
 mod nats;
+mod targets;
 
 use std::fmt;
 use std::time::Duration;
@@ -17,11 +19,11 @@ use crate::plan::{Broker, DeadLetters, Examined, Kafka, Plan, Source, Topic};
 /// A broker may take so long to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// One thing that was found at a broker.
+/// One thing that was found at a broker or a target.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(in crate::cli) struct Finding {
-    /// The source whose broker it is.
-    pub(super) source: String,
+    /// The source whose broker it is (`sources.NAME`), or the target (`targets.NAME`).
+    pub(super) at: String,
     /// Whether it has to be mended.
     pub(super) fault: bool,
     /// What it is, with the remedy.
@@ -30,8 +32,8 @@ pub(in crate::cli) struct Finding {
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Finding { source, fault, says } = self;
-        write!(f, "sources.{source}: {}{says}", if *fault { "fault: " } else { "" })
+        let Finding { at, fault, says } = self;
+        write!(f, "{at}: {}{says}", if *fault { "fault: " } else { "" })
     }
 }
 
@@ -43,7 +45,7 @@ struct Findings<'a> {
 
 impl Findings<'_> {
     fn add(&mut self, fault: bool, says: String) {
-        self.found.push(Finding { source: self.source.to_owned(), fault, says });
+        self.found.push(Finding { at: format!("sources.{}", self.source), fault, says });
     }
 
     fn fine(&mut self, says: String) {
@@ -55,7 +57,8 @@ impl Findings<'_> {
     }
 }
 
-/// Looks at the brokers of all sources, one after the other. What may not be shown is masked.
+/// Looks at the brokers of all sources, one after the other, and then at all targets. What may not be
+/// shown is masked.
 pub(super) fn look(examined: &Examined) -> Vec<Finding> {
     let Examined { plan, concealed, .. } = examined;
     let look = |(source, id): (&Source, SourceId)| {
@@ -71,10 +74,12 @@ pub(super) fn look(examined: &Examined) -> Vec<Finding> {
                 nats::look(nats, plan.limits.max_event, &ordered, keeps.then_some(plan), &mut findings);
             }
         }
-        findings.found.iter_mut().for_each(|finding| finding.says = concealed.mask(&finding.says));
         findings.found
     };
-    plan.sources.iter().zip((0..).map(SourceId)).flat_map(look).collect()
+    let mut found: Vec<Finding> = plan.sources.iter().zip((0..).map(SourceId)).flat_map(look).collect();
+    found.extend(targets::look(plan));
+    found.iter_mut().for_each(|finding| finding.says = concealed.mask(&finding.says));
+    found
 }
 
 fn look_at_kafka(

@@ -27,7 +27,7 @@ log: { format: json, level: debug }
 limits: { memory: 1GiB, in_flight: 10, max_event: 2MiB, window: { bytes: 8MiB, events: 100 } }
 shutdown: { deadline: 5s }
 dead_letters: { topic: d, stream: d, subject: d, on: orders }
-event_types: { catalogues: [dcision], declare: { a: { category: c, description: d } }, unknown: warn }
+event_types: { catalogues: [dcision], declare: { a: { category: c, description: d, schema: { type: object } } }, unknown: warn }
 sources:
   orders:
     kafka: { brokers: 'b:9092', topics: [t], group: g, start: 2h, properties: { fetch.wait.max.ms: 100 } }
@@ -46,12 +46,13 @@ targets:
     headers: { X-Environment: production }
     secrets: [one, two]
     signature:
-      { message: '{{body}}', algorithm: hmac-sha512, key: text, encoding: hex, each: '{{signature}}', join: ',', timestamp: rfc3339, headers: { X-S: '{{signatures}}' } }
+      { message: '{{body}}', algorithm: hmac-sha512, key: text, encoding: hex, each: '{{signature}}', ed25519: 'v1a={{signature}}', join: ',', timestamp: rfc3339, headers: { X-S: '{{signatures}}' } }
     egress: { allow: [10.1.0.0/16], deny: [1.2.3.4] }
     allow_http: false
     auth: { basic: { username: u, password: p } }
     tls: { ca: "${env:CA}" }
     proxy: 'off'
+    handshake: { origin: hooks.example.com }
     timeout: 10s
     connect_timeout: 1s
     success: [2xx]
@@ -74,6 +75,7 @@ routes:
     tests: [{ event: { type: a }, source: orders, headers: { a: b }, key: k, to: [] }]
 "#,
     r#"
+event_types: { declare: { a: { schema_file: /none } } }
 sources:
   audit:
     nats:
@@ -183,6 +185,58 @@ fn defaults_are_those_of_the_program() {
     assert_eq!(default("targets.*.disable_on").as_deref(), Some("`[410]`"));
     assert_eq!(default("sources.*.nats.ack_wait").as_deref(), Some("`60s`"));
     assert_eq!(default("name").as_deref(), Some("`hookferry`"));
+}
+
+/// The values of a YAML text as JSON, for what editors do with it.
+fn as_json(text: &str) -> serde_json::Value {
+    serde_saphyr::from_str(text).expect("YAML")
+}
+
+fn validator() -> jsonschema::Validator {
+    jsonschema::validator_for(&Reference::read().schema()).expect("a schema")
+}
+
+#[test]
+fn the_schema_takes_what_is_read_and_the_examples() {
+    let validator = validator();
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/config");
+    let examples = std::fs::read_dir(folder).expect("config/").map(|entry| entry.expect("an entry").path());
+    let examples: Vec<String> =
+        examples.map(|path| std::fs::read_to_string(path).expect("an example")).collect();
+
+    for text in WHOLE.into_iter().chain(examples.iter().map(String::as_str)) {
+        let faults: Vec<String> = validator
+            .iter_errors(&as_json(text))
+            .map(|fault| format!("{}: {fault}", fault.instance_path()))
+            .collect();
+        assert!(faults.is_empty(), "{faults:#?} in {text}");
+    }
+}
+
+#[test]
+fn the_schema_refuses_what_an_editor_should_mark() {
+    let validator = validator();
+    for faulty in [
+        "nmae: shop",
+        "name: Shop!",
+        "limits: { in_flight: 0 }",
+        "limits: { memory: much }",
+        "sources: { s: { kafka: { broker: b } } }",
+        "targets: { t: { timeout: 10 seconds } }",
+        "targets: { t: { dialect: striped } }",
+        "targets: { t: { retry: { schedule: [soon] } } }",
+        "targets: { t: { rate: { limit: 100 } } }",
+        "defaults: { url: 'https://x.example/' }",
+        "routes: [{ where: { a: { over: 1 } } }]",
+        "routes: [{ priority: 5000 }]",
+    ] {
+        assert!(!validator.is_valid(&as_json(faulty)), "{faulty}");
+    }
+    for fine in
+        ["x-mine: [1]", "limits: { in_flight: '${env:N}' }", "targets: { t: { http: 2, rate: 'off' } }"]
+    {
+        assert!(validator.is_valid(&as_json(fine)), "{fine}");
+    }
 }
 
 /// `HOOKFERRY_WRITE_DOCS=1 cargo test` writes it anew.

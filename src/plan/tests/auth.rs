@@ -290,6 +290,8 @@ fn proxies_have_a_host_and_perhaps_a_user() {
         ("https://proxy:3128", "only an `http://` proxy is possible"),
         ("socks5://proxy:1080", "only an `http://` proxy is possible"),
         ("http://ann:hunter2@proxy:3128/x", "a proxy has no path"),
+        ("http://a%3Ahunter2:b@proxy:3128", "a user's name has no `:` here"),
+        ("http://ann:hunter2%FF@proxy:3128", "user or password is not UTF-8"),
         ("proxy", "no URL"),
     ] {
         let found = faults_of(&format!("proxy: '{wrong}'"));
@@ -324,4 +326,41 @@ fn headers_of_connections_have_no_place_in_http_2() {
         ["targets.crm.headers.Keep-Alive: HTTP/2 has no such header; remove it, or write `http: 1`"]
     );
     assert_eq!(target(keys).http, HttpVersion::One);
+    assert_eq!(
+        faults_of("http: 2\nauth: { header: { Upgrade: a } }"),
+        ["targets.crm.auth.header.Upgrade: HTTP/2 has no such header; remove it, or write `http: 1`"]
+    );
+}
+
+#[test]
+fn a_handshake_names_its_origin() {
+    assert_eq!(target("").handshake, None);
+    assert_eq!(target("handshake: off").handshake, None);
+    let handshake = target("handshake: { origin: hooks.example.com }").handshake;
+    assert_eq!(handshake.map(|handshake| handshake.origin).as_deref(), Some("hooks.example.com"));
+    for (value, fault) in [
+        ("{}", ".origin: missing; write your own name, for example `origin: hooks.example.com`"),
+        ("hooks.example.com", ": write `off`, or for example `{ origin: hooks.example.com }`"),
+        ("{ origin: 'https://x/' }", ".origin: an origin is a host name, for example `hooks.example.com`"),
+        (r#"{ origin: "a\r\nb" }"#, ".origin: an origin is a host name, for example `hooks.example.com`"),
+    ] {
+        assert_eq!(faults_of(&format!("handshake: {value}")), [format!("targets.crm.handshake{fault}")]);
+    }
+}
+
+#[test]
+fn a_token_url_from_a_file_is_not_shown() {
+    let file = std::env::temp_dir().join(format!("hookferry-token-url-{}", std::process::id()));
+    std::fs::write(&file, "https://hunter2.example/t").expect("written");
+    let keys = format!(
+        "auth: {{ oauth2: {{ token_url: \"${{file:{}}}\", client_id: a, client_secret: b }} }}",
+        file.display()
+    );
+    let oauth2 = target(&keys).oauth2.expect("tokens");
+    std::fs::remove_file(&file).expect("removed");
+    assert_eq!((&*oauth2.shown, oauth2.token_url.0.host_str()), ("***", Some("hunter2.example")));
+    assert!(!format!("{oauth2:?}").contains("hunter2"), "{oauth2:?}");
+    let plain =
+        target("auth: { oauth2: { token_url: 'https://id.example/t', client_id: a, client_secret: b } }");
+    assert_eq!(plain.oauth2.map(|oauth2| oauth2.shown).as_deref(), Some("https://id.example"));
 }

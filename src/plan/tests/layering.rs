@@ -295,6 +295,6 @@ fn a_bare_name_declares_a_type_or_takes_one_back() {
     let over = "event_types: { declare: { b: , e: } }";
     let folder = Folder::with(&[("base.yaml", &base), ("over.yaml", over)]);
     let plan = folder.examine(&["base.yaml", "over.yaml"]).expect("no faults").plan;
-    let declared: Vec<&str> = plan.event_types.declared.iter().map(|name| &**name).collect();
+    let declared: Vec<&str> = plan.event_types.declared.keys().map(|name| &**name).collect();
     assert_eq!(declared, ["a", "c.d", "e"]);
 }

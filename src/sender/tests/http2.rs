@@ -1,3 +1,5 @@
+mod idle;
+
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -121,7 +123,10 @@ async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, seen: Arc<Seen>, pla
 }
 
 async fn play(plays: Plays, mut respond: SendResponse<Bytes>) {
-    let head = |status: u16| Response::builder().status(status).header("retry-after", "7").body(()).unwrap();
+    let head = |status: u16| {
+        let head = Response::builder().status(status).header("retry-after", "7");
+        head.header("webhook-allowed-origin", "*").body(()).unwrap()
+    };
     match plays {
         Plays::Answers(status) => drop(respond.send_response(head(status), true)),
         Plays::EndsAfter(_) => drop(respond.send_response(head(200), true)),
@@ -192,6 +197,18 @@ fn a_request_arrives_whole() {
         assert_eq!(receiver.requests().last().unwrap().body.len(), body.len());
     }
     assert_eq!(receiver.accepts(), 1);
+}
+
+#[test]
+fn a_receiver_that_is_asked_first_is_asked_over_the_same_connection() {
+    let receiver = Multiplexer::playing(Plays::Answers(200), None);
+    let handshake = Some(crate::plan::Handshake { origin: "hooks.example.com".into() });
+    let mut rig = Rig::new(vec![Target { handshake, ..receiver.target() }]);
+
+    make_all(&mut rig, 20).iter().for_each(|attempted| assert_status(attempted, 200));
+    let requests = receiver.requests();
+    assert_eq!((receiver.accepts(), requests.len(), &requests[0].method), (1, 21, &Method::OPTIONS));
+    assert!(requests[1..].iter().all(|request| request.method == Method::POST));
 }
 
 #[test]

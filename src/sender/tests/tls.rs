@@ -219,6 +219,7 @@ fn a_receiver_that_wants_a_certificate_gets_the_targets() {
 fn the_machines_authorities_are_asked_where_the_target_names_none() {
     let token_url = |url: &str| crate::plan::OAuth2 {
         token_url: crate::plan::TargetUrl(url.parse().unwrap()),
+        shown: "***".into(),
         client_id: "me".into(),
         client_secret: "secret".into(),
         scopes: Vec::new(),

@@ -51,6 +51,7 @@ fn refusing(refused: &'static [&'static str]) -> Receiver {
 fn oauth2(token_url: &str) -> OAuth2 {
     OAuth2 {
         token_url: TargetUrl(token_url.parse().unwrap()),
+        shown: "***".into(),
         client_id: "me".into(),
         client_secret: "p@ss word".into(),
         scopes: vec!["read".to_owned(), "write:all".to_owned()],

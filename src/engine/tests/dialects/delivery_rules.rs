@@ -45,7 +45,7 @@ routes: [{{ name: all, to: [crm] }}]"
 
 impl Desk {
     /// An event from the consumer that reads for the only target.
-    fn arrive_for_it(&mut self, position: i64, priority: Option<i32>) {
+    fn arrive_for_it(&mut self, position: i64, priority: Option<i16>) {
         let consumer = match self.engine.plan.targets[0].ordering {
             Ordering::None => CONSUMER,
             Ordering::ByKey | Ordering::Strict => ConsumerId(1),
