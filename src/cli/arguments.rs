@@ -367,6 +367,6 @@ mod tests {
         let Command::Publish(order) = arguments.command else { panic!("not publish") };
         assert_eq!(order.topic.as_deref(), Some("orders.new"), "what NATS calls a topic");
         assert!(parsed("hookferry publish").is_err(), "a file is needed");
-        assert!(parsed("hookferry schema").is_err(), "what does not exist yet is not accepted");
+        assert!(parsed("hookferry replay").is_err(), "what does not exist yet is not accepted");
     }
 }

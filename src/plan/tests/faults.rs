@@ -15,7 +15,7 @@ fn a_mistyped_key_is_named_with_its_place_and_a_suggestion() {
     target_faults(
         "url: https://x.example/\nzzz: 3s",
         &[
-            "h.yaml:5:5: targets.crm.zzz: unknown key; there are: dialect id secrets signature headers payload egress allow_http url tenant auth tls proxy method http enabled description labels timeout connect_timeout success ordering key on_exhausted retry concurrency rate breaker disable_on disable_after",
+            "h.yaml:5:5: targets.crm.zzz: unknown key; there are: dialect id secrets signature headers payload egress allow_http url tenant auth tls proxy handshake method http enabled description labels timeout connect_timeout success ordering key on_exhausted retry concurrency rate breaker disable_on disable_after",
         ],
     );
 }
