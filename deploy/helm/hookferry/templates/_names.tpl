@@ -1,0 +1,26 @@
+{{- define "hookferry.name" -}}
+{{- if contains .Chart.Name .Release.Name }}{{ .Release.Name }}{{ else }}{{ .Release.Name }}-{{ .Chart.Name }}{{ end | trunc 63 | trimSuffix "-" }}
+{{- end }}
+
+{{- define "hookferry.selector" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "hookferry.labels" -}}
+{{ include "hookferry.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
+{{- end }}
+
+{{- define "hookferry.config" -}}
+{{- if not .Values.config }}
+{{- fail "config is empty: give hookferry.yaml as a map (sources, targets, routes), or name an existingConfig" }}
+{{- end }}
+{{- toYaml .Values.config }}
+{{- end }}
+
+{{- define "hookferry.tokenSecret" -}}
+{{- .Values.adminToken.existingSecret | default (printf "%s-admin" (include "hookferry.name" .)) }}
+{{- end }}
