@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
-use std::process::{Child, ExitStatus};
+use std::process::{Child, Command, ExitStatus};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -24,7 +24,8 @@ pub struct Bridge {
     child: Child,
     log: Arc<Mutex<VecDeque<String>>>,
     http: Http,
-    _folder: Folder,
+    /// Kept until it has ended.
+    folder: Option<Folder>,
 }
 
 impl Bridge {
@@ -58,11 +59,18 @@ impl Bridge {
         let config = folder.file("hookferry.yaml", &format!("admin: {{ listen: '127.0.0.1:0' }}\n{config}"));
         let mut command = command();
         command.args(["run", "-c"]).arg(&config).args(arguments).envs(variables.iter().copied());
+        let mut bridge = Bridge::of(command);
+        bridge.folder = Some(folder);
+        bridge
+    }
+
+    /// Starts this command, which is `run` with whatever configuration it finds.
+    pub fn of(mut command: Command) -> Bridge {
         let mut child = command.spawn().unwrap();
         let log = Arc::default();
         follow(child.stdout.take().unwrap(), &log);
         follow(child.stderr.take().unwrap(), &log);
-        Bridge { child, log, http: Http::new(), _folder: folder }
+        Bridge { child, log, http: Http::new(), folder: None }
     }
 
     /// Starts it and waits until it is ready.
@@ -200,19 +208,20 @@ impl Drop for Bridge {
 }
 
 /// An HTTP client for probes: every request is bounded.
-struct Http {
+pub struct Http {
     runtime: tokio::runtime::Runtime,
     client: reqwest::Client,
 }
 
 impl Http {
-    fn new() -> Http {
+    pub fn new() -> Http {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let client = client::builder().timeout(Duration::from_secs(5)).build().unwrap();
         Http { runtime, client }
     }
 
-    fn get(&self, url: &str) -> Option<(u16, String)> {
+    /// Status and body; `None` if nothing answers.
+    pub fn get(&self, url: &str) -> Option<(u16, String)> {
         self.runtime.block_on(async {
             let reply = self.client.get(url).send().await.ok()?;
             Some((reply.status().as_u16(), reply.text().await.ok()?))

@@ -7,8 +7,9 @@
 //! `nats_scene` (what most tests begin with), `stage` (what both of these are, for tests that mean the
 //! same on every broker), `consumer` (one of `source`, without an engine), `nats_credentials` (an
 //! operator's accounts), `rendering` (what a target would send), `verifiers` (other people's judgement of
-//! signatures). All other modules are tests, by
-//! theme. What needs a broker stands behind the feature `real-brokers`, which `scripts/test` sets; there
+//! signatures), `prometheus`, `expression` (what Prometheus is asked), `composition` (what Compose starts),
+//! `manifests` (who judges manifests). All other modules are tests, by theme. What needs a broker stands
+//! behind the feature `real-brokers`, which `scripts/test` sets; there
 //! a missing broker is a failure.
 
 mod cli;
@@ -25,17 +26,25 @@ mod targets;
 #[cfg(feature = "real-brokers")]
 mod bridge;
 #[cfg(feature = "real-brokers")]
+mod composition;
+#[cfg(feature = "real-brokers")]
 mod consumer;
+#[cfg(feature = "real-brokers")]
+mod expression;
 #[cfg(feature = "real-brokers")]
 mod kafka;
 #[cfg(feature = "real-brokers")]
 mod kafka_tiers;
+#[cfg(feature = "real-brokers")]
+mod manifests;
 #[cfg(feature = "real-brokers")]
 mod nats;
 #[cfg(feature = "real-brokers")]
 mod nats_credentials;
 #[cfg(feature = "real-brokers")]
 mod nats_scene;
+#[cfg(feature = "real-brokers")]
+mod prometheus;
 #[cfg(feature = "real-brokers")]
 mod receiver;
 #[cfg(feature = "real-brokers")]
@@ -54,13 +63,19 @@ mod auth;
 #[cfg(feature = "real-brokers")]
 mod bad_input;
 #[cfg(feature = "real-brokers")]
+mod chart;
+#[cfg(feature = "real-brokers")]
 mod cloud_events;
 #[cfg(feature = "real-brokers")]
 mod commit;
 #[cfg(feature = "real-brokers")]
+mod compose;
+#[cfg(feature = "real-brokers")]
 mod core_nats;
 #[cfg(feature = "real-brokers")]
 mod crash;
+#[cfg(feature = "real-brokers")]
+mod dashboards;
 #[cfg(feature = "real-brokers")]
 mod dead_letters;
 #[cfg(feature = "real-brokers")]
@@ -112,5 +127,7 @@ mod schedules;
 mod secrets;
 #[cfg(feature = "real-brokers")]
 mod shutdown;
+#[cfg(feature = "real-brokers")]
+mod systemd;
 #[cfg(feature = "real-brokers")]
 mod tiers;
