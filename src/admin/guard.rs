@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use axum::extract::{Request, State};
 use axum::http::header::{AUTHORIZATION, HOST, ORIGIN, WWW_AUTHENTICATE};
@@ -48,9 +48,28 @@ impl Guard {
     }
 }
 
+/// The guard on duty. A reload may bring another token.
+#[derive(Debug, Clone)]
+pub struct Admission(Arc<RwLock<Guard>>);
+
+impl Admission {
+    pub(super) fn new(settings: &plan::Admin) -> Admission {
+        Admission(Arc::new(RwLock::new(Guard::new(settings))))
+    }
+
+    /// Goes by these settings from now on.
+    pub fn adopt(&self, settings: &plan::Admin) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Guard::new(settings);
+    }
+
+    fn refusal(&self, headers: &HeaderMap) -> Option<(StatusCode, &'static str)> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).refusal(headers)
+    }
+}
+
 /// Lets through what the guard does not refuse.
-pub(super) async fn admit(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
-    let Some((status, reason)) = guard.refusal(request.headers()) else { return next.run(request).await };
+pub(super) async fn admit(State(admission): State<Admission>, request: Request, next: Next) -> Response {
+    let Some((status, reason)) = admission.refusal(request.headers()) else { return next.run(request).await };
     let mut response = super::refuse(status, reason);
     if status == StatusCode::UNAUTHORIZED {
         response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

@@ -22,6 +22,7 @@ use clap::Parser;
 
 use crate::pipeline::Drained;
 use crate::plan::{self, Faults, Layers, LogFormat, Plan, WhenUnset};
+use crate::reload::Configuration;
 use crate::{app, demo, observe};
 pub use arguments::{Arguments, Command, Format};
 
@@ -56,9 +57,7 @@ pub fn main() -> Exit {
     let layers = |when_unset| Layers::of_process(config, when_unset);
     match command {
         Command::Demo(options) => demonstrate(&options, format),
-        Command::Run { time_scale } => {
-            with_plan(&layers(WhenUnset::Fault), |plan| run(plan, logged, time_scale))
-        }
+        Command::Run { time_scale } => run(layers(WhenUnset::Fault), logged, time_scale),
         Command::Check { allow_unset, connect } => {
             let when_unset = if allow_unset { WhenUnset::Allow } else { WhenUnset::Fault };
             let look = if connect { check::Look::Brokers } else { check::Look::Files };
@@ -105,21 +104,30 @@ fn bad_configuration(faults: &Faults) -> Exit {
     Exit::BadInput
 }
 
-fn run(mut plan: Plan, format: Option<Format>, time_scale: u32) -> Exit {
-    plan.log.format = match format {
-        Some(Format::Text) => LogFormat::Text,
-        Some(Format::Json) => LogFormat::Json,
-        None => plan.log.format,
+fn run(layers: Layers, format: Option<Format>, time_scale: u32) -> Exit {
+    let (mut plan, settings) = match plan::examine(&layers) {
+        Ok(examined) => (examined.plan, examined.settings),
+        Err(faults) => return bad_configuration(&faults),
     };
+    let adjust = move |plan: &mut Plan| {
+        plan.log.format = match format {
+            Some(Format::Text) => LogFormat::Text,
+            Some(Format::Json) => LogFormat::Json,
+            None => plan.log.format,
+        };
+        if time_scale > 1 {
+            plan.rehearse(time_scale);
+        }
+    };
+    adjust(&mut plan);
     observe::init(&plan.log);
     for notice in &plan.notices {
         tracing::warn!("{notice}");
     }
     if time_scale > 1 {
-        plan.rehearse(time_scale);
         tracing::warn!(time_scale, "a rehearsal: the waits of retries and retry tiers are shortened");
     }
-    match app::run(Arc::new(plan)) {
+    match app::run(Configuration { layers, adjust: Box::new(adjust), plan: Arc::new(plan), settings }) {
         app::Exit::Drained(Drained::InTime) => Exit::Done,
         app::Exit::Drained(Drained::Late) => Exit::Overdue,
         app::Exit::NotStarted(fault) => {

@@ -212,8 +212,7 @@ impl Engine {
     }
 
     pub(crate) fn target_named(&self, name: &str) -> Option<TargetId> {
-        let index = self.plan.targets.iter().position(|target| &*target.name == name)?;
-        Some(TargetId(index as u32))
+        self.plan.live_targets().find(|(_, target)| &*target.name == name).map(|(id, _)| id)
     }
 
     fn resume(&mut self, slot: EventSlot, event: &Event, target: TargetId, waiting: Waiting, now: Moment) {

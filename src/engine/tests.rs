@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::*;
 use crate::domain::{
     Attempt, Attempted, Content, Data, DeadLetter, DeadLetterReason, Event, EventTime, Fault, Field,
-    Generation, Kind, Lease, Origin, Receipt, ReleaseReason, Reply, RetryAfter, RouteId, SourceId,
+    Generation, Kind, Lease, Origin, Receipt, ReleaseReason, Reply, RetryAfter, SourceId,
 };
 use crate::plan::{self, Layers, Target, Window};
 
@@ -56,7 +56,7 @@ fn one_target_with(settings: &str, change: impl FnOnce(&mut Target)) -> Desk {
         &format!(
             "targets: {{ crm: {{ url: 'https://crm.example.com/', {settings} }} }}\nroutes: [{{ to: [crm] }}]\n"
         ),
-        |plan| change(&mut plan.targets[0]),
+        |plan| change(plan.target_mut(0)),
     )
 }
 
@@ -336,7 +336,7 @@ routes: [{ name: all, to: [a] }, { name: typed, types: ['x.*'], to: [a] }]",
     let (write, attempt) = match commands.as_slice() {
         [Command::DeadLetter { write, letter }, Command::Attempt(attempt)] => {
             assert_eq!((letter.reason, letter.target), (DeadLetterReason::Poisoned, None));
-            assert_eq!(letter.routes, [RouteId(1)]);
+            assert_eq!(*letter.routes, ["typed".into()]);
             (*write, attempt.clone())
         }
         other => panic!("{other:?}"),
@@ -368,7 +368,7 @@ routes:
     desk.arrive(Event { content, fields, ..event(0, Some("x")) });
 
     let (_, letter) = desk.only_letter();
-    assert_eq!(letter.routes, [RouteId(0)]);
+    assert_eq!(*letter.routes, ["route-1".into()]);
     assert_eq!(letter.detail.as_deref(), Some("it is not JSON"));
 }
 

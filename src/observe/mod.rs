@@ -9,6 +9,6 @@ mod targets;
 pub(crate) mod testing;
 
 pub use health::Health;
-pub use logs::{init, log_note};
+pub use logs::{init, log_note, set_level};
 pub use metrics::Metrics;
 pub use targets::{Queue, RateLimit, TargetBoard, TargetLimits, TargetStatus};

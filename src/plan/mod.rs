@@ -9,6 +9,7 @@
 mod auth;
 mod budget;
 mod cgroup;
+mod change;
 mod concealed;
 mod conditions;
 mod dead_letters;
@@ -38,6 +39,7 @@ mod route_tests;
 mod routes;
 mod settings;
 mod sources;
+mod succession;
 mod target_layers;
 mod targets;
 mod tenants;
@@ -52,6 +54,7 @@ mod walk;
 
 pub use auth::OAuth2;
 pub use budget::Budget;
+pub use change::{Change, Subject, changes};
 pub use concealed::Concealed;
 pub use dialect::dialect;
 pub use fault::{Fault, Faults};
@@ -60,11 +63,13 @@ pub use layers::Layers;
 pub use origin::{Origin, Position};
 pub use proxy::Proxy;
 pub use settings::Setting;
+pub use succession::{NeedsRestart, Succession, succeed};
 pub use tls::TargetTls;
 pub use types::{
     Admin, Broker, Consumer, DeadLetters, Egress, EventParts, EventTypes, HostPort, HttpVersion, JetStream,
-    Kafka, Limits, Log, LogFormat, LogLevel, Nats, NatsLogin, NatsMode, NatsTls, Network, Plan, Reads, Route,
-    RouteTest, Shown, Shutdown, Source, Start, Target, TargetUrl, Tombstones, Topic, UnknownTypes, Window,
+    Kafka, Limits, Log, LogFormat, LogLevel, Nats, NatsLogin, NatsMode, NatsTls, Network, Plan, Reads,
+    Reload, Route, RouteTest, Shown, Shutdown, Source, Start, Target, TargetUrl, Tombstones, Topic,
+    UnknownTypes, Window,
 };
 pub(crate) use types::{OPEN_IN_ORDER, OPEN_OF_A_TIER};
 pub(crate) use units::duration;

@@ -90,6 +90,7 @@ fn template_here(item: &Item<'_>) -> Option<Shape> {
 fn template_in_file(item: &Item<'_>) -> Option<Shape> {
     let name = item.nonempty();
     let path = beside(&item.node.origin, Path::new(&name));
+    item.findings().refer(&path);
     match std::fs::read_to_string(&path) {
         Ok(text) => {
             let line = text.strip_suffix('\n').unwrap_or(&text);

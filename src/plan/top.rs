@@ -1,6 +1,8 @@
 //! The top level: one document → one [`Plan`].
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -12,7 +14,7 @@ use super::budget::Budget;
 use super::conditions::Fields;
 use super::dead_letters::dead_letters;
 use super::event_types::event_types;
-use super::fault::{Faults, Findings};
+use super::fault::{Conclusion, Faults, Findings};
 use super::layers::Document;
 use super::merge;
 use super::ordered;
@@ -27,7 +29,8 @@ use super::targets::target;
 use super::tenants;
 use super::tree::{Map, Node, Value};
 use super::types::{
-    Admin, Limits, Log, LogFormat, LogLevel, Nats, NatsMode, Plan, Route, Shutdown, Source, Target, Window,
+    Admin, Limits, Log, LogFormat, LogLevel, Nats, NatsMode, Plan, Reload, Route, Shutdown, Source, Target,
+    Window,
 };
 use super::units;
 use super::walk::{Item, Keys};
@@ -54,10 +57,14 @@ pub(super) fn plan(document: Document, findings: Findings) -> Result<Examined, F
         plan.limits.memory = (limit / 100 * BUDGET_PER_CENT).max(LEAST_MEMORY);
     }
     remark_on(&plan, &laid.root, &findings);
-    let settings = settings::settings(&laid.root);
+    let mut settings = settings::settings(&laid.root);
     plan.hash = settings::hash(&settings);
-    let (notices, concealed) = findings.conclude()?;
-    plan.notices = notices;
+    for target in &plan.targets {
+        let path = format!("targets.{}.payload.template_file", target.name);
+        settings::imprint(&mut settings, &path, &format!("{:?}", target.request.payload));
+    }
+    let Conclusion { notices, concealed, referred } = findings.conclude()?;
+    (plan.notices, plan.referred) = (notices, referred);
     Ok(Examined { plan, settings, concealed })
 }
 
@@ -205,6 +212,7 @@ fn read(laid: &Laid, files: usize, presets: &Presets, findings: &Findings) -> Pl
     let (admin, log) = (admin(&mut keys), log(&mut keys));
     let limits = limits(&mut keys);
     let shutdown = shutdown(&mut keys);
+    let reload = reload(&mut keys);
     let source_names = source_names(&laid.root);
     let (dead_letters, on) = dead_letters(&mut keys, &source_names);
     let sources = sources(&mut keys, &source_names, on);
@@ -234,12 +242,15 @@ fn read(laid: &Laid, files: usize, presets: &Presets, findings: &Findings) -> Pl
         log,
         limits,
         shutdown,
+        reload,
         sources,
         targets: targets.read,
+        removed: BTreeSet::new(),
         routes,
         event_types,
         fields: fields.0,
         dead_letters,
+        referred: BTreeSet::new(),
         notices: Vec::new(),
     };
     own_places::judge(&plan, &root);
@@ -359,6 +370,14 @@ fn shutdown(keys: &mut Keys<'_>) -> Shutdown {
     Shutdown { deadline }
 }
 
+fn reload(keys: &mut Keys<'_>) -> Reload {
+    let Some(item) = keys.get("reload") else { return Reload::default() };
+    let mut keys = item.keys();
+    let watch = keys.get("watch").is_some_and(|item| item.flag());
+    keys.done();
+    Reload { watch }
+}
+
 fn sources(keys: &mut Keys<'_>, names: &[String], on: Option<SourceId>) -> Vec<Source> {
     let Some(item) = keys.require("sources", "write for example `sources: { NAME: { kafka: … } }`") else {
         return Vec::new();
@@ -395,7 +414,7 @@ fn judge_replicas(replicas: u32, sources: &[Source], root: &Item<'_>) {
 
 /// What was read of `targets`.
 struct Targets {
-    read: Vec<Target>,
+    read: Vec<Arc<Target>>,
     names: Vec<(String, Switch)>,
 }
 
@@ -423,7 +442,7 @@ fn targets(
         };
         let off = read.as_ref().is_some_and(|target| !target.enabled);
         targets.names.push((named.name.to_owned(), if off { Switch::Off } else { Switch::On }));
-        targets.read.extend(read);
+        targets.read.extend(read.map(Arc::new));
     }
     targets
 }

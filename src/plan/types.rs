@@ -35,13 +35,18 @@ pub struct Plan {
     pub limits: Limits,
     /// `shutdown`.
     pub shutdown: Shutdown,
+    /// `reload`.
+    pub reload: Reload,
     /// In order of their names; [`SourceId`] is an index into it.
     pub sources: Vec<Source>,
     /// What reads the sources and the retry tiers;
     /// [`ConsumerId`] is an index into it.
     pub consumers: Vec<Consumer>,
-    /// In order of their names; [`TargetId`] is an index into it.
-    pub targets: Vec<Target>,
+    /// [`TargetId`] is an index into it. In order of their names; after a reload each keeps its place, and
+    /// new ones stand behind. One that a reload did not change is the same as before.
+    pub targets: Vec<Arc<Target>>,
+    /// Those of `targets` that a reload took out of the configuration: what is open of them ends.
+    pub removed: BTreeSet<TargetId>,
     /// In file order; [`RouteId`](crate::domain::RouteId) is an index into it.
     pub routes: Vec<Route>,
     /// `event_types`.
@@ -52,6 +57,8 @@ pub struct Plan {
     pub dead_letters: DeadLetters,
     /// All waits of retries and tiers are divided by this; 1, but where a schedule is rehearsed.
     pub time_scale: u32,
+    /// The files that values came from by `${file:…}` and `template_file`.
+    pub referred: BTreeSet<PathBuf>,
     /// What a user should know although it is no fault, for example rules of a dialect that are
     /// not enforced yet. One sentence each, with its place; `check` and `run` print them.
     pub notices: Vec<String>,
@@ -60,7 +67,7 @@ pub struct Plan {
 impl Plan {
     /// What reads them all: each source, each ordered target's own group, and the retry tiers on each
     /// broker that keeps some.
-    pub(crate) fn consumers(sources: &[Source], targets: &[Target], routes: &[Route]) -> Vec<Consumer> {
+    pub(crate) fn consumers(sources: &[Source], targets: &[Arc<Target>], routes: &[Route]) -> Vec<Consumer> {
         let mut consumers = Vec::new();
         for (index, _) in sources.iter().enumerate() {
             let source = SourceId(index as u16);
@@ -98,8 +105,26 @@ impl Plan {
 
     /// The targets that are enabled and have no order, of all sources.
     pub fn unordered_targets(&self) -> impl Iterator<Item = TargetId> {
-        let targets = (0..).map(TargetId).zip(&self.targets);
+        let targets = self.live_targets();
         targets.filter(|(_, target)| target.enabled && target.ordering == Ordering::None).map(|(id, _)| id)
+    }
+
+    /// The targets of the configuration.
+    pub fn live_targets(&self) -> impl Iterator<Item = (TargetId, &Arc<Target>)> {
+        let targets = (0..).map(TargetId).zip(&self.targets);
+        targets.filter(|(id, _)| !self.removed.contains(id))
+    }
+
+    /// A target of a plan that nobody uses yet.
+    #[cfg(test)]
+    pub(crate) fn target_mut(&mut self, index: usize) -> &mut Target {
+        Arc::get_mut(&mut self.targets[index]).expect("nobody uses it yet")
+    }
+
+    /// The first target alone.
+    #[cfg(test)]
+    pub(crate) fn into_target(mut self) -> Target {
+        Arc::into_inner(self.targets.remove(0)).expect("nobody uses it yet")
     }
 
     /// How much of one consumer may be open, within `limits.window` and the [`Budget`].
@@ -111,7 +136,8 @@ impl Plan {
     /// minutes; the lengths of the tiers are divided by whoever writes their records.
     pub fn rehearse(&mut self, scale: u32) {
         self.time_scale = scale.max(1);
-        for target in &mut self.targets {
+        // Nobody else has them: a plan is rehearsed before it is used.
+        for target in self.targets.iter_mut().filter_map(Arc::get_mut) {
             target.retry.divide_waits(self.time_scale);
         }
     }
@@ -246,6 +272,13 @@ pub struct Window {
 pub struct Shutdown {
     /// From the signal to the end of the process.
     pub deadline: Duration,
+}
+
+/// `reload`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Reload {
+    /// Whether the files are watched, and a change of them reloads the configuration.
+    pub watch: bool,
 }
 
 /// One of `sources`.
@@ -516,9 +549,9 @@ pub struct Target {
     pub rate: Option<Rate>,
     /// `breaker`.
     pub breaker: Option<BreakerPolicy>,
-    /// `disable_on`: an answer with one of these switches it off until a restart.
+    /// `disable_on`: an answer with one of these switches it off until a reload or restart.
     pub disable_on: StatusSet,
-    /// `disable_after`: failures for so long, without a success, switch it off until a restart.
+    /// `disable_after`: failures for so long, without a success, switch it off until a reload or restart.
     pub disable_after: Option<Duration>,
     /// `ordering`.
     pub ordering: Ordering,

@@ -47,6 +47,8 @@ pub enum ToSource {
     Settled(Vec<Settled>),
     /// Nothing of this generation is open any more; a pending revocation may complete.
     Released(Generation),
+    /// Find in messages what this plan looks at, which follows the present one.
+    Adopt(Arc<Plan>),
     /// Read nothing more, keep polling, go on committing what is settled.
     Drain,
     /// Commit what is settled, close, answer with [`FromSource::Stopped`].
