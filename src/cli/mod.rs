@@ -3,6 +3,7 @@
 mod arguments;
 mod check;
 mod dead_letters;
+mod diff;
 mod explain;
 mod listen;
 mod publish;
@@ -16,6 +17,7 @@ mod tests;
 mod verify;
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::sync::Arc;
 
 use clap::Parser;
@@ -54,6 +56,7 @@ pub fn main() -> Exit {
         return Exit::BadInput;
     }
     let named = !config.is_empty();
+    let below = config.clone();
     let layers = |when_unset| Layers::of_process(config, when_unset);
     match command {
         Command::Demo(options) => demonstrate(&options, format),
@@ -62,6 +65,11 @@ pub fn main() -> Exit {
             let when_unset = if allow_unset { WhenUnset::Allow } else { WhenUnset::Fault };
             let look = if connect { check::Look::Brokers } else { check::Look::Files };
             check::check(&layers(when_unset), look, format, &mut io::stdout().lock())
+        }
+        Command::Diff(asked) => {
+            let when_unset = if asked.allow_unset { WhenUnset::Allow } else { WhenUnset::Fault };
+            let over = |path: &Path| below.iter().cloned().chain([path.to_owned()]).collect();
+            diff::diff(&asked, |path| Layers::of_process(over(path), when_unset), format)
         }
         Command::Explain(question) => match plan::examine(&layers(WhenUnset::Fault)) {
             Ok(examined) => explain::explain(&examined, &question, format),

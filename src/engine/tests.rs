@@ -15,6 +15,7 @@ use crate::plan::{self, Layers, Target, Window};
 mod lanes;
 mod order;
 mod permits;
+mod reload;
 mod tiers;
 
 const CONSUMER: ConsumerId = ConsumerId(0);

@@ -86,6 +86,11 @@ impl Book {
         self.gone.insert(target);
     }
 
+    /// A reload switches everybody on again.
+    pub(super) fn all_are_back(&mut self) {
+        self.gone.clear();
+    }
+
     pub(super) fn forget(&mut self, generation: Generation) {
         self.held.retain(|key, _| key.0 != generation);
         self.awaited.retain(|key, _| key.0 != generation);

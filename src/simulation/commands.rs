@@ -312,7 +312,10 @@ fn says_gone(input: &Input) -> bool {
 
 /// Whose letter it is; `None` if the event's own.
 fn target_buried(letter: &DeadLetter) -> Option<TargetId> {
-    letter.unknown.as_ref().map_or(letter.target, |_| Some(UNKNOWN))
+    match &letter.unknown {
+        Some(waiting) => Some(named(waiting.target.as_deref())),
+        None => letter.target,
+    }
 }
 
 /// Nothing may happen for a generation after the engine was told that it is gone.

@@ -7,6 +7,7 @@ mod event_time;
 mod hand;
 mod intake;
 pub mod kafka;
+mod last;
 mod looks;
 pub mod nats;
 mod outbox;
@@ -19,6 +20,7 @@ mod words;
 use outbox::Outbox;
 
 pub use intake::{Intake, Message, Namespace};
+pub use last::{LastMessage, last_messages};
 
 use std::fmt;
 use std::sync::Arc;

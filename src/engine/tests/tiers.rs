@@ -121,7 +121,7 @@ fn a_wait_longer_than_the_longest_tier_is_spent_in_several() {
     );
 }
 
-fn waiting(target: Option<&str>) -> Waiting {
+pub(super) fn waiting(target: Option<&str>) -> Waiting {
     Waiting {
         target: target.map(Into::into),
         routes: vec!["route-1".into()],

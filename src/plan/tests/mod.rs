@@ -9,6 +9,7 @@ mod nats;
 mod payloads;
 mod routing;
 mod secrets;
+mod succession;
 
 use std::collections::BTreeMap;
 
