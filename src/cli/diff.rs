@@ -321,7 +321,7 @@ mod tests {
 
     const OLD: &str = "sources: { s: { kafka: { brokers: 'b:9092', topics: [t] } } }
 targets:
-  crm: { url: 'https://crm.example.com/', secrets: [one-secret-of-ours], timeout: 5s }
+  crm: { url: 'https://crm.example.com/', auth: { bearer: one-secret-of-ours }, timeout: 5s }
   shop: { url: 'https://shop.example.com/' }
 routes: [{ name: all, types: ['a.*'], to: [crm, shop] }]
 ";
@@ -355,7 +355,7 @@ routes: [{ name: all, types: ['a.*'], to: [crm, shop] }]
             "  + bank\n",
             "  - shop\n",
             "  ~ crm\n",
-            "      secrets: another value, which is not shown ([***])\n",
+            "      auth.bearer: another value, which is not shown (***)\n",
             "      timeout: 5s -> 10s\n",
             "      rate.limit: 10/s (new)\n",
             "      to: [crm, shop] -> [crm, bank]\n",

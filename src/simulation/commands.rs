@@ -58,7 +58,7 @@ impl World {
                 let withheld = self.is_withheld(replica, &letter.event, "a dead letter was written")?;
                 if let Some(target) = target_buried(&letter) {
                     self.counted(replica, &letter.event, target, letter.attempts, "a dead letter")?;
-                    self.judge_letter(replica, &letter, target)?;
+                    self.judge_letter(replica, write, &letter, target)?;
                 }
                 self.fly(latency, replica, Landing::Stored { write, letter, withheld });
                 Ok(())
@@ -196,10 +196,19 @@ impl World {
         running.book.judge_move(key, moved, now)
     }
 
-    fn judge_letter(&mut self, replica: usize, letter: &DeadLetter, target: TargetId) -> Check {
+    fn judge_letter(
+        &mut self,
+        replica: usize,
+        write: WriteId,
+        letter: &DeadLetter,
+        target: TargetId,
+    ) -> Check {
         let now = self.now;
         let Some(running) = self.replicas[replica].as_mut() else { return Ok(()) };
         running.book.lets_go((letter.event.generation, place(&letter.event), target));
+        if !running.book.is_new(write) {
+            return Ok(());
+        }
         let disabled = letter.reason == DeadLetterReason::TargetDisabled;
         match &letter.unknown {
             Some(waiting) => judge_unknown(waiting, now),

@@ -136,7 +136,8 @@ impl Intake {
             topic: event.origin.topic.clone(),
             partition: event.origin.partition,
             position: event.origin.position,
-            timestamp_ms: Some(event.origin.stored_ms),
+            // 0 stands for a broker that records none.
+            timestamp_ms: Some(event.origin.stored_ms).filter(|stored_ms| *stored_ms != 0),
             subject: event.origin.subject.as_deref(),
             key: event.origin.key.as_deref(),
             value: (event.kind == Kind::Regular).then_some(&*event.body),
