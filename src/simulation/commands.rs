@@ -253,7 +253,9 @@ impl World {
             if let Some(target) = target {
                 running.attempt_ended(target);
             }
-            if let (Some(target), true) = (target, says_gone(&input)) {
+            // To one that is removed nothing is sent anyway, and it comes back switched on.
+            let is_there = |target: &TargetId| !running.plan.removed.contains(target);
+            if let (Some(target), true) = (target.filter(is_there), says_gone(&input)) {
                 running.book.goes(target);
             }
             running.engine.handle(input, now);
