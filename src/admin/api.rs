@@ -23,7 +23,7 @@ async fn reload(State(observed): State<Observed>) -> Response {
         return refuse(StatusCode::NOT_FOUND, "this process has no configuration that could be read again");
     };
     let refusal = match reloads.answer(Trigger::Api).await {
-        Ok(Reloaded { hash, changes }) => {
+        Ok(Reloaded { hash, changes, .. }) => {
             return json(StatusCode::OK, &serde_json::json!({ "hash": hash, "changes": changes }));
         }
         Err(refusal) => refusal,

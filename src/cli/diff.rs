@@ -92,22 +92,19 @@ struct Moved {
 
 impl Difference {
     pub(super) fn new(old: Examined, new: Examined) -> Difference {
-        let names = |examined: &Examined| -> BTreeSet<(u8, String)> {
-            examined.settings.iter().filter_map(|setting| named(&setting.path)).collect()
-        };
-        let (before, after) = (names(&old), names(&new));
+        let (before, after) = (plan::subjects(&old.settings), plan::subjects(&new.settings));
         let mut difference = Difference::default();
         for change in plan::changes(&old.settings, &new.settings) {
-            let Some(name) = named(&change.path) else {
-                difference.other.push(change);
-                continue;
-            };
-            let (was, is) = (before.contains(&name), after.contains(&name));
-            let (kind, name) = name;
-            let parts = match kind {
-                0 => &mut difference.sources,
-                1 => &mut difference.targets,
-                _ => &mut difference.routes,
+            let subject = Subject::of(&change.path);
+            let (was, is) = (before.contains(&subject), after.contains(&subject));
+            let (parts, name) = match subject {
+                Subject::Source(name) => (&mut difference.sources, name.to_owned()),
+                Subject::Target(name) => (&mut difference.targets, name.to_owned()),
+                Subject::Route(name) => (&mut difference.routes, name.to_owned()),
+                Subject::Top => {
+                    difference.other.push(change);
+                    continue;
+                }
             };
             let list = match (was, is) {
                 (false, _) => &mut parts.added,
@@ -208,16 +205,6 @@ impl Events {
         if *moved > shown.len() {
             let _ = writeln!(text, "  and {} more", moved - shown.len());
         }
-    }
-}
-
-/// Which source, target or route a setting belongs to.
-fn named(path: &str) -> Option<(u8, String)> {
-    match Subject::of(path) {
-        Subject::Source(name) => Some((0, name.to_owned())),
-        Subject::Target(name) => Some((1, name.to_owned())),
-        Subject::Route(name) => Some((2, name.to_owned())),
-        Subject::Top => None,
     }
 }
 

@@ -18,8 +18,11 @@ use crate::plan::Plan;
 use crate::source::Report;
 use crate::store::Pending;
 
+mod config;
 #[cfg(test)]
 mod tests;
+
+use config::ConfigMetrics;
 
 /// Upper bounds of `attempt_duration_seconds`: 5 ms to 60 s.
 const ATTEMPT_BUCKETS: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0, 60.0];
@@ -69,14 +72,6 @@ pub struct Metrics {
     waiting: Vec<IntGauge>,
     /// What each consumer said last of each tier.
     waiting_parts: Vec<Vec<AtomicI64>>,
-}
-
-/// What is said of the configuration.
-#[derive(Debug)]
-struct ConfigMetrics {
-    successful: IntGauge,
-    loaded_at: Gauge,
-    info: IntGaugeVec,
 }
 
 #[derive(Debug)]
@@ -157,13 +152,13 @@ impl Metrics {
             consumers: named.collect(),
             targets: RwLock::new(targets),
             memory_used,
-            config: families.declare_config(),
+            config: ConfigMetrics::new(&Declare { registry: &families.registry }),
             pending_by_keeper: Mutex::default(),
             waiting: Tier::all().map(|tier| families.waiting.with_label_values(&[tier.name()])).collect(),
             waiting_parts: plan.consumers.iter().map(|_| no_parts()).collect(),
             families,
         };
-        metrics.loaded(plan, now);
+        metrics.config.loaded(plan, now);
         metrics
     }
 
@@ -189,20 +184,12 @@ impl Metrics {
             }
         }
         drop(targets);
-        self.loaded(plan, now);
-    }
-
-    fn loaded(&self, plan: &Plan, now: Moment) {
-        let ConfigMetrics { successful, loaded_at, info } = &self.config;
-        info.reset();
-        info.with_label_values(&[&plan.hash]).set(1);
-        successful.set(1);
-        loaded_at.set(now.wall_ms as f64 / 1000.0);
+        self.config.loaded(plan, now);
     }
 
     /// A configuration was refused, and the one before it stays in force.
     pub fn reload_refused(&self) {
-        self.config.successful.set(0);
+        self.config.refused();
     }
 
     /// Counts what the engine says. `now` ends the duration of a delivery that ended.
@@ -652,22 +639,6 @@ impl Families {
         add.gauge("memory_budget_bytes", "`limits.memory`, or what it is by default.")
             .set(clamped(plan.limits.memory));
         add.gauge("memory_used_bytes", "The resident memory of the process.")
-    }
-
-    fn declare_config(&self) -> ConfigMetrics {
-        let add = Declare { registry: &self.registry };
-        let loaded_at = opts(
-            "config_last_reload_success_timestamp_seconds",
-            "When the configuration in force was loaded, in seconds since 1970.",
-        );
-        ConfigMetrics {
-            successful: add.gauge(
-                "config_last_reload_successful",
-                "Whether the configuration that was read last is in force.",
-            ),
-            loaded_at: add.added(Gauge::with_opts(loaded_at).expect(CONSTANT)),
-            info: add.gauges("config_info", "The configuration that is in force.", &["hash"]),
-        }
     }
 
     fn declare_build(&self) {

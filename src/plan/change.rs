@@ -1,6 +1,7 @@
 //! What differs between two configurations.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::fmt;
 
 use serde::Serialize;
 
@@ -44,6 +45,17 @@ impl Subject<'_> {
     }
 }
 
+impl fmt::Display for Subject<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Subject::Source(name) => write!(f, "sources.{name}"),
+            Subject::Target(name) => write!(f, "targets.{name}"),
+            Subject::Route(name) => write!(f, "routes.{name}"),
+            Subject::Top => Ok(()),
+        }
+    }
+}
+
 /// Everything that differs: in the order of the new configuration, and then what is gone. The order of
 /// routes counts too.
 pub fn changes(old: &[Setting], new: &[Setting]) -> Vec<Change> {
@@ -64,6 +76,30 @@ pub fn changes(old: &[Setting], new: &[Setting]) -> Vec<Change> {
     }));
     changes.extend(moved_routes(old, new));
     changes
+}
+
+/// Every source, target and route that there is.
+pub fn subjects(settings: &[Setting]) -> BTreeSet<Subject<'_>> {
+    let all = settings.iter().map(|setting| Subject::of(&setting.path));
+    all.filter(|subject| *subject != Subject::Top).collect()
+}
+
+/// The keys that differ; of a source, target or route that is new or gone only its name, with `+` or `-`.
+pub(super) fn summary(old: &[Setting], new: &[Setting], changes: &[Change]) -> Vec<String> {
+    let (before, after) = (subjects(old), subjects(new));
+    let mut summary: Vec<String> = Vec::new();
+    for Change { path, .. } in changes {
+        let subject = Subject::of(path);
+        let told = match (before.contains(&subject), after.contains(&subject)) {
+            (false, true) => format!("+{subject}"),
+            (true, false) => format!("-{subject}"),
+            _ => path.clone(),
+        };
+        if summary.last() != Some(&told) {
+            summary.push(told);
+        }
+    }
+    summary
 }
 
 /// Which of two routes that name the same target comes first counts.

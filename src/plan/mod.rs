@@ -33,6 +33,7 @@ mod presets;
 mod properties;
 mod proxy;
 mod read;
+mod reload;
 mod request;
 mod retry;
 mod route_tests;
@@ -54,7 +55,7 @@ mod walk;
 
 pub use auth::OAuth2;
 pub use budget::Budget;
-pub use change::{Change, Subject, changes};
+pub use change::{Change, Subject, changes, subjects};
 pub use concealed::Concealed;
 pub use dialect::dialect;
 pub use fault::{Fault, Faults};
@@ -62,14 +63,14 @@ pub use interpolate::WhenUnset;
 pub use layers::Layers;
 pub use origin::{Origin, Position};
 pub use proxy::Proxy;
+pub use reload::Reload;
 pub use settings::Setting;
 pub use succession::{NeedsRestart, Succession, succeed};
 pub use tls::TargetTls;
 pub use types::{
     Admin, Broker, Consumer, DeadLetters, Egress, EventParts, EventTypes, HostPort, HttpVersion, JetStream,
-    Kafka, Limits, Log, LogFormat, LogLevel, Nats, NatsLogin, NatsMode, NatsTls, Network, Plan, Reads,
-    Reload, Route, RouteTest, Shown, Shutdown, Source, Start, Target, TargetUrl, Tombstones, Topic,
-    UnknownTypes, Window,
+    Kafka, Limits, Log, LogFormat, LogLevel, Nats, NatsLogin, NatsMode, NatsTls, Network, Plan, Reads, Route,
+    RouteTest, Shown, Shutdown, Source, Start, Target, TargetUrl, Tombstones, Topic, UnknownTypes, Window,
 };
 pub(crate) use types::{OPEN_IN_ORDER, OPEN_OF_A_TIER};
 pub(crate) use units::duration;

@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::Examined;
-use super::change::{Change, Subject, changes};
+use super::change::{Change, Subject, changes, subjects, summary};
 use super::settings::Setting;
 use super::types::{Consumer, Plan, Reads};
 use crate::domain::TargetId;
@@ -24,6 +24,8 @@ pub struct Succession {
     pub settings: Vec<Setting>,
     /// What differs from the old one.
     pub changes: Vec<Change>,
+    /// The same in short: keys, and names of what is new (`+`) or gone (`-`).
+    pub summary: Vec<String>,
 }
 
 /// What a running process can't change. One key each.
@@ -59,7 +61,8 @@ pub fn succeed(old: &Plan, settings: &[Setting], next: Examined) -> Result<Succe
     }
     // The first may have been chosen by the command line, the other follows the system's limit.
     (plan.log.format, plan.limits.memory) = (old.log.format, old.limits.memory);
-    Ok(Succession { plan, settings: next, changes })
+    let summary = summary(settings, &next, &changes);
+    Ok(Succession { plan, settings: next, changes, summary })
 }
 
 /// What is decided once, when a process starts.
@@ -79,9 +82,9 @@ fn is_fixed(path: &str) -> bool {
 /// Of a source that is new or gone not every key is told.
 fn shortened(key: &str, old: &[Setting], new: &[Setting]) -> String {
     let subject = Subject::of(key);
-    let is_in = |settings: &[Setting]| settings.iter().any(|setting| Subject::of(&setting.path) == subject);
+    let is_in = |settings| subjects(settings).contains(&subject);
     match subject {
-        Subject::Source(name) if !(is_in(old) && is_in(new)) => format!("sources.{name}"),
+        Subject::Source(_) if !(is_in(old) && is_in(new)) => subject.to_string(),
         _ => key.to_owned(),
     }
 }

@@ -21,6 +21,7 @@ use super::ordered;
 use super::origin::Origin;
 use super::own_places;
 use super::presets::Presets;
+use super::reload::reload;
 use super::routes::{Surroundings, Switch, routes};
 use super::settings;
 use super::sources::source;
@@ -29,8 +30,7 @@ use super::targets::target;
 use super::tenants;
 use super::tree::{Map, Node, Value};
 use super::types::{
-    Admin, Limits, Log, LogFormat, LogLevel, Nats, NatsMode, Plan, Reload, Route, Shutdown, Source, Target,
-    Window,
+    Admin, Limits, Log, LogFormat, LogLevel, Nats, NatsMode, Plan, Route, Shutdown, Source, Target, Window,
 };
 use super::units;
 use super::walk::{Item, Keys};
@@ -368,14 +368,6 @@ fn shutdown(keys: &mut Keys<'_>) -> Shutdown {
     let deadline = keys.get("deadline").map_or(least, |item| item.duration(least));
     keys.done();
     Shutdown { deadline }
-}
-
-fn reload(keys: &mut Keys<'_>) -> Reload {
-    let Some(item) = keys.get("reload") else { return Reload::default() };
-    let mut keys = item.keys();
-    let watch = keys.get("watch").is_some_and(|item| item.flag());
-    keys.done();
-    Reload { watch }
 }
 
 fn sources(keys: &mut Keys<'_>, names: &[String], on: Option<SourceId>) -> Vec<Source> {

@@ -11,6 +11,7 @@ use secrecy::SecretString;
 use super::auth::OAuth2;
 use super::budget::Budget;
 use super::proxy::Proxy;
+use super::reload::Reload;
 use super::tls::TargetTls;
 use crate::domain::{
     BreakerPolicy, Condition, ConsumerId, Ordering, Place, Rate, RetryPolicy, SourceId, StatusSet,
@@ -113,18 +114,6 @@ impl Plan {
     pub fn live_targets(&self) -> impl Iterator<Item = (TargetId, &Arc<Target>)> {
         let targets = (0..).map(TargetId).zip(&self.targets);
         targets.filter(|(id, _)| !self.removed.contains(id))
-    }
-
-    /// A target of a plan that nobody uses yet.
-    #[cfg(test)]
-    pub(crate) fn target_mut(&mut self, index: usize) -> &mut Target {
-        Arc::get_mut(&mut self.targets[index]).expect("nobody uses it yet")
-    }
-
-    /// The first target alone.
-    #[cfg(test)]
-    pub(crate) fn into_target(mut self) -> Target {
-        Arc::into_inner(self.targets.remove(0)).expect("nobody uses it yet")
     }
 
     /// How much of one consumer may be open, within `limits.window` and the [`Budget`].
@@ -272,13 +261,6 @@ pub struct Window {
 pub struct Shutdown {
     /// From the signal to the end of the process.
     pub deadline: Duration,
-}
-
-/// `reload`.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Reload {
-    /// Whether the files are watched, and a change of them reloads the configuration.
-    pub watch: bool,
 }
 
 /// One of `sources`.

@@ -60,6 +60,8 @@ pub struct Reloaded {
     pub hash: String,
     /// What is not as before.
     pub changes: Vec<Change>,
+    /// The same in short.
+    pub summary: Vec<String>,
 }
 
 /// Why the configuration before stays in force.
@@ -193,8 +195,8 @@ impl Work {
         let Configuration { layers, adjust, plan, settings } = &self.configuration;
         let mut next = plan::examine(layers).map_err(Refusal::Faulty)?;
         adjust(&mut next.plan);
-        let Succession { plan: next, settings: values, changes } = succession(plan, settings, next)?;
-        let reloaded = Reloaded { hash: next.hash.clone(), changes };
+        let Succession { plan: next, settings: values, changes, summary } = succession(plan, settings, next)?;
+        let reloaded = Reloaded { hash: next.hash.clone(), changes, summary };
         if trigger == Trigger::Watch && reloaded.changes.is_empty() && !self.refused {
             tracing::debug!("a file was changed, and the configuration was not");
             return Ok(reloaded);
@@ -259,15 +261,15 @@ fn unusable(fault: sender::StartFault) -> Refusal {
 }
 
 fn tell(trigger: Trigger, reloaded: &Reloaded, plan: &Plan) {
-    let paths: Vec<&str> = reloaded.changes.iter().take(MOST_TOLD).map(|change| &*change.path).collect();
-    let more = match reloaded.changes.len().saturating_sub(MOST_TOLD) {
+    let told = &reloaded.summary[..reloaded.summary.len().min(MOST_TOLD)];
+    let more = match reloaded.summary.len().saturating_sub(MOST_TOLD) {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
     tracing::info!(
         by = trigger.as_str(),
         hash = reloaded.hash,
-        changed = format!("{}{more}", paths.join(", ")),
+        changed = format!("{}{more}", told.join(", ")),
         "the configuration was reloaded"
     );
     for notice in &plan.notices {

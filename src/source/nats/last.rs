@@ -32,7 +32,7 @@ pub(in crate::source) fn last_messages(
         read(&jetstream::new(link.client.clone()), nats, settings, count).await
     };
     let limit = PATIENCE * 3;
-    runtime.block_on(timeout(limit, reading)).unwrap_or_else(|_| {
+    runtime.block_on(async { timeout(limit, reading).await }).unwrap_or_else(|_| {
         Err(format!("no whole answer of {} within {} s", nats.servers.join(", "), limit.as_secs()))
     })
 }
