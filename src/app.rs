@@ -98,7 +98,9 @@ impl Running {
     /// Waits until it has ended.
     pub fn wait(self) -> Drained {
         let drained = self.pipeline.join().unwrap_or(Drained::Late);
-        self.reloader.map(Reloader::stop);
+        if let Some(reloader) = self.reloader {
+            reloader.stop();
+        }
         self.admin.stop();
         drained
     }
@@ -181,7 +183,7 @@ fn in_force(
     admission: admin::Admission,
     metrics: Arc<Metrics>,
     mut censuses: Vec<store::Census>,
-) -> Box<dyn FnMut(&Arc<Plan>, &Arc<Plan>) + Send> {
+) -> reload::InForce {
     Box::new(move |plan, before| {
         observe::set_level(plan.log.level);
         admission.adopt(&plan.admin);

@@ -168,6 +168,21 @@ mod tests {
     }
 
     #[test]
+    fn a_reload_may_bring_another_token() {
+        let settings = |token: &str| plan::Admin {
+            listen: "0.0.0.0:1".parse().expect("an address"),
+            token: Some(token.to_owned().into()),
+        };
+        let admission = Admission::new(&settings("first"));
+        let on_duty = admission.clone();
+        let mut headers = HeaderMap::new();
+        headers.insert(AUTHORIZATION, HeaderValue::from_static("Bearer second"));
+        assert!(on_duty.refusal(&headers).is_some());
+        admission.adopt(&settings("second"));
+        assert!(on_duty.refusal(&headers).is_none());
+    }
+
+    #[test]
     fn without_a_token_nothing_is_open_to_the_network() {
         let settings =
             |listen: &str| plan::Admin { listen: listen.parse().expect("an address"), token: None };

@@ -109,6 +109,9 @@ impl Requests {
     }
 }
 
+/// Is told of a plan, and of the one before it.
+pub type InForce = Box<dyn FnMut(&Arc<Plan>, &Arc<Plan>) + Send>;
+
 /// What a reload has to do with.
 pub struct Surroundings {
     /// The loop.
@@ -117,8 +120,8 @@ pub struct Surroundings {
     pub sender_threads: usize,
     /// Where it is counted.
     pub metrics: Arc<Metrics>,
-    /// Is told of each plan that has come into force, with the one before.
-    pub in_force: Box<dyn FnMut(&Arc<Plan>, &Arc<Plan>) + Send>,
+    /// Is told of each plan that has come into force.
+    pub in_force: InForce,
 }
 
 /// The thread that reloads.
