@@ -245,12 +245,14 @@ impl Work {
     /// Watches the files of the configuration in force, if that is asked for.
     fn watch(&mut self) {
         let Configuration { layers, plan, .. } = &self.configuration;
-        self.watch = None;
-        if plan.reload.watch {
-            match Watch::start(layers, &plan.referred, self.requests.clone()) {
-                Ok(watch) => self.watch = Some(watch),
-                Err(fault) => tracing::error!("reload.watch: the files can't be watched: {fault}"),
-            }
+        if !plan.reload.watch {
+            self.watch = None;
+            return;
+        }
+        match Watch::start(layers, &plan.referred, self.requests.clone()) {
+            // The one before ends only now, so that no change falls between them.
+            Ok(watch) => self.watch = Some(watch),
+            Err(fault) => tracing::error!("reload.watch: the files can't be watched: {fault}"),
         }
     }
 }

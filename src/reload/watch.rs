@@ -89,8 +89,8 @@ fn ask_when_quiet(changed: &Receiver<()>, requests: &Requests) {
         while Instant::now() < until {
             match changed.recv_timeout(QUIET) {
                 Ok(()) => {}
-                Err(RecvTimeoutError::Timeout) => break,
-                Err(RecvTimeoutError::Disconnected) => return,
+                // Its place has been taken by another watch, which knows nothing of this change.
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
             }
         }
         requests.ask(Trigger::Watch);
