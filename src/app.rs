@@ -13,9 +13,10 @@ use crate::admin::{self, Admin};
 use crate::broker;
 use crate::domain::{ConsumerId, Moment, SourceId};
 use crate::engine::Engine;
-use crate::observe::{Health, Metrics, TargetBoard};
+use crate::observe::{self, Health, Metrics, TargetBoard};
 use crate::pipeline::{ConsumerLink, Drained, Message, Observer, Parts, Pipeline};
 use crate::plan::Plan;
+use crate::reload::{self, Configuration, Reloader, Trigger};
 use crate::sender::{self, Resolver, Senders};
 use crate::source::{self, SharedGrant};
 use crate::store;
@@ -56,7 +57,8 @@ pub struct Running {
     pipeline: JoinHandle<Drained>,
     admin: Admin,
     metrics: Arc<Metrics>,
-    /// They end with it.
+    reloader: Option<Reloader>,
+    /// They end with it, or with the reloader.
     _censuses: Vec<store::Census>,
 }
 
@@ -78,6 +80,11 @@ impl Running {
         self.stop.clone()
     }
 
+    /// Whom to ask for a reload, if its configuration can be read again.
+    pub fn reloads(&self) -> Option<reload::Requests> {
+        self.reloader.as_ref().map(Reloader::requests)
+    }
+
     /// Its metrics.
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
@@ -91,6 +98,9 @@ impl Running {
     /// Waits until it has ended.
     pub fn wait(self) -> Drained {
         let drained = self.pipeline.join().unwrap_or(Drained::Late);
+        if let Some(reloader) = self.reloader {
+            reloader.stop();
+        }
         self.admin.stop();
         drained
     }
@@ -101,11 +111,25 @@ impl Running {
 /// # Errors
 /// A port is taken, or a client or thread can't be created. An unreachable broker is no error.
 pub fn start(plan: Arc<Plan>, observer: Observer) -> Result<Running, StartFault> {
+    start_with(plan, observer, None)
+}
+
+/// As [`start`]; `configuration` says how the plan is read again.
+fn start_with(
+    plan: Arc<Plan>,
+    observer: Observer,
+    configuration: Option<Configuration>,
+) -> Result<Running, StartFault> {
     let metrics = Arc::new(Metrics::new(&plan, Moment::now()));
     let health = Arc::new(Health::new(&plan));
-    let targets = Arc::new(TargetBoard::new(plan.clone(), Moment::now()));
-    let observed =
-        admin::Observed { metrics: metrics.clone(), health: health.clone(), targets: targets.clone() };
+    let targets = Arc::new(TargetBoard::new(&plan, Moment::now()));
+    let requests = configuration.map(|configuration| (configuration, reload::requests()));
+    let observed = admin::Observed {
+        metrics: metrics.clone(),
+        health: health.clone(),
+        targets: targets.clone(),
+        reloads: requests.as_ref().map(|(_, (requests, _))| requests.clone()),
+    };
     let admin = Admin::start(&plan.admin, observed)?;
     let (send, inbox) = sync_channel(INBOX);
     let senders = start_senders(&plan, &send)?;
@@ -115,12 +139,7 @@ pub fn start(plan: Arc<Plan>, observer: Observer) -> Result<Running, StartFault>
         let emit = move |batch| tell(&send, Message::Store(source, batch));
         stores.push(store::start(plan.clone(), source, emit)?);
     }
-    let mut censuses = Vec::new();
-    for keeper in store::keepers(&plan, &[]) {
-        let metrics = metrics.clone();
-        let emit = move |pending: store::Pending| metrics.dead_letters_pending(keeper, &pending);
-        censuses.push(store::start_census(&plan, keeper, emit)?);
-    }
+    let mut censuses = start_censuses(&plan, &metrics)?;
     let mut consumers = Vec::new();
     for consumer in (0..plan.consumers.len() as u16).map(ConsumerId) {
         let grant = Arc::new(SharedGrant::default());
@@ -144,7 +163,51 @@ pub fn start(plan: Arc<Plan>, observer: Observer) -> Result<Running, StartFault>
     };
     let pipeline =
         std::thread::Builder::new().name("pipeline".to_owned()).spawn(move || Pipeline::new(parts).run())?;
-    Ok(Running { stop: Stopper(send), pipeline, admin, metrics, _censuses: censuses })
+    let reloader = match requests {
+        Some((configuration, requests)) => {
+            let surroundings = reload::Surroundings {
+                pipeline: send.clone(),
+                sender_threads: sender_threads(),
+                metrics: metrics.clone(),
+                in_force: in_force(admin.admission(), metrics.clone(), std::mem::take(&mut censuses)),
+            };
+            Some(Reloader::start(configuration, requests, surroundings)?)
+        }
+        None => None,
+    };
+    Ok(Running { stop: Stopper(send), pipeline, admin, metrics, reloader, _censuses: censuses })
+}
+
+/// What beside the loop goes by the plan.
+fn in_force(
+    admission: admin::Admission,
+    metrics: Arc<Metrics>,
+    mut censuses: Vec<store::Census>,
+) -> reload::InForce {
+    Box::new(move |plan, before| {
+        observe::set_level(plan.log.level);
+        admission.adopt(&plan.admin);
+        // They count by target, and divide by the replicas.
+        if plan.targets.len() != before.targets.len() || plan.replicas != before.replicas {
+            censuses.clear();
+            match start_censuses(plan, &metrics) {
+                Ok(anew) => censuses = anew,
+                Err(fault) => tracing::error!("dead letters are not counted any more: {fault}"),
+            }
+        }
+    })
+}
+
+fn start_censuses(
+    plan: &Arc<Plan>,
+    metrics: &Arc<Metrics>,
+) -> Result<Vec<store::Census>, broker::StartFault> {
+    let start = |keeper| {
+        let metrics = metrics.clone();
+        let emit = move |pending: store::Pending| metrics.dead_letters_pending(keeper, &pending);
+        store::start_census(plan, keeper, emit)
+    };
+    store::keepers(plan, &[]).into_iter().map(start).collect()
 }
 
 fn start_senders(plan: &Arc<Plan>, send: &SyncSender<Message>) -> Result<Senders, sender::StartFault> {
@@ -168,50 +231,58 @@ fn tell(send: &SyncSender<Message>, message: Message) {
     let _ = send.send(message);
 }
 
-/// Runs until SIGTERM or SIGINT, then drains.
-pub fn run(plan: Arc<Plan>) -> Exit {
+/// Runs until SIGTERM or SIGINT, then drains. SIGHUP reads the configuration again.
+pub fn run(configuration: Configuration) -> Exit {
     // Before anything runs: from then on a signal drains, and never cuts off what has begun.
     let signals = match Signals::listen() {
         Ok(signals) => signals,
         Err(fault) => return Exit::NotStarted(fault.into()),
     };
-    let running = match start(plan, Box::new(|_| ())) {
+    let plan = configuration.plan.clone();
+    let running = match start_with(plan, Box::new(|_| ()), Some(configuration)) {
         Ok(running) => running,
         Err(fault) => return Exit::NotStarted(fault),
     };
     tracing::info!(admin = %running.admin_address(), "started");
-    if let Err(fault) = signals.stop(running.stopper()) {
+    if let Err(fault) = signals.obey(running.stopper(), running.reloads()) {
         running.stopper().stop();
         return Exit::NotStarted(fault.into());
     }
     Exit::Drained(running.wait())
 }
 
-/// SIGTERM and SIGINT, which end nothing by themselves any more. One that has come is kept.
+/// SIGTERM, SIGINT and SIGHUP, which end nothing by themselves any more. One that has come is kept.
 struct Signals {
     runtime: tokio::runtime::Runtime,
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
 }
 
 impl Signals {
     fn listen() -> std::io::Result<Signals> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-        let (terminate, interrupt) = {
+        let (terminate, interrupt, hangup) = {
             let _guard = runtime.enter();
-            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
+            let of = |kind| signal(kind);
+            (of(SignalKind::terminate())?, of(SignalKind::interrupt())?, of(SignalKind::hangup())?)
         };
-        Ok(Signals { runtime, terminate, interrupt })
+        Ok(Signals { runtime, terminate, interrupt, hangup })
     }
 
-    /// Asks to stop once one of them comes, or at once if it has come.
-    fn stop(self, stopper: Stopper) -> std::io::Result<()> {
-        let Signals { runtime, mut terminate, mut interrupt } = self;
+    /// Asks for what they mean once they come, or at once if they have come.
+    fn obey(self, stopper: Stopper, reloads: Option<reload::Requests>) -> std::io::Result<()> {
+        let Signals { runtime, mut terminate, mut interrupt, mut hangup } = self;
         std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
             runtime.block_on(async {
-                tokio::select! {
-                    _ = terminate.recv() => tracing::info!(signal = "SIGTERM", "asked to stop"),
-                    _ = interrupt.recv() => tracing::info!(signal = "SIGINT", "asked to stop"),
+                loop {
+                    tokio::select! {
+                        _ = terminate.recv() => break tracing::info!(signal = "SIGTERM", "asked to stop"),
+                        _ = interrupt.recv() => break tracing::info!(signal = "SIGINT", "asked to stop"),
+                        _ = hangup.recv() => {
+                            reloads.iter().for_each(|reloads| reloads.ask(Trigger::Signal));
+                        }
+                    }
                 }
             });
             stopper.stop();

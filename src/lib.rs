@@ -24,7 +24,8 @@
 //! | Kafka: every offset below the frontier is settled, and that is what is committed | [`source::kafka::Frontier`] |
 //! | JetStream: each message is acknowledged by itself | `source::nats::book` |
 //!
-//! [`pipeline`] is the loop that connects them, and [`app`] builds and starts the parts. In
+//! [`pipeline`] is the loop that connects them, and [`app`] builds and starts the parts; [`reload`] brings
+//! another plan, whose targets and fields keep their numbers ([`plan::succeed`]), and the loop goes over to it. In
 //! between, what is sent around is [`engine::Input`], [`engine::Command`],
 //! [`source::FromSource`], [`source::ToSource`] and [`store::FromStore`]; nothing above floor 4 knows
 //! which broker it is on.
@@ -40,7 +41,7 @@
 //! | 2 | [`plan`]: text → validated [`Plan`](plan::Plan), all faults at once; dialects as data (`plan/presets.yaml`), every key too (`plan/reference/keys.yaml`) |
 //! | 3 | [`engine`]: the delivery logic, pure and synchronous |
 //! | 4 | [`source`], [`store`], [`sender`]: the edges; below the first two [`broker`]: how a broker is reached |
-//! | 5 | [`observe`]: metrics, health, logs · [`pipeline`]: the loop · [`admin`]: what operators see over HTTP |
+//! | 5 | [`observe`]: metrics, health, logs · [`pipeline`]: the loop · [`reload`]: another plan while it runs · [`admin`]: what operators see over HTTP |
 //! | above | [`app`]: the composition root · [`demo`] · [`cli`] · `main.rs`: exit codes |
 //!
 //! `simulation` (tests only) drives the real engine and the real frontier through crashes,
@@ -81,6 +82,7 @@ pub mod json;
 pub mod observe;
 pub mod pipeline;
 pub mod plan;
+pub mod reload;
 pub mod sender;
 #[cfg(test)]
 mod simulation;

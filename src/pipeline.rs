@@ -5,15 +5,15 @@
 //! more and waiting deliveries go → attempts and writes in flight end → sources commit and close.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
 use crate::domain::{Attempt, Attempted, ConsumerId, Moment, Settled, SourceId, TargetId};
 use crate::engine::{Command, Engine, Input, Note};
 use crate::observe::{Health, Journal, Metrics, TargetBoard};
 use crate::plan::Plan;
-use crate::sender::Senders;
-use crate::source::{self, FromSource, Report, SharedGrant, ToSource};
+use crate::sender::{Contacts, Senders};
+use crate::source::{self, FromSource, Intake, Namespace, Report, SharedGrant, ToSource};
 use crate::store::{self, FromStore, Write};
 
 /// What reaches the loop.
@@ -25,8 +25,21 @@ pub enum Message {
     Attempted(Vec<Attempted>),
     /// From the store of this source.
     Store(SourceId, Vec<FromStore>),
+    /// Go over to another plan.
+    Adopt(Box<Adoption>),
     /// Drain and end.
     Stop,
+}
+
+/// Another plan, to go over to while everything goes on.
+#[derive(Debug)]
+pub struct Adoption {
+    /// It follows the present one ([`plan::succeed`](crate::plan::succeed)).
+    pub plan: Arc<Plan>,
+    /// How what it changes is reached.
+    pub contacts: Contacts,
+    /// Is told when it is in force; dropped, if the process is stopping.
+    pub done: SyncSender<()>,
 }
 
 /// Sees every note of the engine, in order. It must not block.
@@ -162,7 +175,8 @@ impl Pipeline {
     fn take_in(&mut self, message: Message) {
         match message {
             Message::Source(FromSource::Inputs(inputs)) => {
-                for input in inputs {
+                for mut input in inputs {
+                    self.complete(&mut input);
                     self.handle(input);
                 }
             }
@@ -174,7 +188,43 @@ impl Pipeline {
                     self.store_said(source, fact);
                 }
             }
+            Message::Adopt(adoption) => self.adopt(*adoption),
             Message::Stop => self.stop(),
+        }
+    }
+
+    /// Goes over to another plan between two messages, so that each is handled by one plan as a whole.
+    fn adopt(&mut self, adoption: Adoption) {
+        if !matches!(self.phase, Phase::Running) {
+            return;
+        }
+        let Adoption { plan, contacts, done } = adoption;
+        let now = Moment::now();
+        self.parts.senders.adopt(contacts);
+        self.parts.metrics.adopt(&plan, now);
+        self.parts.engine.adopt(plan.clone(), now);
+        for link in &self.parts.consumers {
+            link.handle.send(ToSource::Adopt(plan.clone()));
+        }
+        self.parts.plan = plan;
+        self.carry_out(now);
+        self.post_lanes(now);
+        // Who asked may have gone.
+        let _ = done.send(());
+    }
+
+    /// What a source read by the plan before is looked into again for what this one looks at: fields keep
+    /// their places from plan to plan, so that those that are missing are the last.
+    fn complete(&self, input: &mut Input) {
+        let (Input::Arrived { event, .. } | Input::Resumed { event, .. }) = input else { return };
+        let plan = &self.parts.plan;
+        if event.fields.len() >= plan.fields.len() {
+            return;
+        }
+        let source = plan.sources.get(usize::from(event.source.0));
+        // It comes straight from its source, which keeps none.
+        if let (Some(source), Some(event)) = (source, Arc::get_mut(event)) {
+            Intake::new(plan, source, event.source, Namespace::Nats).without_limit().find_fields(event);
         }
     }
 
@@ -268,12 +318,15 @@ impl Pipeline {
             return;
         }
         self.observed = Instant::now();
-        let now = Moment::now();
+        self.post_lanes(Moment::now());
+    }
+
+    fn post_lanes(&mut self, now: Moment) {
         let lanes = self.parts.engine.lanes(now);
         for (index, lane) in lanes.iter().enumerate() {
             self.parts.metrics.lane(TargetId(index as u32), lane, now);
         }
-        self.parts.targets.post(&lanes, now);
+        self.parts.targets.post(&self.parts.plan, &lanes, now);
         self.journal.sum_up(&self.parts.plan, now);
     }
 

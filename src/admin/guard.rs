@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use axum::extract::{Request, State};
 use axum::http::header::{AUTHORIZATION, HOST, ORIGIN, WWW_AUTHENTICATE};
@@ -48,9 +48,28 @@ impl Guard {
     }
 }
 
+/// The guard on duty. A reload may bring another token.
+#[derive(Debug, Clone)]
+pub struct Admission(Arc<RwLock<Guard>>);
+
+impl Admission {
+    pub(super) fn new(settings: &plan::Admin) -> Admission {
+        Admission(Arc::new(RwLock::new(Guard::new(settings))))
+    }
+
+    /// Goes by these settings from now on.
+    pub fn adopt(&self, settings: &plan::Admin) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Guard::new(settings);
+    }
+
+    fn refusal(&self, headers: &HeaderMap) -> Option<(StatusCode, &'static str)> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).refusal(headers)
+    }
+}
+
 /// Lets through what the guard does not refuse.
-pub(super) async fn admit(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
-    let Some((status, reason)) = guard.refusal(request.headers()) else { return next.run(request).await };
+pub(super) async fn admit(State(admission): State<Admission>, request: Request, next: Next) -> Response {
+    let Some((status, reason)) = admission.refusal(request.headers()) else { return next.run(request).await };
     let mut response = super::refuse(status, reason);
     if status == StatusCode::UNAUTHORIZED {
         response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -146,6 +165,21 @@ mod tests {
             assert_eq!(status(Some(wrong)), Some(StatusCode::UNAUTHORIZED), "{wrong}");
         }
         assert_eq!(status(None), Some(StatusCode::UNAUTHORIZED));
+    }
+
+    #[test]
+    fn a_reload_may_bring_another_token() {
+        let settings = |token: &str| plan::Admin {
+            listen: "0.0.0.0:1".parse().expect("an address"),
+            token: Some(token.to_owned().into()),
+        };
+        let admission = Admission::new(&settings("first"));
+        let on_duty = admission.clone();
+        let mut headers = HeaderMap::new();
+        headers.insert(AUTHORIZATION, HeaderValue::from_static("Bearer second"));
+        assert!(on_duty.refusal(&headers).is_some());
+        admission.adopt(&settings("second"));
+        assert!(on_duty.refusal(&headers).is_none());
     }
 
     #[test]

@@ -23,9 +23,9 @@ use tokio::sync::oneshot;
 
 use crate::domain::Moment;
 use crate::observe::{Health, Metrics, TargetBoard};
-use crate::plan;
+use crate::{plan, reload};
 use connections::{BOUNDS, Bounds};
-use guard::Guard;
+pub use guard::Admission;
 
 /// Why the surface can't be served. Ends the process with exit code 3.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +49,7 @@ pub enum StartFault {
 #[derive(Debug)]
 pub struct Admin {
     address: SocketAddr,
+    admission: Admission,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -62,6 +63,8 @@ pub struct Observed {
     pub health: Arc<Health>,
     /// Of `/api/v1/targets`.
     pub targets: Arc<TargetBoard>,
+    /// Of `/api/v1/reload`; `None` where there is nothing to be read again.
+    pub reloads: Option<reload::Requests>,
 }
 
 impl Admin {
@@ -82,16 +85,22 @@ impl Admin {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartFault::Thread)?;
         let (stop, stopped) = oneshot::channel();
-        let router = router(observed, Guard::new(settings));
+        let admission = Admission::new(settings);
+        let router = router(observed, admission.clone());
         let serve = move || runtime.block_on(serve(listener, router, bounds, stopped));
         let thread =
             std::thread::Builder::new().name("admin".to_owned()).spawn(serve).map_err(StartFault::Thread)?;
-        Ok(Admin { address, stop: Some(stop), thread: Some(thread) })
+        Ok(Admin { address, admission, stop: Some(stop), thread: Some(thread) })
     }
 
     /// Where it is served, with the port that the system chose if 0 was asked for.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Who is let in.
+    pub fn admission(&self) -> Admission {
+        self.admission.clone()
     }
 
     /// Ends serving and waits for the thread. Connections that are open are cut: no answer takes
@@ -129,10 +138,10 @@ async fn serve(listener: TcpListener, router: Router, bounds: Bounds, stopped: o
     }
 }
 
-fn router(observed: Observed, guard: Guard) -> Router {
+fn router(observed: Observed, admission: Admission) -> Router {
     api::router()
         .fallback(unknown)
-        .layer(axum::middleware::from_fn_with_state(Arc::new(guard), guard::admit))
+        .layer(axum::middleware::from_fn_with_state(admission, guard::admit))
         .route("/metrics", get(metrics))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
@@ -167,7 +176,7 @@ async fn unknown(uri: Uri) -> Response {
     refuse(
         StatusCode::NOT_FOUND,
         &format!(
-            "there is nothing at {}; there are /metrics, /healthz, /readyz and /api/v1/targets",
+            "there is nothing at {}; there are /metrics, /healthz, /readyz, /api/v1/targets and /api/v1/reload",
             uri.path()
         ),
     )

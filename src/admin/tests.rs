@@ -26,7 +26,7 @@ fn listening(listen: SocketAddr) -> plan::Admin {
 
 fn observed(plan: plan::Plan, health: Arc<Health>) -> Observed {
     let metrics = Arc::new(Metrics::new(&plan, Moment::now()));
-    Observed { metrics, health, targets: Arc::new(TargetBoard::new(Arc::new(plan), Moment::now())) }
+    Observed { metrics, health, targets: Arc::new(TargetBoard::new(&plan, Moment::now())), reloads: None }
 }
 
 /// The whole response of one GET.

@@ -25,6 +25,8 @@ Run:
 Inspect:
   check    Judge a configuration: all faults at once, or the plan and where its values come from
              hookferry check -c hookferry.yaml --connect
+  diff     Say what changes from one configuration to another, also for the last events of a source
+             hookferry diff hookferry.yaml next.yaml --source orders --last 1000
   explain  Say which routes take an event, which don't and why, and the requests it would make
              hookferry explain order.json --source orders
 
@@ -104,6 +106,11 @@ pub enum Command {
         #[arg(long)]
         connect: bool,
     },
+    /// Say what changes from one configuration to another
+    ///
+    /// What stands in `-c` lies below both.
+    #[command(after_help = "Example: hookferry diff hookferry.yaml next.yaml --source orders --last 1000")]
+    Diff(Comparison),
     /// Say which routes take an event, and the requests it would make
     #[command(after_help = "Example: hookferry explain order.json --header event-type=order.created")]
     Explain(Question),
@@ -250,6 +257,24 @@ pub enum TargetQuestion {
         /// The target's name
         name: String,
     },
+}
+
+/// What `diff` compares.
+#[derive(Debug, Args)]
+pub struct Comparison {
+    /// A configuration file or folder
+    pub old: PathBuf,
+    /// Another one
+    pub new: PathBuf,
+    /// Let `${env:…}` and `${file:…}` without a value pass
+    #[arg(long)]
+    pub allow_unset: bool,
+    /// Look also where the last events of this source go by each
+    #[arg(long, value_name = "SOURCE")]
+    pub source: Option<String>,
+    /// How many events
+    #[arg(long, value_name = "N", requires = "source", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub last: u32,
 }
 
 /// What `explain` is asked.

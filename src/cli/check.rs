@@ -140,7 +140,7 @@ fn text(
         |length: fn(&Setting) -> usize| examined.settings.iter().map(length).max().unwrap_or_default();
     let path_width = widest(|setting| setting.path.len());
     let value_width = widest(|setting| setting.value.chars().count()).min(40);
-    for Setting { path, value, from } in &examined.settings {
+    for Setting { path, value, from, .. } in &examined.settings {
         writeln!(out, "  {path:path_width$}  {value:value_width$}  {from}")?;
     }
     if !examined.plan.notices.is_empty() {
@@ -212,7 +212,7 @@ fn targets(examined: &Examined) -> Vec<Line> {
         let order = order(target.ordering);
         Line { name: target.name.to_string(), says: format!("{url}{off}{order}") }
     };
-    examined.plan.targets.iter().map(line).collect()
+    examined.plan.targets.iter().map(|target| line(target)).collect()
 }
 
 fn routes(examined: &Examined) -> Vec<Line> {

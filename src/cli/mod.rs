@@ -3,6 +3,7 @@
 mod arguments;
 mod check;
 mod dead_letters;
+mod diff;
 mod explain;
 mod listen;
 mod publish;
@@ -15,12 +16,14 @@ mod tests;
 mod verify;
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::sync::Arc;
 
 use clap::Parser;
 
 use crate::pipeline::Drained;
 use crate::plan::{self, Faults, Layers, LogFormat, Plan, WhenUnset};
+use crate::reload::Configuration;
 use crate::{app, demo, observe};
 pub use arguments::{Arguments, Command, Format};
 
@@ -52,16 +55,20 @@ pub fn main() -> Exit {
         return Exit::BadInput;
     }
     let named = !config.is_empty();
+    let below = config.clone();
     let layers = |when_unset| Layers::of_process(config, when_unset);
     match command {
         Command::Demo(options) => demonstrate(&options, format),
-        Command::Run { time_scale } => {
-            with_plan(&layers(WhenUnset::Fault), |plan| run(plan, logged, time_scale))
-        }
+        Command::Run { time_scale } => run(layers(WhenUnset::Fault), logged, time_scale),
         Command::Check { allow_unset, connect } => {
             let when_unset = if allow_unset { WhenUnset::Allow } else { WhenUnset::Fault };
             let look = if connect { check::Look::Connect } else { check::Look::Files };
             check::check(&layers(when_unset), look, format, &mut io::stdout().lock())
+        }
+        Command::Diff(asked) => {
+            let when_unset = if asked.allow_unset { WhenUnset::Allow } else { WhenUnset::Fault };
+            let over = |path: &Path| below.iter().cloned().chain([path.to_owned()]).collect();
+            diff::diff(&asked, |path| Layers::of_process(over(path), when_unset), format)
         }
         Command::Explain(question) => match plan::examine(&layers(WhenUnset::Fault)) {
             Ok(examined) => explain::explain(&examined, &question, format),
@@ -105,21 +112,30 @@ fn bad_configuration(faults: &Faults) -> Exit {
     Exit::BadInput
 }
 
-fn run(mut plan: Plan, format: Option<Format>, time_scale: u32) -> Exit {
-    plan.log.format = match format {
-        Some(Format::Text) => LogFormat::Text,
-        Some(Format::Json) => LogFormat::Json,
-        None => plan.log.format,
+fn run(layers: Layers, format: Option<Format>, time_scale: u32) -> Exit {
+    let (mut plan, settings) = match plan::examine(&layers) {
+        Ok(examined) => (examined.plan, examined.settings),
+        Err(faults) => return bad_configuration(&faults),
     };
+    let adjust = move |plan: &mut Plan| {
+        plan.log.format = match format {
+            Some(Format::Text) => LogFormat::Text,
+            Some(Format::Json) => LogFormat::Json,
+            None => plan.log.format,
+        };
+        if time_scale > 1 {
+            plan.rehearse(time_scale);
+        }
+    };
+    adjust(&mut plan);
     observe::init(&plan.log);
     for notice in &plan.notices {
         tracing::warn!("{notice}");
     }
     if time_scale > 1 {
-        plan.rehearse(time_scale);
         tracing::warn!(time_scale, "a rehearsal: the waits of retries and retry tiers are shortened");
     }
-    match app::run(Arc::new(plan)) {
+    match app::run(Configuration { layers, adjust: Box::new(adjust), plan: Arc::new(plan), settings }) {
         app::Exit::Drained(Drained::InTime) => Exit::Done,
         app::Exit::Drained(Drained::Late) => Exit::Overdue,
         app::Exit::NotStarted(fault) => {

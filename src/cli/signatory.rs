@@ -85,7 +85,7 @@ impl Signer {
                     names.join(", ")
                 ))
             })?;
-        Ok(Signer { request: target.request, url: Some(url), concealed: examined.concealed })
+        Ok(Signer { request: target.request.clone(), url: Some(url), concealed: examined.concealed })
     }
 
     /// What signs.

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::{DeadLetterReason, Event, RouteId, TargetId, Waiting};
+use super::{DeadLetterReason, Event, TargetId, Waiting};
 
 /// What is written to the dead letters: the original message, and why it is there.
 #[derive(Debug, Clone)]
@@ -9,10 +9,12 @@ pub struct DeadLetter {
     pub event: Arc<Event>,
     /// The target that it could not be delivered to; `None` for an event's own dead letter.
     pub target: Option<TargetId>,
+    /// That target's name. It may be written when the configuration has changed.
+    pub target_name: Option<Arc<str>>,
     /// Of a delivery whose target is not in the configuration: what its tier's record said.
     pub unknown: Option<Box<Waiting>>,
-    /// The route that named the target, or the routes that could not judge the event.
-    pub routes: Vec<RouteId>,
+    /// The route that named the target, or the routes that could not judge the event, by their names.
+    pub routes: Vec<Arc<str>>,
     /// Why.
     pub reason: DeadLetterReason,
     /// How many attempts were made.

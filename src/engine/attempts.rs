@@ -23,7 +23,7 @@ impl Engine {
         #[cfg(test)]
         let is_disabled = is_disabled && self.sabotage != Some(super::Sabotage::IgnoreDisabled);
         if is_disabled {
-            return self.give_up(id, DeadLetterReason::TargetDisabled, now);
+            return self.turn_away(id, target, now);
         }
         if self.leaves_at_once(id, target, kind, now) {
             return;
@@ -190,7 +190,7 @@ impl Engine {
         }
     }
 
-    /// Switches a target off until a restart: what waits for it goes to the dead letters.
+    /// Switches a target off until a reload or restart: what waits for it goes to the dead letters.
     fn disable(&mut self, target: TargetId, reason: Box<str>, now: Moment) {
         if self.lane(target).is_disabled() {
             return;

@@ -63,6 +63,11 @@ impl Breaker {
         Breaker { policy, state: State::Closed { failures: 0 } }
     }
 
+    /// The same with other settings.
+    pub(super) fn with(self, policy: BreakerPolicy) -> Breaker {
+        Breaker { policy, ..self }
+    }
+
     /// An attempt was made.
     pub(super) fn attempted(&mut self, delivery: DeliveryId, health: Health, now: Moment) -> Option<Change> {
         let next_probe = now.after(self.policy.probe);

@@ -48,8 +48,9 @@ impl Engine {
             event: self.ledger.event(slot).clone(),
             resumed_ms: self.ledger.resumed_ms(slot),
             target: Some(target),
+            target_name: self.plan.targets.get(target.0 as usize).map(|target| target.name.clone()),
             unknown: None,
-            routes: vec![route],
+            routes: self.route_names(&[route]),
             reason,
             attempts,
             failure,
@@ -70,6 +71,7 @@ impl Engine {
         let event = self.ledger.event(slot).clone();
         let omit_value = matches!(event.kind, Kind::Oversized(_));
         let detail = detail.map(String::into_boxed_str);
+        let routes = self.route_names(&routes);
         self.bury(slot, DeadLetter { routes, detail, omit_value, ..own_letter(event, reason) });
     }
 
@@ -88,6 +90,12 @@ impl Engine {
             ..own_letter(event, reason)
         };
         self.bury(slot, letter);
+    }
+
+    /// Of those that are in the configuration.
+    fn route_names(&self, routes: &[RouteId]) -> Vec<Arc<str>> {
+        let routes = routes.iter().filter_map(|route| self.plan.routes.get(route.0 as usize));
+        routes.map(|route| route.name.clone()).collect()
     }
 
     fn bury(&mut self, slot: EventSlot, mut letter: DeadLetter) {
@@ -259,6 +267,7 @@ fn own_letter(event: Arc<Event>, reason: DeadLetterReason) -> DeadLetter {
     DeadLetter {
         event,
         target: None,
+        target_name: None,
         unknown: None,
         routes: Vec::new(),
         reason,

@@ -25,6 +25,8 @@ pub(super) struct Lane {
     paused: Option<Pause>,
     /// Why it is switched off, if it is, and since when.
     disabled: Option<(Moment, Box<str>)>,
+    /// It is switched off because its target is no longer in the configuration.
+    removed: bool,
     disable_after: Option<Duration>,
     /// Since when it has failed without a success, in wall-clock milliseconds.
     failing_since_ms: Option<i64>,
@@ -45,6 +47,13 @@ pub(super) struct Lane {
 struct Pause {
     since: Moment,
     until: Moment,
+}
+
+/// Whether a target is still where it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Address {
+    Same,
+    Other,
 }
 
 /// How many deliveries of a lane are in which state.
@@ -97,7 +106,8 @@ impl Lane {
             limiter: target.rate.map(Limiter::new),
             breaker: target.breaker.map(Breaker::new),
             paused: None,
-            disabled: (!target.enabled).then(|| (Moment::default(), "enabled: false".into())),
+            disabled: by_configuration(target),
+            removed: false,
             disable_after: target.disable_after,
             failing_since_ms: None,
             last_fault: None,
@@ -108,6 +118,46 @@ impl Lane {
             is_aside: false,
             wake_us: None,
         }
+    }
+
+    // ---- Another plan ----
+
+    /// Goes on with other settings; what is queued stays, and what is known of the target too, unless it
+    /// is somewhere else now.
+    pub(super) fn adopt(&mut self, target: &Target, address: Address, now: Moment) {
+        self.concurrency = target.concurrency;
+        self.disable_after = target.disable_after;
+        self.limiter = target.rate.map(|rate| match self.limiter.take() {
+            Some(limiter) => limiter.at_rate(rate, now),
+            None => Limiter::new(rate),
+        });
+        self.breaker = target.breaker.map(|policy| match self.breaker.take() {
+            Some(breaker) if address == Address::Same => breaker.with(policy),
+            Some(_) | None => Breaker::new(policy),
+        });
+        if address == Address::Other {
+            (self.paused, self.failing_since_ms, self.last_fault) = (None, None, None);
+        }
+    }
+
+    /// Its target is no longer in the configuration.
+    pub(super) fn remove(&mut self, now: Moment) {
+        if !std::mem::replace(&mut self.removed, true) {
+            self.disabled = Some((now, "removed from the configuration".into()));
+        }
+    }
+
+    /// Its target is in the configuration: whatever switched it off, only that counts now.
+    pub(super) fn reinstate(&mut self, target: &Target) {
+        self.removed = false;
+        if self.disabled.is_some() || !target.enabled {
+            self.disabled = by_configuration(target);
+            self.failing_since_ms = None;
+        }
+    }
+
+    pub(super) fn is_removed(&self) -> bool {
+        self.removed
     }
 
     // ---- Queue ----
@@ -311,7 +361,7 @@ impl Lane {
         longer
     }
 
-    /// Switches it off, until a restart.
+    /// Switches it off, until a reload or restart.
     pub(super) fn disable(&mut self, reason: Box<str>, now: Moment) {
         self.disabled.get_or_insert((now, reason));
     }
@@ -352,4 +402,9 @@ impl Lane {
             standing: self.standing(now),
         }
     }
+}
+
+/// Why and since when a target is switched off by its settings.
+fn by_configuration(target: &Target) -> Option<(Moment, Box<str>)> {
+    (!target.enabled).then(|| (Moment::default(), "enabled: false".into()))
 }

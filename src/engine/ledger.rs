@@ -388,6 +388,23 @@ impl Ledger {
             .collect()
     }
 
+    /// The deliveries that are held for one target.
+    pub(super) fn held_of(&self, target: TargetId) -> Vec<(DeliveryId, EventSlot)> {
+        (self.deliveries.iter())
+            .filter(|(_, delivery)| delivery.target == target && delivery.is_held())
+            .map(|(slot, delivery)| {
+                (DeliveryId { slot: slot as u32, serial: delivery.serial }, delivery.slot)
+            })
+            .collect()
+    }
+
+    /// Routes have other numbers from now on.
+    pub(super) fn renumber_routes(&mut self, number: impl Fn(RouteId) -> RouteId) {
+        for (_, delivery) in &mut self.deliveries {
+            delivery.route = number(delivery.route);
+        }
+    }
+
     /// Deliveries of a target.
     #[cfg(test)]
     pub(super) fn count(&self, target: TargetId) -> i64 {

@@ -18,6 +18,14 @@ impl Limiter {
         Limiter { interval_us, ahead_us: (rate.burst - 1.0).max(0.0) * interval_us, full_us: 0.0 }
     }
 
+    /// The same at another rate: what was taken stays taken.
+    pub(super) fn at_rate(self, rate: Rate, now: Moment) -> Limiter {
+        let now_us = now.mono_us as f64;
+        let taken = (self.full_us - now_us).max(0.0) / self.interval_us;
+        let limiter = Limiter::new(rate);
+        Limiter { full_us: now_us + taken * limiter.interval_us, ..limiter }
+    }
+
     /// When the next attempt may be made, if not now.
     pub(super) fn next_us(&self, now: Moment) -> Option<u64> {
         let next_us = (self.full_us - self.ahead_us).ceil();
@@ -66,6 +74,17 @@ mod tests {
     fn a_pause_gives_the_burst_again_and_no_more() {
         let times = attempts(Rate { per_second: 1.0, burst: 2.0 }, &[0, 0, 60_000_000, 0, 0]);
         assert_eq!(times, [0, 0, 60_000_000, 60_000_000, 61_000_000]);
+    }
+
+    #[test]
+    fn another_rate_gives_no_second_burst() {
+        let now = Moment::default().after(Duration::from_secs(60));
+        let mut limiter = Limiter::new(Rate { per_second: 1.0, burst: 3.0 });
+        (0..3).for_each(|_| limiter.take(now));
+        let limiter = limiter.at_rate(Rate { per_second: 10.0, burst: 3.0 }, now);
+        assert_eq!(limiter.next_us(now), Some(now.mono_us + 100_000), "at the new rate");
+        let unused = Limiter::new(Rate { per_second: 1.0, burst: 3.0 });
+        assert_eq!(unused.at_rate(Rate { per_second: 0.1, burst: 1.0 }, now).next_us(now), None);
     }
 
     proptest! {

@@ -22,7 +22,8 @@
 //! | what is due at some time | `timers` |
 //! | letters and moves until they are confirmed | `writes` |
 //!
-//! And what happens to them: `arrival`, `attempts`, `waits`, `endings`, `departure`.
+//! And what happens to them: `arrival`, `attempts`, `waits`, `endings`, `departure`; with another plan:
+//! `succession`.
 //!
 //! Invariants: a receipt is given back at most once, and only when every delivery of its event has
 //! ended for good; whatever belongs to a generation that is gone changes nothing; a permit is held
@@ -45,6 +46,7 @@ mod queue;
 mod retry;
 /// Which routes take an event.
 pub mod routing;
+mod succession;
 #[cfg(test)]
 mod tests;
 mod timers;
@@ -141,6 +143,8 @@ pub(crate) enum Sabotage {
     WaitTogether,
     /// A move is written twice.
     MoveTwice,
+    /// What is ready for a target that a reload removed is forgotten.
+    LoseRemoved,
 }
 
 impl Engine {
@@ -151,7 +155,7 @@ impl Engine {
             routing: Routing::new(&plan),
             matches: Matches::default(),
             ledger: Ledger::new(plan.consumers.len(), expected_open(&plan)),
-            lanes: plan.targets.iter().map(Lane::new).collect(),
+            lanes: plan.targets.iter().map(|target| Lane::new(target)).collect(),
             windows: (0..plan.consumers.len() as u16).map(|index| plan.window(ConsumerId(index))).collect(),
             reach: waits::reach(&plan),
             // One that is switched off never wants a permit, so none is kept for it.

@@ -14,7 +14,7 @@ pub(crate) struct Names {
 impl Names {
     pub(super) fn new(plan: &Plan) -> Names {
         Names {
-            targets: plan.targets.iter().map(|target| target.name.clone()).zip((0..).map(TargetId)).collect(),
+            targets: plan.live_targets().map(|(id, target)| (target.name.clone(), id)).collect(),
             routes: plan.routes.iter().map(|route| route.name.clone()).zip((0..).map(RouteId)).collect(),
         }
     }

@@ -28,6 +28,11 @@ impl Permits {
         Permits { limit, taken: 0, resting: lanes, round: VecDeque::new(), aside: VecDeque::new() }
     }
 
+    /// Another limit; of all lanes so many have none.
+    pub(super) fn resize(&mut self, limit: usize, resting: usize) {
+        (self.limit, self.resting) = (limit, resting);
+    }
+
     /// Whether none is taken.
     pub(super) fn are_free(&self) -> bool {
         self.taken == 0

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::*;
 use crate::domain::{
     Attempt, Attempted, Content, Data, DeadLetter, DeadLetterReason, Event, EventTime, Fault, Field,
-    Generation, Kind, Lease, Origin, Receipt, ReleaseReason, Reply, RetryAfter, RouteId, SourceId,
+    Generation, Kind, Lease, Origin, Receipt, ReleaseReason, Reply, RetryAfter, SourceId,
 };
 use crate::plan::{self, Layers, Target, Window};
 
@@ -16,6 +16,7 @@ mod dialects;
 mod lanes;
 mod order;
 mod permits;
+mod reload;
 mod tiers;
 
 const CONSUMER: ConsumerId = ConsumerId(0);
@@ -58,7 +59,7 @@ fn one_target_with(settings: &str, change: impl FnOnce(&mut Target)) -> Desk {
         &format!(
             "targets: {{ crm: {{ url: 'https://crm.example.com/', {settings} }} }}\nroutes: [{{ to: [crm] }}]\n"
         ),
-        |plan| change(&mut plan.targets[0]),
+        |plan| change(plan.target_mut(0)),
     )
 }
 
@@ -343,7 +344,7 @@ routes: [{ name: all, to: [a] }, { name: typed, types: ['x.*'], to: [a] }]",
     let (write, attempt) = match commands.as_slice() {
         [Command::DeadLetter { write, letter }, Command::Attempt(attempt)] => {
             assert_eq!((letter.reason, letter.target), (DeadLetterReason::Poisoned, None));
-            assert_eq!(letter.routes, [RouteId(1)]);
+            assert_eq!(*letter.routes, ["typed".into()]);
             (*write, attempt.clone())
         }
         other => panic!("{other:?}"),
@@ -375,7 +376,7 @@ routes:
     desk.arrive(Event { content, fields, ..event(0, Some("x")) });
 
     let (_, letter) = desk.only_letter();
-    assert_eq!(letter.routes, [RouteId(0)]);
+    assert_eq!(*letter.routes, ["route-1".into()]);
     assert_eq!(letter.detail.as_deref(), Some("it is not JSON"));
 }
 
@@ -488,7 +489,7 @@ routes: [{ to: [a] }, { types: [other], to: [a] }, { to: [b] }]";
     let [Command::DeadLetter { letter, .. }, Command::Attempt(attempt)] = &commands[..] else {
         panic!("{commands:?}")
     };
-    assert_eq!((letter.reason, &*letter.routes), (DeadLetterReason::Poisoned, &[RouteId(0)][..]));
+    assert_eq!((letter.reason, &*letter.routes), (DeadLetterReason::Poisoned, &["route-1".into()][..]));
     assert_eq!(attempt.target, TargetId(1), "everybody's target needs to know no tenant");
 
     // One that can be read and names no tenant is nobody's.

@@ -7,7 +7,7 @@ use super::protocol::{Grant, Note};
 use super::timers::Timer;
 use super::writes::{Obligation, Payload};
 use super::{Engine, Life, queue};
-use crate::domain::{ConsumerId, DeadLetterReason, DeliveryId, Moment, Move, Reply, TargetId, Tier, Waiting};
+use crate::domain::{ConsumerId, DeliveryId, Moment, Move, Reply, TargetId, Tier, Waiting};
 use crate::plan::{Consumer, Plan, Reads};
 
 /// A lane that sends its queue within this is not slow, however long the queue is.
@@ -33,12 +33,15 @@ impl Engine {
     pub(super) fn wait(&mut self, id: DeliveryId, wait: Duration, now: Moment) {
         let Some(delivery) = self.ledger.delivery(id) else { return };
         let (target, slot) = (delivery.target, delivery.slot);
+        if self.lane(target).is_removed() {
+            return self.turn_away(id, target, now);
+        }
         let is_short = wait <= self.plan.targets[target.0 as usize].retry.hold;
         if self.stays(slot) || is_short && !self.holds_part(self.ledger.consumer(slot), 2) {
             return self.hold(id, wait, now);
         }
         if self.lane(target).is_disabled() {
-            return self.give_up(id, DeadLetterReason::TargetDisabled, now);
+            return self.turn_away(id, target, now);
         }
         self.move_for(id, wait, now);
     }
@@ -86,7 +89,7 @@ impl Engine {
     }
 
     /// Hands a delivery over to a retry tier: it is no attempt.
-    fn move_to(&mut self, id: DeliveryId, tier: Tier, not_before_ms: Option<i64>, now: Moment) {
+    pub(super) fn move_to(&mut self, id: DeliveryId, tier: Tier, not_before_ms: Option<i64>, now: Moment) {
         let due_ms = now.after(self.length(tier)).wall_ms;
         let Some(delivery) = self.ledger.delivery(id) else { return };
         delivery.state = State::Writing;
@@ -259,7 +262,7 @@ impl Engine {
         self.ledger.unhold(slot);
         self.lane(target).unhold();
         match self.lane(target).is_disabled() {
-            true => self.give_up(id, DeadLetterReason::TargetDisabled, now),
+            true => self.turn_away(id, target, now),
             false => self.move_for(id, left, now),
         }
     }

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
@@ -6,7 +7,7 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{Layer, Registry};
+use tracing_subscriber::{Layer, Registry, reload};
 
 use super::journal::Trouble;
 use crate::domain::{DiscardReason, Event, Outcome, Reply, RouteId, SourceId, TargetId, TargetState};
@@ -27,9 +28,23 @@ pub fn init(log: &Log) {
             .boxed(),
         LogFormat::Json => json_lines(std::io::stderr),
     };
+    let (filter, level) = reload::Layer::new(filter(log.level));
     // Logging that is set up already (by a test, or a program that embeds this) stays as it is.
-    let _ = tracing_subscriber::registry().with(lines.with_filter(filter(log.level))).try_init();
+    if tracing_subscriber::registry().with(lines.with_filter(filter)).try_init().is_ok() {
+        let _ = LEVEL.set(level);
+    }
 }
+
+/// Lets another level be written from now on.
+pub fn set_level(level: LogLevel) {
+    if let Some(filters) = LEVEL.get() {
+        // It can't be gone while the process runs.
+        let _ = filters.reload(filter(level));
+    }
+}
+
+/// What is written, once logging was set up here.
+static LEVEL: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
 
 /// One object a line. Its only `target` is a delivery's: the module that tracing calls so is left
 /// out, because a reader keeps one of two members with the same name.
@@ -92,7 +107,7 @@ pub(super) fn log_note(plan: &Plan, note: &Note) {
                     target,
                     state,
                     reason,
-                    "the target is switched off until a restart; its deliveries go to the dead letters"
+                    "the target is switched off until a reload or restart; its deliveries go to the dead letters"
                 ),
                 TargetState::Active => tracing::info!(target, state, "the target answers again"),
                 TargetState::Paused { .. } | TargetState::Probing => {

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError, RwLock};
 
 use prometheus::core::Collector;
 use prometheus::process_collector::ProcessCollector;
@@ -18,8 +18,11 @@ use crate::plan::Plan;
 use crate::source::Report;
 use crate::store::Pending;
 
+mod config;
 #[cfg(test)]
 mod tests;
+
+use config::ConfigMetrics;
 
 /// Upper bounds of `attempt_duration_seconds`: 5 ms to 60 s.
 const ATTEMPT_BUCKETS: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0, 60.0];
@@ -54,19 +57,17 @@ const EVENT_REASONS: [DeadLetterReason; 4] = [
 /// is an atomic addition. Every counter that can ever move is there from the start, at 0.
 #[derive(Debug)]
 pub struct Metrics {
-    registry: Registry,
+    families: Families,
     sources: Vec<SourceMetrics>,
     /// The source of each consumer, and its name.
     consumers: Vec<(SourceId, String)>,
-    targets: Vec<TargetMetrics>,
+    /// Written by reloads only.
+    targets: RwLock<Vec<TargetMetrics>>,
     /// Read whenever it is asked for.
     memory_used: IntGauge,
-    dead_letters: IntCounterVec,
-    pending: GaugeVec,
+    config: ConfigMetrics,
     /// What each keeper of dead letters told last.
     pending_by_keeper: Mutex<BTreeMap<SourceId, Pending>>,
-    lag: IntGaugeVec,
-    oldest_unsettled: GaugeVec,
     /// One for each tier.
     waiting: Vec<IntGauge>,
     /// What each consumer said last of each tier.
@@ -113,6 +114,7 @@ struct TargetMetrics {
     bytes: IntGauge,
     oldest: Gauge,
     enabled: bool,
+    removed: bool,
     states: [(&'static str, IntGauge); 5],
 }
 
@@ -143,32 +145,51 @@ impl Metrics {
         let targets =
             plan.targets.iter().map(|target| families.target(&target.name, target.enabled)).collect();
         families.declare_dead_letters(plan);
-        families.declare_build(plan);
+        families.declare_build();
         let memory_used = families.declare_memory(plan);
-        let add = Declare { registry: &families.registry };
-        add.gauge("config_last_reload_successful", "Whether the configuration was loaded.").set(1);
-        let reload_timestamp = add.added(
-            Gauge::with_opts(opts(
-                "config_last_reload_success_timestamp_seconds",
-                "When the configuration in force was loaded, in seconds since 1970.",
-            ))
-            .expect(CONSTANT),
-        );
-        reload_timestamp.set(now.wall_ms as f64 / 1000.0);
-        Metrics {
+        let metrics = Metrics {
             sources,
             consumers: named.collect(),
-            targets,
+            targets: RwLock::new(targets),
             memory_used,
-            dead_letters: families.dead_letters,
-            pending: families.pending,
+            config: ConfigMetrics::new(&Declare { registry: &families.registry }),
             pending_by_keeper: Mutex::default(),
-            lag: families.lag,
-            oldest_unsettled: families.oldest_unsettled,
             waiting: Tier::all().map(|tier| families.waiting.with_label_values(&[tier.name()])).collect(),
             waiting_parts: plan.consumers.iter().map(|_| no_parts()).collect(),
-            registry: families.registry,
+            families,
+        };
+        metrics.config.loaded(plan, now);
+        metrics
+    }
+
+    /// Goes on with another plan: declares what is new of it. What was counted of a target that is no longer
+    /// there stays counted; it is in no state any more.
+    pub fn adopt(&self, plan: &Plan, now: Moment) {
+        self.families.declare_dead_letters(plan);
+        let mut targets = self.targets.write().unwrap_or_else(PoisonError::into_inner);
+        for (id, target) in (0..).map(TargetId).zip(&plan.targets) {
+            let is_same = targets
+                .get(id.0 as usize)
+                .is_some_and(|known| known.enabled == target.enabled && !known.removed);
+            if plan.removed.contains(&id) {
+                if let Some(known) = targets.get_mut(id.0 as usize) {
+                    self.families.forget_state(known);
+                }
+            } else if !is_same {
+                let metrics = self.families.target(&target.name, target.enabled);
+                match targets.get_mut(id.0 as usize) {
+                    Some(known) => *known = metrics,
+                    None => targets.push(metrics),
+                }
+            }
         }
+        drop(targets);
+        self.config.loaded(plan, now);
+    }
+
+    /// A configuration was refused, and the one before it stays in force.
+    pub fn reload_refused(&self) {
+        self.config.refused();
     }
 
     /// Counts what the engine says. `now` ends the duration of a delivery that ended.
@@ -217,9 +238,10 @@ impl Metrics {
 
     fn dead_letter(&self, source: SourceId, target: Option<TargetId>, reason: DeadLetterReason) {
         let source = self.sources.get(usize::from(source.0)).map_or("", |source| &source.name);
+        let targets = self.targets.read().unwrap_or_else(PoisonError::into_inner);
         let target =
-            target.and_then(|target| self.targets.get(target.0 as usize)).map_or("", |target| &target.name);
-        self.dead_letters.with_label_values(&[source, target, reason.as_str()]).inc();
+            target.and_then(|target| targets.get(target.0 as usize)).map_or("", |target| &target.name);
+        self.families.dead_letters.with_label_values(&[source, target, reason.as_str()]).inc();
     }
 
     /// Counts an attempt. What was withheld or could not be rendered sent nothing and is none.
@@ -243,14 +265,15 @@ impl Metrics {
                 let partition = partition.to_string();
                 let labels = [&*metrics.name, consumer, topic, &partition];
                 match messages {
-                    Some(messages) => self.lag.with_label_values(&labels).set(clamped(*messages)),
+                    Some(messages) => self.families.lag.with_label_values(&labels).set(clamped(*messages)),
                     None => self.forget_partition(&labels),
                 }
             }
             Report::OldestUnsettled { topic, partition, stored_ms } => {
                 let partition = partition.to_string();
                 let age_ms = stored_ms.map_or(0, |stored_ms| now.wall_ms.saturating_sub(stored_ms).max(0));
-                self.oldest_unsettled
+                self.families
+                    .oldest_unsettled
                     .with_label_values(&[&*metrics.name, consumer, topic, &partition])
                     .set(age_ms as f64 / 1000.0);
             }
@@ -273,19 +296,20 @@ impl Metrics {
     /// Another replica reports the partition from now on.
     fn forget_partition(&self, labels: &[&str; 4]) {
         // What was never set can't be removed, and need not be.
-        let _ = self.lag.remove_label_values(labels);
-        let _ = self.oldest_unsettled.remove_label_values(labels);
+        let _ = self.families.lag.remove_label_values(labels);
+        let _ = self.families.oldest_unsettled.remove_label_values(labels);
     }
 
     /// How many dead letters wait for a person on the broker of `keeper`.
     pub fn dead_letters_pending(&self, keeper: SourceId, pending: &Pending) {
         let mut told = self.pending_by_keeper.lock().unwrap_or_else(PoisonError::into_inner);
         told.insert(keeper, pending.clone());
+        let targets = self.targets.read().unwrap_or_else(PoisonError::into_inner);
         for (target, _) in pending {
             let of_target = told.values().flatten().filter(|(other, _)| other == target);
-            let name = target.and_then(|target| self.targets.get(target.0 as usize));
+            let name = target.and_then(|target| targets.get(target.0 as usize));
             let name = name.map_or("", |target| &target.name);
-            self.pending.with_label_values(&[name]).set(of_target.map(|(_, letters)| letters).sum());
+            self.families.pending.with_label_values(&[name]).set(of_target.map(|(_, letters)| letters).sum());
         }
     }
 
@@ -317,7 +341,7 @@ impl Metrics {
     /// A metric could not be written as text.
     pub fn render(&self) -> prometheus::Result<String> {
         self.memory_used.set(clamped(resident_bytes().unwrap_or_default()));
-        TextEncoder::new().encode_to_string(&self.registry.gather())
+        TextEncoder::new().encode_to_string(&self.families.registry.gather())
     }
 
     fn source(&self, source: SourceId, change: impl FnOnce(&SourceMetrics)) {
@@ -325,7 +349,8 @@ impl Metrics {
     }
 
     fn target(&self, target: TargetId, change: impl FnOnce(&TargetMetrics)) {
-        self.targets.get(target.0 as usize).map(change).unwrap_or_default();
+        let targets = self.targets.read().unwrap_or_else(PoisonError::into_inner);
+        targets.get(target.0 as usize).map(change).unwrap_or_default();
     }
 }
 
@@ -370,7 +395,8 @@ fn clamped(value: u64) -> i64 {
 /// Names, labels and buckets are constants of this file, so declaring them can't fail.
 const CONSTANT: &str = "declared once, with constant names";
 
-/// The families with labels, while a plan's handles are taken from them.
+/// The families with labels; a plan's handles are taken from them.
+#[derive(Debug)]
 struct Families {
     registry: Registry,
     events: IntCounterVec,
@@ -558,7 +584,18 @@ impl Families {
             bytes: self.queue_bytes.with_label_values(&[name]),
             oldest: self.oldest_delivery_age.with_label_values(&[name]),
             enabled,
+            removed: false,
             states,
+        }
+    }
+
+    /// A target that is no longer in the configuration is in no state.
+    fn forget_state(&self, target: &mut TargetMetrics) {
+        if !std::mem::replace(&mut target.removed, true) {
+            for (state, _) in &target.states {
+                // It was there, and nobody needs to know if it was not.
+                let _ = self.state.remove_label_values(&[&*target.name, state]);
+            }
         }
     }
 
@@ -604,11 +641,8 @@ impl Families {
         add.gauge("memory_used_bytes", "The resident memory of the process.")
     }
 
-    fn declare_build(&self, plan: &Plan) {
+    fn declare_build(&self) {
         let add = Declare { registry: &self.registry };
-        add.gauges("config_info", "The configuration that is in force.", &["hash"])
-            .with_label_values(&[&plan.hash])
-            .set(1);
         add.gauges("build_info", "The program.", &["version"])
             .with_label_values(&[env!("CARGO_PKG_VERSION")])
             .set(1);

@@ -11,6 +11,6 @@ pub(crate) mod testing;
 
 pub use health::Health;
 pub use journal::Journal;
-pub use logs::init;
+pub use logs::{init, set_level};
 pub use metrics::Metrics;
 pub use targets::{Queue, RateLimit, TargetBoard, TargetLimits, TargetStatus};

@@ -3,14 +3,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{Moment, TargetState};
+use crate::domain::{Moment, TargetId, TargetState};
 use crate::engine::LaneState;
 use crate::plan::{Plan, Target};
 
 /// How every target stands, for the API. The pipeline writes it once a second, the API reads it.
 #[derive(Debug)]
 pub struct TargetBoard {
-    plan: Arc<Plan>,
     /// Since when a target is as it is that was never anything else.
     started: Moment,
     posted: Mutex<Arc<[TargetStatus]>>,
@@ -78,16 +77,20 @@ pub struct RateLimit {
 
 impl TargetBoard {
     /// Every target of the plan, with nothing open.
-    pub fn new(plan: Arc<Plan>, now: Moment) -> TargetBoard {
-        let board = TargetBoard { plan, started: now, posted: Mutex::new(Arc::from([])) };
-        board.post(&vec![LaneState::default(); board.plan.targets.len()], now);
+    pub fn new(plan: &Plan, now: Moment) -> TargetBoard {
+        let board = TargetBoard { started: now, posted: Mutex::new(Arc::from([])) };
+        board.post(plan, &vec![LaneState::default(); plan.targets.len()], now);
         board
     }
 
     /// Replaces what is there; `lanes` in the plan's order of targets.
-    pub fn post(&self, lanes: &[LaneState], now: Moment) {
-        let targets = self.plan.targets.iter().zip(lanes);
-        let statuses = targets.map(|(target, lane)| status(target, lane, self.started, now)).collect();
+    pub fn post(&self, plan: &Plan, lanes: &[LaneState], now: Moment) {
+        let lane = |id: TargetId| lanes.get(id.0 as usize);
+        let targets = plan.live_targets().filter_map(|(id, target)| Some((target, lane(id)?)));
+        let mut statuses: Vec<TargetStatus> =
+            targets.map(|(target, lane)| status(target, lane, self.started, now)).collect();
+        statuses.sort_by(|one, other| one.name.cmp(&other.name));
+        let statuses = statuses.into();
         *self.posted.lock().unwrap_or_else(PoisonError::into_inner) = statuses;
     }
 
@@ -150,7 +153,8 @@ mod tests {
 
     #[test]
     fn a_target_is_shown_as_it_stands_and_without_its_path() {
-        let board = TargetBoard::new(Arc::new(plan()), START);
+        let plan = plan();
+        let board = TargetBoard::new(&plan, START);
         let now = START.after(Duration::from_secs(60));
         let open = LaneState {
             ready: 7,
@@ -165,7 +169,7 @@ mod tests {
             },
         };
 
-        board.post(&[LaneState::default(), open], now);
+        board.post(&plan, &[LaneState::default(), open], now);
 
         let statuses = board.read();
         let [crm, shop] = &statuses[..] else { panic!("two targets") };

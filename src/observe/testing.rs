@@ -14,7 +14,7 @@ use crate::source::test_plan;
 pub(crate) fn plan() -> Plan {
     Plan {
         hash: "0123456789abcdef".to_owned(),
-        targets: vec![target("crm", false), target("shop", true)],
+        targets: vec![target("crm", false).into(), target("shop", true).into()],
         routes: vec![Route {
             name: "billing".into(),
             from: vec![SourceId(0)],

@@ -1,6 +1,7 @@
 //! What reads the sources and the retry tiers.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use crate::domain::{ConsumerId, Ordering, SourceId, TargetId};
 
@@ -34,7 +35,7 @@ pub enum Reads {
 impl Plan {
     /// What reads them all: each source, each ordered target's own group, and the retry tiers on each
     /// broker that keeps some.
-    pub(crate) fn consumers(sources: &[Source], targets: &[Target], routes: &[Route]) -> Vec<Consumer> {
+    pub(crate) fn consumers(sources: &[Source], targets: &[Arc<Target>], routes: &[Route]) -> Vec<Consumer> {
         let mut consumers = Vec::new();
         for (index, _) in sources.iter().enumerate() {
             let source = SourceId(index as u16);
@@ -72,8 +73,14 @@ impl Plan {
 
     /// The targets that are enabled and have no order, of all sources.
     pub fn unordered_targets(&self) -> impl Iterator<Item = TargetId> {
-        let targets = (0..).map(TargetId).zip(&self.targets);
+        let targets = self.live_targets();
         targets.filter(|(_, target)| target.enabled && target.ordering == Ordering::None).map(|(id, _)| id)
+    }
+
+    /// The targets of the configuration.
+    pub fn live_targets(&self) -> impl Iterator<Item = (TargetId, &Arc<Target>)> {
+        let targets = (0..).map(TargetId).zip(&self.targets);
+        targets.filter(|(id, _)| !self.removed.contains(id))
     }
 
     /// How much of one consumer may be open, within `limits.window` and the [`Budget`].

@@ -1,5 +1,7 @@
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::fmt;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
@@ -55,12 +57,22 @@ impl fmt::Display for Faults {
 
 impl std::error::Error for Faults {}
 
+/// What there is to say of a configuration without a fault.
+pub(super) struct Conclusion {
+    pub(super) notices: Vec<String>,
+    /// What may not be shown.
+    pub(super) concealed: Concealed,
+    /// The files that values came from.
+    pub(super) referred: BTreeSet<PathBuf>,
+}
+
 /// Collects faults and notices while the configuration is judged.
 #[derive(Debug, Default)]
 pub(super) struct Findings {
     faults: RefCell<Vec<Fault>>,
     notices: RefCell<Vec<String>>,
     concealed: RefCell<Concealed>,
+    referred: RefCell<BTreeSet<PathBuf>>,
     /// A file could not be read, so what seems missing may stand there.
     partial: Cell<bool>,
 }
@@ -95,11 +107,20 @@ impl Findings {
         self.concealed.borrow_mut().add(text);
     }
 
-    /// The notices and what may not be shown, if there is no fault.
-    pub(super) fn conclude(self) -> Result<(Vec<String>, Concealed), Faults> {
+    /// A value comes from this file.
+    pub(super) fn refer(&self, file: &Path) {
+        self.referred.borrow_mut().insert(file.to_owned());
+    }
+
+    /// What was found, if there is no fault.
+    pub(super) fn conclude(self) -> Result<Conclusion, Faults> {
         let mut faults = self.faults.into_inner();
         if faults.is_empty() {
-            return Ok((self.notices.into_inner(), self.concealed.into_inner()));
+            return Ok(Conclusion {
+                notices: self.notices.into_inner(),
+                concealed: self.concealed.into_inner(),
+                referred: self.referred.into_inner(),
+            });
         }
         // What stands in `defaults` is read once for each target.
         faults.sort();

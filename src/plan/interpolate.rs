@@ -2,6 +2,7 @@
 //! parsing, so that no value can change the structure.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use secrecy::zeroize::Zeroizing;
 
@@ -104,6 +105,7 @@ impl Interpolation<'_> {
             let problem = format!("the environment variable {name} is unset or empty");
             (value.or(default.map(str::to_owned)).map(Zeroizing::new), Taint::Environment, problem)
         } else if let Some(path) = reference.strip_prefix("file:") {
+            self.findings.refer(Path::new(path));
             let (value, problem) = read_file(path);
             (value, Taint::File, problem)
         } else {

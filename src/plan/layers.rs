@@ -45,6 +45,14 @@ impl Layers {
         USUAL.iter().any(|path| Path::new(path).exists())
     }
 
+    /// The files and folders that are read: those that are named, else the usual one.
+    pub fn places(&self) -> Vec<PathBuf> {
+        match self.paths.is_empty() {
+            true => USUAL.iter().map(PathBuf::from).find(|path| path.exists()).into_iter().collect(),
+            false => self.paths.clone(),
+        }
+    }
+
     /// These files and folders, with the environment of this process. Variables that are not
     /// Unicode are left out.
     pub fn of_process(paths: Vec<PathBuf>, when_unset: WhenUnset) -> Layers {
@@ -74,17 +82,14 @@ struct Text {
 
 /// Reads all layers. Faults of files that can't be read are in `findings`.
 pub(super) fn assemble(layers: &Layers, findings: &Findings) -> Document {
-    let found;
-    let paths = match layers.paths.is_empty() {
-        true => {
-            found = usual_place(findings);
-            found.as_slice()
-        }
-        false => &layers.paths,
-    };
+    let paths = layers.places();
+    if paths.is_empty() {
+        let message = "there is no ./hookferry.yaml and no /etc/hookferry/; name a file or folder with `-c`";
+        findings.unreadable(&Origin::Program, message);
+    }
     let mut files = 0;
     let mut laid = Vec::new();
-    for path in paths {
+    for path in &paths {
         let texts = texts(path, findings);
         files += texts.len();
         let united = texts
@@ -114,15 +119,6 @@ fn assembled(layers: &Layers, laid: Vec<Node>, files: usize, findings: &Findings
 
 /// Where a configuration is looked for that is not named.
 const USUAL: [&str; 2] = ["hookferry.yaml", "/etc/hookferry"];
-
-fn usual_place(findings: &Findings) -> Option<PathBuf> {
-    let found = USUAL.iter().map(PathBuf::from).find(|path| path.exists());
-    if found.is_none() {
-        let message = "there is no ./hookferry.yaml and no /etc/hookferry/; name a file or folder with `-c`";
-        findings.unreadable(&Origin::Program, message);
-    }
-    found
-}
 
 fn document(layers: &Layers, text: &Text, findings: &Findings) -> Option<Node> {
     let mut root = read::read(&text.name, &text.text, findings)?;

@@ -1,5 +1,7 @@
 //! The effective values, each with where it comes from; masked (DESIGN.md §4.11).
 
+use std::fmt;
+
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use url::Url;
@@ -38,6 +40,38 @@ pub struct Setting {
     pub value: String,
     /// Where it comes from.
     pub from: Origin,
+    /// Tells it from another value, also where neither may be shown.
+    #[serde(skip)]
+    pub(super) print: Print,
+}
+
+/// What a value is known by again without being kept: it may be secret.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Print([u8; 32]);
+
+impl Print {
+    fn of<'a>(texts: impl IntoIterator<Item = &'a str>) -> Print {
+        let mut sha = Sha256::new();
+        for text in texts {
+            sha.update((text.len() as u64).to_be_bytes());
+            sha.update(text.as_bytes());
+        }
+        Print(sha.finalize().into())
+    }
+}
+
+/// Who sees it could guess a short secret.
+impl fmt::Debug for Print {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Print")
+    }
+}
+
+/// Lets the value at `path` be another one when the content of the file that it names is.
+pub(super) fn imprint(settings: &mut [Setting], path: &str, content: &str) {
+    for setting in settings.iter_mut().filter(|setting| setting.path == path) {
+        setting.print = Print::of([&*setting.value, content]);
+    }
 }
 
 /// All values below `node`, in its order.
@@ -63,20 +97,23 @@ pub(super) fn hash(settings: &[Setting], contents: &[(String, &str)]) -> String 
 }
 
 fn collect(node: &Node, path: &str, settings: &mut Vec<Setting>) {
-    let mut push = |value| settings.push(Setting { path: path.to_owned(), value, from: node.origin.clone() });
+    let mut push = |value, print| {
+        settings.push(Setting { path: path.to_owned(), value, from: node.origin.clone(), print });
+    };
     match &node.value {
         Value::Null => {}
-        Value::Scalar(scalar) => push(shown(path, node, scalar)),
-        Value::Map(map) if map.0.is_empty() => push("{}".to_owned()),
+        Value::Scalar(scalar) => push(shown(path, node, scalar), Print::of([scalar.text.as_str()])),
+        Value::Map(map) if map.0.is_empty() => push("{}".to_owned(), Print::of([])),
         Value::Map(map) => {
             for entry in &map.0 {
                 collect(&entry.node, &join(path, &entry.key), settings);
             }
         }
         Value::List(elements) if elements.iter().all(|element| element.as_scalar().is_some()) => {
-            let scalars = elements.iter().filter_map(Node::as_scalar);
-            let shown: Vec<String> = scalars.map(|scalar| shown(path, node, scalar)).collect();
-            push(format!("[{}]", shown.join(", ")));
+            let scalars = || elements.iter().filter_map(Node::as_scalar);
+            let shown: Vec<String> = scalars().map(|scalar| shown(path, node, scalar)).collect();
+            let print = Print::of(scalars().map(|scalar| scalar.text.as_str()));
+            push(format!("[{}]", shown.join(", ")), print);
         }
         Value::List(elements) => {
             for (index, element) in elements.iter().enumerate() {

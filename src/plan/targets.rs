@@ -78,9 +78,9 @@ pub struct Target {
     pub rate: Option<Rate>,
     /// `breaker`.
     pub breaker: Option<BreakerPolicy>,
-    /// `disable_on`: an answer with one of these switches it off until a restart.
+    /// `disable_on`: an answer with one of these switches it off until a reload or restart.
     pub disable_on: StatusSet,
-    /// `disable_after`: failures for so long, without a success, switch it off until a restart.
+    /// `disable_after`: failures for so long, without a success, switch it off until a reload or restart.
     pub disable_after: Option<Duration>,
     /// `ordering`.
     pub ordering: Ordering,

@@ -1,5 +1,9 @@
 //! The top level: one document → one [`Plan`].
 
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+
 use crate::domain::{Place, SourceId, TargetId};
 use crate::wire::Shape;
 
@@ -9,7 +13,7 @@ use super::conditions::Fields;
 use super::consumers::Consumer;
 use super::dead_letters::{DeadLetters, dead_letters};
 use super::event_types::{EventTypes, event_types};
-use super::fault::{Faults, Findings};
+use super::fault::{Conclusion, Faults, Findings};
 use super::layers::Document;
 use super::merge;
 use super::nats::{Nats, NatsMode};
@@ -18,6 +22,7 @@ use super::origin::Origin;
 use super::own_places;
 use super::presets::Presets;
 use super::process::{Admin, LEAST_MEMORY, Limits, Log, Shutdown, admin, limits, log, shutdown};
+use super::reload::{Reload, reload};
 use super::routes::{Route, Surroundings, Switch, routes};
 use super::settings;
 use super::sources::{Source, source};
@@ -45,13 +50,18 @@ pub struct Plan {
     pub limits: Limits,
     /// `shutdown`.
     pub shutdown: Shutdown,
+    /// `reload`.
+    pub reload: Reload,
     /// In order of their names; [`SourceId`] is an index into it.
     pub sources: Vec<Source>,
     /// What reads the sources and the retry tiers;
     /// [`ConsumerId`] is an index into it.
     pub consumers: Vec<Consumer>,
-    /// In order of their names; [`TargetId`] is an index into it.
-    pub targets: Vec<Target>,
+    /// [`TargetId`] is an index into it. In order of their names; after a reload each keeps its place, and
+    /// new ones stand behind. One that a reload did not change is the same as before.
+    pub targets: Vec<Arc<Target>>,
+    /// Those of `targets` that a reload took out of the configuration: what is open of them ends.
+    pub removed: BTreeSet<TargetId>,
     /// In file order; [`RouteId`](crate::domain::RouteId) is an index into it.
     pub routes: Vec<Route>,
     /// `event_types`.
@@ -62,6 +72,8 @@ pub struct Plan {
     pub dead_letters: DeadLetters,
     /// All waits of retries and tiers are divided by this; 1, but where a schedule is rehearsed.
     pub time_scale: u32,
+    /// The files that values came from by `${file:…}` and `template_file`.
+    pub referred: BTreeSet<PathBuf>,
     /// What a user should know although it is no fault, for example rules of a dialect that are
     /// not enforced yet. One sentence each, with its place; `check` and `run` print them.
     pub notices: Vec<String>,
@@ -72,7 +84,8 @@ impl Plan {
     /// minutes; the lengths of the tiers are divided by whoever writes their records.
     pub fn rehearse(&mut self, scale: u32) {
         self.time_scale = scale.max(1);
-        for target in &mut self.targets {
+        // Nobody else has them: a plan is rehearsed before it is used.
+        for target in self.targets.iter_mut().filter_map(Arc::get_mut) {
             target.retry.divide_waits(self.time_scale);
         }
     }
@@ -95,16 +108,20 @@ pub(super) fn plan(document: Document, findings: Findings) -> Result<Examined, F
         plan.limits.memory = (limit / 100 * BUDGET_PER_CENT).max(LEAST_MEMORY);
     }
     remark_on(&plan, &laid.root, &findings);
-    let settings = settings::settings(&laid.root);
+    let mut settings = settings::settings(&laid.root);
     plan.hash = settings::hash(&settings, &contents(&plan, &laid));
-    let (notices, concealed) = findings.conclude()?;
-    plan.notices = notices;
+    for target in &plan.targets {
+        let path = format!("targets.{}.payload.template_file", target.name);
+        settings::imprint(&mut settings, &path, &format!("{:?}", target.request.payload));
+    }
+    let Conclusion { notices, concealed, referred } = findings.conclude()?;
+    (plan.notices, plan.referred) = (notices, referred);
     Ok(Examined { plan, settings, concealed })
 }
 
 /// What stands in files and in no setting: templates, and certificates, which anybody may see.
 fn contents<'a>(plan: &'a Plan, laid: &'a Laid) -> Vec<(String, &'a str)> {
-    let template = |target: &'a Target| match &target.request.payload.shape {
+    let template = |target: &'a Arc<Target>| match &target.request.payload.shape {
         Shape::Template { text, file: Some(_) } => {
             Some((format!("targets.{}.template", target.name), &**text))
         }
@@ -264,6 +281,7 @@ fn read(laid: &Laid, files: usize, presets: &Presets, findings: &Findings) -> Pl
     let (admin, log) = (admin(&mut keys), log(&mut keys));
     let limits = limits(&mut keys);
     let shutdown = shutdown(&mut keys);
+    let reload = reload(&mut keys);
     let source_names = source_names(&laid.root);
     let (dead_letters, on) = dead_letters(&mut keys, &source_names);
     let sources = sources(&mut keys, &source_names, on);
@@ -293,12 +311,15 @@ fn read(laid: &Laid, files: usize, presets: &Presets, findings: &Findings) -> Pl
         log,
         limits,
         shutdown,
+        reload,
         sources,
         targets: targets.read,
+        removed: BTreeSet::new(),
         routes,
         event_types,
         fields: fields.0,
         dead_letters,
+        referred: BTreeSet::new(),
         notices: Vec::new(),
     };
     own_places::judge(&plan, &root);
@@ -343,7 +364,7 @@ fn judge_replicas(replicas: u32, sources: &[Source], root: &Item<'_>) {
 
 /// What was read of `targets`.
 struct Targets {
-    read: Vec<Target>,
+    read: Vec<Arc<Target>>,
     names: Vec<(String, Switch)>,
 }
 
@@ -371,7 +392,7 @@ fn targets(
         };
         let off = read.as_ref().is_some_and(|target| !target.enabled);
         targets.names.push((named.name.to_owned(), if off { Switch::Off } else { Switch::On }));
-        targets.read.extend(read);
+        targets.read.extend(read.map(Arc::new));
     }
     targets
 }

@@ -19,11 +19,8 @@ use crate::plan::Target;
 const IDLE: Duration = Duration::from_secs(30);
 
 /// Makes `first` and whatever is handed over after it; ends with its connection.
-pub(super) async fn serve(desk: Rc<Desk>, first: Assignment) {
-    let id = first.attempt().target;
-    let (Some(target), Some(peer)) = (desk.plan.targets.get(id.0 as usize), desk.peer(id)) else {
-        return first.answer(Reply::Unrenderable("no such target in this plan".into()));
-    };
+pub(super) async fn serve(desk: Rc<Desk>, peer: Rc<Peer>, first: Assignment) {
+    let (target, peer) = (&*peer.target, &*peer);
     let seat = Rc::new(Seat::default());
     let mut work = Work { desk: &desk, target, peer, line: None, timer: Timer::new() };
     let mut next = Some(first);

@@ -3,51 +3,54 @@
 use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 use std::time::Instant;
 
 use super::authority::Rights;
 use super::connection;
+use super::contact::Contact;
 use super::dial::fault;
 use super::endpoint::Endpoint;
 use super::names::Names;
 use super::streams::{self, Shared};
 use crate::domain::{Attempt, Attempted, Fault, Moment, Reply, TargetId};
-use crate::plan::{HttpVersion, Plan, Target};
+use crate::plan::{HttpVersion, Target};
 
 /// Attempts in flight in one thread, by target. The thread counts down, [`Senders`](super::Senders) up.
-pub(super) struct Load(Box<[AtomicU32]>);
+///
+/// A reload may add targets, so the counts stand in rows, each twice as long as the one before it and
+/// made when it is needed.
+#[derive(Default)]
+pub(super) struct Load([OnceLock<Box<[AtomicU32]>>; 32]);
 
 impl Load {
-    pub(super) fn new(targets: usize) -> Load {
-        Load((0..targets).map(|_| AtomicU32::new(0)).collect())
-    }
-
     pub(super) fn of(&self, target: TargetId) -> u32 {
-        self.0.get(target.0 as usize).map_or(0, |count| count.load(Ordering::Relaxed))
+        self.count(target).load(Ordering::Relaxed)
     }
 
     pub(super) fn add(&self, target: TargetId) {
-        if let Some(count) = self.0.get(target.0 as usize) {
-            count.fetch_add(1, Ordering::Relaxed);
-        }
+        self.count(target).fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn remove(&self, target: TargetId) {
-        if let Some(count) = self.0.get(target.0 as usize) {
-            count.fetch_sub(1, Ordering::Relaxed);
-        }
+        self.count(target).fetch_sub(1, Ordering::Relaxed);
+    }
+
+    fn count(&self, target: TargetId) -> &AtomicU32 {
+        let number = target.0.saturating_add(1);
+        let (row, length) = (number.ilog2(), 1 << number.ilog2());
+        let row = self.0[row as usize].get_or_init(|| (0..length).map(|_| AtomicU32::new(0)).collect());
+        &row[(number - length) as usize]
     }
 }
 
 /// One thread's state, shared by its tasks.
 pub(super) struct Desk {
-    pub(super) plan: Arc<Plan>,
     pub(super) names: Rc<Names>,
-    /// By target.
-    peers: Vec<Peer>,
+    /// By target. A connection goes on with the one that it was made for, whatever stands here later.
+    peers: RefCell<Vec<Rc<Peer>>>,
     load: Arc<Load>,
     ended: RefCell<Vec<Attempted>>,
     /// Wakes whoever hands over what has ended.
@@ -58,6 +61,7 @@ pub(super) struct Desk {
 
 /// One target, as this thread sees it.
 pub(super) struct Peer {
+    pub(super) target: Arc<Target>,
     pub(super) endpoint: Endpoint,
     /// The address that took the last connection.
     pub(super) proven: Cell<Option<IpAddr>>,
@@ -76,25 +80,28 @@ pub(super) struct Seat {
 }
 
 impl Desk {
-    pub(super) fn new(
-        plan: Arc<Plan>,
-        endpoints: Vec<Endpoint>,
-        rights: Vec<Rights>,
-        names: Names,
-        load: Arc<Load>,
-    ) -> Desk {
-        let of_targets = plan.targets.iter().zip(endpoints).zip(rights);
-        let peers =
-            of_targets.map(|((target, endpoint), rights)| Peer::new(target, endpoint, rights)).collect();
+    pub(super) fn new(names: Names, load: Arc<Load>) -> Desk {
         Desk {
-            plan,
             names: Rc::new(names),
-            peers,
+            peers: RefCell::default(),
             load,
             ended: RefCell::default(),
             reader: RefCell::new(Waker::noop().clone()),
             open: Cell::new(0),
             stopping: Cell::new(false),
+        }
+    }
+
+    /// Knows these targets from now on; `None` stays as it is known. What is under way goes on as it began.
+    pub(super) fn adopt(&self, contacts: Vec<Option<Contact>>) {
+        let mut peers = self.peers.borrow_mut();
+        for (place, contact) in contacts.into_iter().enumerate() {
+            let Some(contact) = contact else { continue };
+            let peer = Rc::new(Peer::new(contact));
+            match peers.get_mut(place) {
+                Some(known) => *known = peer,
+                None => peers.push(peer),
+            }
         }
     }
 
@@ -110,23 +117,20 @@ impl Desk {
         if self.stopping.get() {
             return assignment.answer(Reply::Withheld);
         }
-        let Some(peer) = self.peers.get(target.0 as usize) else {
+        let peer = self.peers.borrow().get(target.0 as usize).cloned();
+        let Some(peer) = peer else {
             return assignment.answer(Reply::Unrenderable("no such target in this plan".into()));
         };
         if peer.shared.is_some() {
-            tokio::task::spawn_local(streams::serve(self.clone(), assignment));
+            tokio::task::spawn_local(streams::serve(self.clone(), peer, assignment));
             return;
         }
         match peer.take_idle() {
             Some(seat) => seat.hand(assignment),
             None => {
-                tokio::task::spawn_local(connection::serve(self.clone(), assignment));
+                tokio::task::spawn_local(connection::serve(self.clone(), peer, assignment));
             }
         }
-    }
-
-    pub(super) fn peer(&self, target: TargetId) -> Option<&Peer> {
-        self.peers.get(target.0 as usize)
     }
 
     /// From now on nothing is started any more.
@@ -164,13 +168,15 @@ impl Desk {
 }
 
 impl Peer {
-    pub(super) fn new(target: &Target, endpoint: Endpoint, rights: Rights) -> Peer {
+    pub(super) fn new(contact: Contact) -> Peer {
+        let Contact { target, endpoint, rights } = contact;
         Peer {
             endpoint,
             proven: Cell::new(None),
             idle: RefCell::default(),
             shared: (target.http == HttpVersion::Two).then(Shared::default),
             rights,
+            target,
         }
     }
 

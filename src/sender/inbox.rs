@@ -5,6 +5,7 @@ use std::task::Waker;
 
 use tokio::time::Instant;
 
+use super::contact::Contact;
 use crate::domain::Attempt;
 
 /// Filled by [`Senders`](super::Senders), emptied by one thread. What it holds is bounded by
@@ -16,6 +17,8 @@ pub(super) struct Inbox {
 
 #[derive(Default)]
 struct State {
+    /// What a reload changed, to be known before the attempts.
+    contacts: Vec<Option<Contact>>,
     attempts: Vec<Attempt>,
     reader: Option<Waker>,
     phase: Phase,
@@ -48,6 +51,19 @@ impl Inbox {
         Ok(())
     }
 
+    /// Makes targets known for all attempts that come from now on; `None` stays as it is known.
+    pub(super) fn adopt(&self, contacts: Vec<Option<Contact>>) {
+        let mut state = self.lock();
+        // Those of an earlier reload may not have been collected yet.
+        for (place, contact) in contacts.into_iter().enumerate() {
+            match state.contacts.get_mut(place) {
+                Some(known) => *known = contact.or(known.take()),
+                None => state.contacts.push(contact),
+            }
+        }
+        wake(state);
+    }
+
     pub(super) fn stop(&self, deadline: Instant) {
         let mut state = self.lock();
         if state.phase == Phase::Open {
@@ -56,15 +72,17 @@ impl Inbox {
         wake(state);
     }
 
-    /// Moves everything into the empty `batch`; `reader` is woken when there is more.
-    pub(super) fn collect(&self, reader: &Waker, batch: &mut Vec<Attempt>) -> Phase {
+    /// Moves everything into the empty `batch`, and returns what is to be known for it; `reader` is woken
+    /// when there is more.
+    pub(super) fn collect(&self, reader: &Waker, batch: &mut Vec<Attempt>) -> (Phase, Vec<Option<Contact>>) {
         let mut state = self.lock();
         std::mem::swap(&mut state.attempts, batch);
+        let contacts = std::mem::take(&mut state.contacts);
         match &mut state.reader {
             Some(known) => known.clone_from(reader),
             none => *none = Some(reader.clone()),
         }
-        state.phase
+        (state.phase, contacts)
     }
 
     /// Refuses everything from now on; returns what was never collected.

@@ -17,6 +17,7 @@
 
 mod authority;
 mod connection;
+mod contact;
 mod desk;
 mod dial;
 pub mod egress;
@@ -42,20 +43,18 @@ use std::io;
 use std::sync::{Arc, mpsc};
 use std::time::Instant;
 
-use rustls::{ClientConfig, RootCertStore};
+#[cfg(test)]
+use rustls::RootCertStore;
 
 use crate::domain::{Attempt, Attempted, Reply};
-use crate::plan::{HttpVersion, Plan, Target};
-use authority::Rights;
+use crate::plan::Plan;
+pub use contact::Contacts;
 use desk::Load;
 pub use endpoint::AddressFault;
-use endpoint::Endpoint;
-use handshake::Handshake;
 use inbox::Inbox;
 pub use names::{Answer, Lookup, LookupFault, Resolver};
 pub use probe::{Probed, probe};
 use thread::Thread;
-use token::TokenSource;
 
 /// The threads that make attempts.
 pub struct Senders {
@@ -111,9 +110,20 @@ impl Senders {
         resolver: Resolver,
         emit: impl Fn(Vec<Attempted>) + Send + Clone + 'static,
     ) -> Result<Senders, StartFault> {
-        Senders::trusting(authorities(&plan)?, plan, threads, resolver, emit)
+        let contacts = Contacts::new(&plan, None, threads)?;
+        Senders::knowing(contacts, threads, resolver, emit)
     }
 
+    /// Knows these targets from now on. Attempts under way go on as they began, and connections of
+    /// targets that did not change stay.
+    pub fn adopt(&mut self, contacts: Contacts) {
+        self.shared = contacts.shared;
+        for (thread, contacts) in self.threads.iter().zip(contacts.of_threads) {
+            thread.inbox.adopt(contacts);
+        }
+    }
+
+    #[cfg(test)]
     fn trusting(
         roots: RootCertStore,
         plan: Arc<Plan>,
@@ -121,23 +131,21 @@ impl Senders {
         resolver: Resolver,
         emit: impl Fn(Vec<Attempted>) + Send + Clone + 'static,
     ) -> Result<Senders, StartFault> {
-        let rights = rights(&roots, &plan).map_err(StartFault::Tls)?;
-        let tls = trust::receivers(&Arc::new(roots), &plan).map_err(StartFault::Tls)?;
-        let shared = plan.targets.iter().map(|target| target.http == HttpVersion::Two).collect();
-        let mut senders = Senders { threads: Vec::new(), shared };
+        Senders::knowing(Contacts::trusting(&roots, &plan, None, threads)?, threads, resolver, emit)
+    }
+
+    fn knowing(
+        contacts: Contacts,
+        threads: usize,
+        resolver: Resolver,
+        emit: impl Fn(Vec<Attempted>) + Send + Clone + 'static,
+    ) -> Result<Senders, StartFault> {
+        let mut senders = Senders { threads: Vec::new(), shared: Box::default() };
         for number in 0..threads.max(1) {
-            let endpoints = endpoints(&plan, &tls)?;
-            let (inbox, load) = (Arc::default(), Arc::new(Load::new(plan.targets.len())));
-            let thread = Thread {
-                inbox,
-                load,
-                plan: plan.clone(),
-                endpoints,
-                rights: rights.clone(),
-                resolver: resolver.clone(),
-            };
+            let thread = Thread { inbox: Arc::default(), load: Arc::default(), resolver: resolver.clone() };
             senders.threads.push(launch(number, thread, emit.clone())?);
         }
+        senders.adopt(contacts);
         Ok(senders)
     }
 
@@ -192,39 +200,6 @@ impl Drop for Senders {
     fn drop(&mut self) {
         self.end(Instant::now());
     }
-}
-
-/// This machine's certificate authorities, if the plan's targets need some.
-fn authorities(plan: &Plan) -> Result<RootCertStore, StartFault> {
-    let roots = match plan.targets.iter().any(trust::uses_system) {
-        true => trust::system_roots(),
-        false => RootCertStore::empty(),
-    };
-    let needy = plan.targets.iter().find(|target| trust::needs_system(target));
-    match needy.filter(|_| roots.is_empty()) {
-        Some(target) => Err(StartFault::NoAuthorities(target.name.clone())),
-        None => Ok(roots),
-    }
-}
-
-/// Where each target's requests go; `tls` by target.
-fn endpoints(plan: &Plan, tls: &[Arc<ClientConfig>]) -> Result<Vec<Endpoint>, StartFault> {
-    let endpoint = |(target, tls): (&Target, _)| {
-        Endpoint::new(target, tls).map_err(|fault| StartFault::Address { target: target.name.clone(), fault })
-    };
-    plan.targets.iter().zip(tls).map(endpoint).collect()
-}
-
-/// What the attempts of each target prove their right with.
-fn rights(roots: &RootCertStore, plan: &Plan) -> Result<Vec<Rights>, rustls::Error> {
-    let mut targets = Vec::with_capacity(plan.targets.len());
-    for target in &plan.targets {
-        let tls = target.oauth2.as_ref().map(|_| trust::token_endpoint(roots, target)).transpose()?;
-        targets.push((target, tls));
-    }
-    let tokens = TokenSource::of_targets(&targets).into_iter();
-    let handshakes = plan.targets.iter().map(|target| Handshake::of(target, plan.replicas));
-    Ok(tokens.zip(handshakes).map(|(tokens, handshake)| Rights { tokens, handshake }).collect())
 }
 
 fn launch(

@@ -2,12 +2,10 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream;
-use rustls::RootCertStore;
 use tokio::io::AsyncReadExt;
 use tokio::runtime::{Builder, LocalOptions};
 
@@ -15,7 +13,7 @@ use super::desk::Peer;
 use super::dial::{self, Step, detail, fault, late};
 use super::line::{Progress, Stream, Traffic, Transport};
 use super::names::{Names, Resolver};
-use super::{StartFault, authorities, endpoints, rights, trust};
+use super::{Contacts, StartFault};
 use crate::domain::{Reply, TargetId};
 use crate::plan::{Plan, Target};
 
@@ -43,31 +41,25 @@ pub struct Probed {
 /// # Errors
 /// With these targets no sender would start.
 pub fn probe(plan: &Plan, resolver: &Resolver) -> Result<Vec<Probed>, StartFault> {
-    probe_trusting(authorities(plan)?, plan, resolver)
+    probe_by(Contacts::new(plan, None, 1)?, resolver)
 }
 
-pub(super) fn probe_trusting(
-    roots: RootCertStore,
-    plan: &Plan,
-    resolver: &Resolver,
-) -> Result<Vec<Probed>, StartFault> {
-    let rights = rights(&roots, plan).map_err(StartFault::Tls)?;
-    let tls = trust::receivers(&Arc::new(roots), plan).map_err(StartFault::Tls)?;
-    let targets = (0..).map(TargetId).zip(&plan.targets);
-    let peers = endpoints(plan, &tls)?.into_iter().zip(rights);
+pub(super) fn probe_by(contacts: Contacts, resolver: &Resolver) -> Result<Vec<Probed>, StartFault> {
+    let targets = (0..).map(TargetId).zip(contacts.of_threads.into_iter().next().unwrap_or_default());
     let names = Rc::new(Names::new(resolver));
-    let probe = |((id, target), (endpoint, rights))| {
+    let probe = |(id, contact)| {
         let names = names.clone();
         async move {
-            let peer = Peer::new(target, endpoint, rights);
+            let peer = Peer::new(contact);
             Probed {
                 target: id,
-                connection: connect(&names, target, &peer).await,
-                token: token(&names, target, &peer).await,
+                connection: connect(&names, &peer.target, &peer).await,
+                token: token(&names, &peer.target, &peer).await,
             }
         }
     };
-    let enabled = targets.zip(peers).filter(|((_, target), _)| target.enabled);
+    let enabled = targets.filter_map(|(id, contact)| Some((id, contact?)));
+    let enabled = enabled.filter(|(_, contact)| contact.target.enabled);
     let runtime =
         Builder::new_current_thread().enable_io().enable_time().build_local(LocalOptions::default())?;
     Ok(runtime.block_on(stream::iter(enabled.map(probe)).buffered(AT_ONCE).collect()))

@@ -43,11 +43,8 @@ impl Shared {
 }
 
 /// Makes one attempt under its one deadline.
-pub(super) async fn serve(desk: Rc<Desk>, mut assignment: Assignment) {
-    let id = assignment.attempt().target;
-    let (Some(target), Some(peer)) = (desk.plan.targets.get(id.0 as usize), desk.peer(id)) else {
-        return assignment.answer(Reply::Unrenderable("no such target in this plan".into()));
-    };
+pub(super) async fn serve(desk: Rc<Desk>, peer: Rc<Peer>, mut assignment: Assignment) {
+    let (target, peer) = (&*peer.target, &*peer);
     let Some(shared) = &peer.shared else {
         return assignment.answer(Reply::Unrenderable("this target does not speak HTTP/2".into()));
     };

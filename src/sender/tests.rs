@@ -165,7 +165,7 @@ pub(super) fn event(body: &'static [u8], lease: Lease) -> Event {
 }
 
 fn plan(targets: Vec<Target>) -> Plan {
-    Plan { targets, ..test_plan::offline(Vec::new()) }
+    Plan { targets: targets.into_iter().map(Arc::new).collect(), ..test_plan::offline(Vec::new()) }
 }
 
 #[track_caller]

@@ -11,30 +11,24 @@ use std::task::{Context, Poll};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::time::{Sleep, sleep_until};
 
-use super::authority::Rights;
 use super::desk::{Assignment, Desk, Load};
-use super::endpoint::Endpoint;
 use super::inbox::{Inbox, Phase};
 use super::names::{Names, Resolver};
 use super::withheld;
 use crate::domain::{Attempt, Attempted};
-use crate::plan::Plan;
 
 /// What a thread is given.
 pub(super) struct Thread {
     pub(super) inbox: Arc<Inbox>,
     pub(super) load: Arc<Load>,
-    pub(super) plan: Arc<Plan>,
-    pub(super) endpoints: Vec<Endpoint>,
-    pub(super) rights: Vec<Rights>,
     pub(super) resolver: Resolver,
 }
 
 impl Thread {
     /// Runs until it is stopped. Says on `started` whether it could start.
     pub(super) fn run<E: Fn(Vec<Attempted>)>(self, emit: E, started: &SyncSender<io::Result<()>>) {
-        let Thread { inbox, load, plan, endpoints, rights, resolver } = self;
-        let desk = Rc::new(Desk::new(plan, endpoints, rights, Names::new(&resolver), load.clone()));
+        let Thread { inbox, load, resolver } = self;
+        let desk = Rc::new(Desk::new(Names::new(&resolver), load.clone()));
         // Declared before the runtime, so dropped after it and its tasks, also by a panic.
         let last = LastWords { desk: desk.clone(), inbox: inbox.clone(), load, emit };
         let runtime = match Builder::new_current_thread()
@@ -66,7 +60,8 @@ impl<E: Fn(Vec<Attempted>)> Future for Shift<'_, E> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
-        let phase = this.inbox.collect(cx.waker(), &mut this.batch);
+        let (phase, contacts) = this.inbox.collect(cx.waker(), &mut this.batch);
+        this.desk.adopt(contacts);
         if let (Phase::Stopping(deadline), None) = (phase, &this.end) {
             this.desk.stop();
             this.end = Some(Box::pin(sleep_until(deadline)));

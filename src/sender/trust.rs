@@ -47,7 +47,7 @@ pub(super) fn receivers(roots: &Arc<RootCertStore>, plan: &Plan) -> Result<Vec<A
         (None, HttpVersion::One) => Ok(one.clone()),
         (None, HttpVersion::Two) => Ok(two.clone()),
     };
-    plan.targets.iter().map(of).collect()
+    plan.targets.iter().map(|target| of(target)).collect()
 }
 
 /// How a target's token endpoint is spoken to: a `ca` of the target counts beside the machine's

@@ -44,12 +44,13 @@ struct Held {
     until: Moment,
 }
 
-/// How often a delivery was read again and moved, and until when its last move makes it wait.
+/// How often a delivery was read again and moved, and until when its moves make it wait. Several copies of
+/// it may be read; each is moved on when its own wait is over, also if that move was never confirmed.
 #[derive(Debug, Default)]
 struct Moves {
     read: u32,
     made: u32,
-    due_ms: i64,
+    due_ms: Vec<i64>,
 }
 
 impl Book {
@@ -84,6 +85,11 @@ impl Book {
 
     pub(super) fn goes(&mut self, target: TargetId) {
         self.gone.insert(target);
+    }
+
+    /// A reload switches everybody on again.
+    pub(super) fn all_are_back(&mut self) {
+        self.gone.clear();
     }
 
     pub(super) fn forget(&mut self, generation: Generation) {
@@ -125,10 +131,14 @@ impl Book {
         }
         let moves = self.moves.entry(key).or_default();
         let came_back = moves.made < moves.read.max(1);
-        if !came_back && now.wall_ms < moves.due_ms {
-            return Err(format!("{key:?} was moved twice within a tier's delay"));
+        let over = moves.due_ms.iter().position(|due_ms| *due_ms <= now.wall_ms);
+        match over.filter(|_| !came_back) {
+            Some(over) => drop(moves.due_ms.remove(over)),
+            None if came_back => {}
+            None => return Err(format!("{key:?} was moved twice within a tier's delay")),
         }
-        (moves.made, moves.due_ms) = (moves.made + 1, due_ms);
+        moves.made += 1;
+        moves.due_ms.push(due_ms);
         if key.2 == UNKNOWN {
             if tier.name() != "1h" {
                 return Err(format!("a record of an unknown target was moved to {tier}"));

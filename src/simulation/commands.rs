@@ -58,7 +58,7 @@ impl World {
                 let withheld = self.is_withheld(replica, &letter.event, "a dead letter was written")?;
                 if let Some(target) = target_buried(&letter) {
                     self.counted(replica, &letter.event, target, letter.attempts, "a dead letter")?;
-                    self.judge_letter(replica, &letter, target)?;
+                    self.judge_letter(replica, write, &letter, target)?;
                 }
                 self.fly(latency, replica, Landing::Stored { write, letter, withheld });
                 Ok(())
@@ -196,10 +196,19 @@ impl World {
         running.book.judge_move(key, moved, now)
     }
 
-    fn judge_letter(&mut self, replica: usize, letter: &DeadLetter, target: TargetId) -> Check {
+    fn judge_letter(
+        &mut self,
+        replica: usize,
+        write: WriteId,
+        letter: &DeadLetter,
+        target: TargetId,
+    ) -> Check {
         let now = self.now;
         let Some(running) = self.replicas[replica].as_mut() else { return Ok(()) };
         running.book.lets_go((letter.event.generation, place(&letter.event), target));
+        if !running.book.is_new(write) {
+            return Ok(());
+        }
         let disabled = letter.reason == DeadLetterReason::TargetDisabled;
         match &letter.unknown {
             Some(waiting) => judge_unknown(waiting, now),
@@ -244,7 +253,9 @@ impl World {
             if let Some(target) = target {
                 running.attempt_ended(target);
             }
-            if let (Some(target), true) = (target, says_gone(&input)) {
+            // To one that is removed nothing is sent anyway, and it comes back switched on.
+            let is_there = |target: &TargetId| !running.plan.removed.contains(target);
+            if let (Some(target), true) = (target.filter(is_there), says_gone(&input)) {
                 running.book.goes(target);
             }
             running.engine.handle(input, now);
@@ -312,7 +323,10 @@ fn says_gone(input: &Input) -> bool {
 
 /// Whose letter it is; `None` if the event's own.
 fn target_buried(letter: &DeadLetter) -> Option<TargetId> {
-    letter.unknown.as_ref().map_or(letter.target, |_| Some(UNKNOWN))
+    match &letter.unknown {
+        Some(waiting) => Some(named(waiting.target.as_deref())),
+        None => letter.target,
+    }
 }
 
 /// Nothing may happen for a generation after the engine was told that it is gone.

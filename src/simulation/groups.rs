@@ -1,4 +1,5 @@
 use std::cmp::Reverse;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::ORDERED;
@@ -6,8 +7,9 @@ use super::broker::Slot;
 use super::commands::target_of;
 use super::replica::{Assigned, Replica};
 use super::world::{Check, REPLICAS, World};
-use crate::domain::{Generation, TargetId};
+use crate::domain::{Generation, TargetId, TargetState};
 use crate::engine::Input;
+use crate::plan::Plan;
 
 const GRACE: Duration = Duration::from_secs(10);
 /// A replica that is silent for so long loses what it owns.
@@ -161,6 +163,27 @@ impl World {
         Ok(())
     }
 
+    /// A replica goes over to another plan. Lanes of targets that are the same in both notice nothing.
+    pub(super) fn reload(&mut self, replica: usize, plan: Arc<Plan>) -> Check {
+        let now = self.now;
+        let Some(running) = self.running(replica).filter(|running| !running.stopping) else { return Ok(()) };
+        let before = running.engine.lanes(now);
+        running.engine.adopt(plan.clone(), now);
+        let after = running.engine.lanes(now);
+        for (index, (before, after)) in before.iter().zip(&after).enumerate() {
+            let is_same = Arc::ptr_eq(&running.plan.targets[index], &plan.targets[index]);
+            let is_on = before.standing.state != TargetState::Disabled;
+            if is_same && is_on && !plan.removed.contains(&TargetId(index as u32)) && before != after {
+                return Err(format!("a reload changed lane {index} from {before:?} to {after:?}"));
+            }
+        }
+        running.plan = plan;
+        running.overbooked = true;
+        running.book.all_are_back();
+        self.say(|| format!("replica {replica} reloads"));
+        self.obey(replica)
+    }
+
     /// A group takes something away from its owner, who may finish what is in flight.
     pub(super) fn rebalance(&mut self) -> Check {
         let now = self.now;
@@ -254,6 +277,7 @@ impl World {
                 self.crash(replica)?;
             }
             self.start_replica(replica)?;
+            self.reload(replica, self.plan.clone())?;
         }
         self.adopt_orphans()
     }

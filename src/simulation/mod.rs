@@ -1,5 +1,5 @@
 //! The seeded simulation: the real engine and the real frontier with a fake broker (partitions, retry
-//! tiers, groups), fake targets, a fake store and a fake clock, through crashes, rebalances, frozen processes and lost replies.
+//! tiers, groups), fake targets, a fake store and a fake clock, through crashes, rebalances, reloads, frozen processes and lost replies.
 //!
 //! A seed decides everything. `HOOKFERRY_SEED=N cargo test --lib simulation` replays one alone and
 //! prints what happens; `HOOKFERRY_SEEDS=N` changes how many are run.
@@ -188,6 +188,11 @@ fn waiting_while_another_target_is_down_is_caught() {
 #[test]
 fn moving_twice_is_caught() {
     assert_caught(Fault::Engine(Sabotage::MoveTwice), "was moved twice");
+}
+
+#[test]
+fn losing_what_waits_for_a_target_that_a_reload_removed_is_caught() {
+    assert_caught(Fault::Engine(Sabotage::LoseRemoved), "committed although");
 }
 
 #[test]

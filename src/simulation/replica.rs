@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use super::book::Book;
 use super::broker::{Broker, Slot};
+use super::commands::target_of;
 use super::fault::Fault;
-use super::truth::Place;
-use super::{HEALTHY, UNKNOWN};
+use super::truth::{Place, Truth};
+use super::{FIRST, HEALTHY};
 use crate::domain::{ConsumerId, DeliveryId, Event, Generation, Lease, Moment, Receipt, TargetId};
 use crate::engine::{Engine, Grant, Input};
 use crate::plan::{Plan, Window};
@@ -20,6 +21,7 @@ const PRESS_AFTER: Duration = Duration::from_secs(1);
 
 /// One process: an engine, and what its consumers keep for each slot that they own.
 pub(super) struct Replica {
+    pub(super) plan: Arc<Plan>,
     pub(super) engine: Engine,
     pub(super) assigned: BTreeMap<Generation, Assigned>,
     /// Which life of this replica it is; what was started in an earlier one never arrives.
@@ -43,6 +45,8 @@ pub(super) struct Replica {
     pub(super) attempts: HashMap<(Generation, Place, TargetId), Option<u32>>,
     /// The number that an attempt has, to count each only once.
     pub(super) numbers: HashMap<DeliveryId, u32>,
+    /// A reload may have brought a target back for which no permit was kept meanwhile.
+    pub(super) overbooked: bool,
     events: Vec<(Generation, u64, Weak<Event>)>,
     fault: Option<Fault>,
 }
@@ -80,6 +84,7 @@ impl Replica {
             full_since: None,
         };
         Replica {
+            plan: plan.clone(),
             engine,
             assigned: BTreeMap::new(),
             life,
@@ -93,6 +98,7 @@ impl Replica {
             balance: vec![0; plan.targets.len()],
             attempts: HashMap::new(),
             numbers: HashMap::new(),
+            overbooked: false,
             events: Vec::new(),
             fault,
         }
@@ -127,7 +133,13 @@ impl Replica {
     }
 
     /// Hands one message over if the grant allows it; `false` if there is nothing to hand over.
-    pub(super) fn read(&mut self, generation: Generation, broker: &Broker, now: Moment) -> bool {
+    pub(super) fn read(
+        &mut self,
+        generation: Generation,
+        broker: &Broker,
+        truth: &mut Truth,
+        now: Moment,
+    ) -> bool {
         let Some(assigned) = self.assigned.get(&generation) else { return false };
         let (slot, position) = (assigned.slot, assigned.position);
         let idle = assigned.leaving.is_some() || self.stopping || self.dazed;
@@ -162,6 +174,11 @@ impl Replica {
         let input = match waiting {
             None => {
                 if let Slot::Shared(log) = slot
+                    && self.plan.removed.contains(&FIRST)
+                {
+                    truth.waive((log, offset), FIRST);
+                }
+                if let Slot::Shared(log) = slot
                     && broker.message(log, offset).is_some_and(|message| message.is_for(HEALTHY))
                 {
                     self.book.awaits(generation, (log, offset), now);
@@ -169,7 +186,7 @@ impl Replica {
                 Input::Arrived { event, receipt }
             }
             Some(record) => {
-                let target = self.target(record.waiting.target.as_deref().unwrap_or_default());
+                let target = target_of(record);
                 let made = Some(record.waiting.attempts);
                 self.book.resumed(generation, record.place, target);
                 self.attempts
@@ -181,10 +198,6 @@ impl Replica {
         };
         self.engine.handle(input, now);
         true
-    }
-
-    fn target(&self, name: &str) -> TargetId {
-        self.engine.names.target(name).unwrap_or(UNKNOWN)
     }
 
     fn stay(&mut self, generation: Generation, now: Moment) -> bool {

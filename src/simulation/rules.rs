@@ -61,7 +61,9 @@ impl World {
             .zip(&running.in_flight)
             .filter(|(lane, made)| **made == 0 && lane.standing.state != TargetState::Disabled);
         let resting = resting.count();
-        if made + resting > plan.limits.in_flight {
+        let is_overbooked = made + resting > plan.limits.in_flight;
+        running.overbooked &= is_overbooked;
+        if is_overbooked && !running.overbooked {
             return Err(format!("replica {replica} has no permit left for a target that makes no attempt"));
         }
         for (target, in_flight) in plan.targets.iter().zip(&running.in_flight) {
@@ -86,7 +88,7 @@ impl World {
                 ));
             }
             let is_free = lane.standing.state == TargetState::Active && index != LIMITED.0 as usize;
-            if lane.in_flight == 0 && lane.ready > 0 && is_free {
+            if lane.in_flight == 0 && lane.ready > 0 && is_free && !running.overbooked {
                 return Err(format!("lane {index} waits although a permit is kept for it"));
             }
             if index == HEALTHY.0 as usize && lane.standing.state != TargetState::Active {

@@ -25,6 +25,13 @@ impl Truth {
         self.expected.entry(place).or_default().push(Some(target));
     }
 
+    /// It was read by a plan that has no such target.
+    pub(super) fn waive(&mut self, place: Place, target: TargetId) {
+        if let Some(targets) = self.expected.get_mut(&place) {
+            targets.retain(|expected| *expected != Some(target));
+        }
+    }
+
     pub(super) fn ended(&mut self, place: Place, target: Option<TargetId>) {
         self.ended.insert((place, target));
     }

@@ -51,17 +51,42 @@ routes:
   - { types: ['d.*'], to: [dead, healthy, ordered] }
 ";
 
+const FIRST_TARGET: &str = "  first:
+    url: https://first.example.com/
+    concurrency: 3
+    retry: { attempts: 3, initial: 1s, factor: 2, jitter: full }
+";
+
+/// A plan, and the plans that reloads bring in its place. Targets have the same numbers in all.
+pub(super) struct Plans {
+    base: Arc<Plan>,
+    /// Without `first`, and with other settings of `dead`.
+    others: [Arc<Plan>; 2],
+}
+
 /// One for each way to keep order, and to end what is exhausted.
-static PLANS: LazyLock<Vec<Arc<Plan>>> = LazyLock::new(|| {
-    let plan = |ordering: &str, exhausted: &str| {
+static PLANS: LazyLock<Vec<Plans>> = LazyLock::new(|| {
+    let examined = |text: &str| {
+        plan::examine_text("simulation.yaml", text, &Layers::default())
+            .unwrap_or_else(|faults| panic!("{faults}"))
+    };
+    let plans = |ordering: &str, exhausted: &str| {
         let text = CONFIGURATION.replace("ORDERING", ordering).replace("EXHAUSTED", exhausted);
-        let plan = plan::load_text("simulation.yaml", &text, &Layers::default());
-        Arc::new(plan.unwrap_or_else(|faults| panic!("{faults}")))
+        let base = examined(&text);
+        let follow = |text: &str| {
+            let next = plan::succeed(&base.plan, &base.settings, examined(text));
+            Arc::new(next.unwrap_or_else(|keys| panic!("{keys}")).plan)
+        };
+        assert!(text.contains(FIRST_TARGET));
+        let less = follow(&text.replace(FIRST_TARGET, "").replace("[first, ", "["));
+        let changed =
+            follow(&text.replace("dead.example", "still-dead.example").replace("probe: 10s", "probe: 20s"));
+        Plans { others: [less, changed], base: Arc::new(base.plan) }
     };
     let all = ["strict", "by_key"].into_iter().flat_map(|ordering| {
         ["dead_letter", "block"].into_iter().map(move |exhausted| (ordering, exhausted))
     });
-    all.map(|(ordering, exhausted)| plan(ordering, exhausted)).collect()
+    all.map(|(ordering, exhausted)| plans(ordering, exhausted)).collect()
 });
 
 pub(super) const REPLICAS: usize = 2;
@@ -73,7 +98,9 @@ const START: Moment = Moment { mono_us: 1, wall_ms: 1_700_000_000_000 };
 const COMMIT_EVERY: Duration = Duration::from_secs(5);
 
 pub(super) struct World {
+    /// What replicas start with.
     pub(super) plan: Arc<Plan>,
+    plans: &'static Plans,
     pub(super) random: fastrand::Rng,
     pub(super) now: Moment,
     pub(super) broker: Broker,
@@ -104,8 +131,10 @@ impl World {
         let mut truth = Truth::default();
         let partitions = random.usize(1..4);
         let broker = Broker::fill(&mut random, partitions, &mut truth, START);
+        let plans = &PLANS[random.usize(0..PLANS.len())];
         World {
-            plan: PLANS[random.usize(0..PLANS.len())].clone(),
+            plan: plans.base.clone(),
+            plans,
             random,
             now: START,
             broker,
@@ -172,6 +201,11 @@ impl World {
             }
             7 => self.stop_gracefully(replica),
             8..=12 => self.commit_all(),
+            19 | 20 => {
+                let [less, changed] = &self.plans.others;
+                let plan = [&self.plans.base, less, changed][self.random.usize(0..3)].clone();
+                self.reload(replica, plan)
+            }
             _ => Ok(()),
         }
     }
@@ -217,7 +251,7 @@ impl World {
             for _ in 0..self.random.usize(1..5) {
                 let now = self.now;
                 let Some(running) = self.replicas[replica].as_mut() else { break };
-                let has_read = running.read(generation, &self.broker, now);
+                let has_read = running.read(generation, &self.broker, &mut self.truth, now);
                 self.obey(replica)?;
                 if !has_read {
                     break;

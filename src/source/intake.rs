@@ -123,8 +123,31 @@ impl Intake {
         }
     }
 
+    /// The same by another plan.
+    pub(super) fn adopt(&mut self, plan: &Plan) {
+        if let Some(source) = plan.sources.get(usize::from(self.source.0)) {
+            *self = Intake::new(plan, source, self.source, self.namespace.clone());
+        }
+    }
+
+    /// Looks once more into an event, for fields that were not looked at when it was read.
+    pub fn find_fields(&self, event: &mut Event) {
+        let message = Message {
+            topic: event.origin.topic.clone(),
+            partition: event.origin.partition,
+            position: event.origin.position,
+            // 0 stands for a broker that records none.
+            timestamp_ms: Some(event.origin.stored_ms).filter(|stored_ms| *stored_ms != 0),
+            subject: event.origin.subject.as_deref(),
+            key: event.origin.key.as_deref(),
+            value: (event.kind == Kind::Regular).then_some(&*event.body),
+            headers: event.headers.clone(),
+        };
+        event.fields = self.read(message, event.generation, event.lease.clone()).fields;
+    }
+
     /// Without `limits.max_event`: for messages that were accepted once, whatever the limit is now.
-    pub(super) fn without_limit(self) -> Intake {
+    pub fn without_limit(self) -> Intake {
         Intake { max_event: usize::MAX, ..self }
     }
 

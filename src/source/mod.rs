@@ -7,6 +7,7 @@ mod event_time;
 mod hand;
 mod intake;
 pub mod kafka;
+mod last;
 mod looks;
 pub mod nats;
 mod outbox;
@@ -20,6 +21,7 @@ mod words;
 use outbox::Outbox;
 
 pub use intake::{Intake, Message, Namespace};
+pub use last::{LastMessage, last_messages};
 pub use sample::Sample;
 
 use std::fmt;
@@ -49,6 +51,8 @@ pub enum ToSource {
     Settled(Vec<Settled>),
     /// Nothing of this generation is open any more; a pending revocation may complete.
     Released(Generation),
+    /// Find in messages what this plan looks at, which follows the present one.
+    Adopt(Arc<Plan>),
     /// Read nothing more, keep polling, go on committing what is settled.
     Drain,
     /// Commit what is settled, close, answer with [`FromSource::Stopped`].

@@ -49,6 +49,9 @@ pub(crate) fn plan(brokers: &str, topics: &[&str], start: Start) -> Plan {
         shutdown: Shutdown { deadline: Duration::from_secs(25) },
         sources,
         targets: Vec::new(),
+        removed: Default::default(),
+        referred: Default::default(),
+        reload: Default::default(),
         routes: Vec::new(),
         fields: Vec::new(),
         dead_letters: DeadLetters {

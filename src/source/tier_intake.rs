@@ -48,6 +48,12 @@ impl TierIntake {
         TierIntake { plan, keeper, namespace, intakes: HashMap::new() }
     }
 
+    /// From now on by another plan.
+    pub(super) fn adopt(&mut self, plan: &Arc<Plan>) {
+        self.plan = plan.clone();
+        self.intakes.clear();
+    }
+
     /// Reads one record that came under `generation` and `lease`.
     pub(super) fn read(
         &mut self,

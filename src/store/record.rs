@@ -92,11 +92,9 @@ pub(super) fn is_ours(name: &str) -> bool {
 /// PRODUCT.md §5, and what a redrive needs beside that. What there is nothing to say of is left out.
 fn our_headers(plan: &Plan, letter: &DeadLetter, has_value: bool) -> Vec<(&'static str, String)> {
     let DeadLetter { event, failure, .. } = letter;
-    let target = letter.target.and_then(|target| plan.targets.get(usize::try_from(target.0).ok()?));
     let unknown = letter.unknown.as_deref();
-    let target = target.map(|target| &*target.name).or(unknown.and_then(|waiting| waiting.target.as_deref()));
-    let routes = letter.routes.iter().filter_map(|route| plan.routes.get(usize::try_from(route.0).ok()?));
-    let routes = routes.map(|route| &*route.name);
+    let target = letter.target_name.as_deref().or(unknown.and_then(|waiting| waiting.target.as_deref()));
+    let routes = letter.routes.iter().map(|name| &**name);
     let routes: Vec<&str> =
         routes.chain(unknown.iter().flat_map(|waiting| waiting.routes.iter().map(|name| &**name))).collect();
     let last_error =
@@ -144,21 +142,11 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::domain::{DeadLetterReason, Event, Failure, Generation, Lease, RouteId, SourceId, TypeSet};
-    use crate::plan::Route;
+    use crate::domain::{DeadLetterReason, Event, Failure, Generation, Lease, SourceId};
     use crate::source::{Intake, Message, Namespace, test_plan};
 
     fn plan() -> Plan {
-        let route = |name: &str| Route {
-            name: name.into(),
-            from: Vec::new(),
-            types: TypeSet::default(),
-            conditions: Vec::new(),
-            to: Vec::new(),
-            priority: 0,
-            tests: Vec::new(),
-        };
-        Plan { routes: vec![route("billing"), route("audit")], ..test_plan::offline(Vec::new()) }
+        test_plan::offline(Vec::new())
     }
 
     fn event(plan: &Plan, value: Option<&[u8]>) -> Arc<Event> {
@@ -182,8 +170,9 @@ mod tests {
         DeadLetter {
             event,
             target: None,
+            target_name: None,
             unknown: None,
-            routes: vec![RouteId(0), RouteId(1)],
+            routes: vec!["billing".into(), "audit".into()],
             reason: DeadLetterReason::Exhausted,
             attempts: 8,
             failure: Some(Failure {

@@ -57,11 +57,20 @@ impl Bridge {
     fn start_with(config: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Bridge {
         let folder = Folder::new("bridge");
         let config = folder.file("hookferry.yaml", &format!("admin: {{ listen: '127.0.0.1:0' }}\n{config}"));
-        let mut command = command();
-        command.args(["run", "-c"]).arg(&config).args(arguments).envs(variables.iter().copied());
-        let mut bridge = Bridge::of(command);
+        let mut bridge = Bridge::spawn(&config, arguments, variables);
         bridge.folder = Some(folder);
         bridge
+    }
+
+    /// Starts `run` with this file or folder.
+    pub fn run(config: &Path) -> Bridge {
+        Bridge::spawn(config, &[], &[])
+    }
+
+    fn spawn(config: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Bridge {
+        let mut command = command();
+        command.args(["run", "-c"]).arg(config).args(arguments).envs(variables.iter().copied());
+        Bridge::of(command)
     }
 
     /// Starts this command, which is `run` with whatever configuration it finds.
@@ -104,6 +113,12 @@ impl Bridge {
     /// Status and body of an admin path; `None` if nothing answers.
     pub fn get(&self, path: &str) -> Option<(u16, String)> {
         self.http.get(&format!("http://{}{path}", self.admin()?))
+    }
+
+    /// As [`Bridge::get`], by POST without a body.
+    pub fn post(&self, path: &str) -> Option<(u16, String)> {
+        let url = format!("http://{}{path}", self.admin()?);
+        self.http.answer(self.http.client.post(url))
     }
 
     /// What the list of processes shows of it.
@@ -222,8 +237,12 @@ impl Http {
 
     /// Status and body; `None` if nothing answers.
     pub fn get(&self, url: &str) -> Option<(u16, String)> {
+        self.answer(self.client.get(url))
+    }
+
+    fn answer(&self, request: reqwest::RequestBuilder) -> Option<(u16, String)> {
         self.runtime.block_on(async {
-            let reply = self.client.get(url).send().await.ok()?;
+            let reply = request.send().await.ok()?;
             Some((reply.status().as_u16(), reply.text().await.ok()?))
         })
     }

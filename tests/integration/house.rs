@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// The floor of each top-level module; imports point to the same floor within one module, or down.
-const FLOORS: [(&str, u8); 16] = [
+const FLOORS: [(&str, u8); 17] = [
     ("domain", 0),
     ("json", 0),
     ("wire", 1),
@@ -16,10 +16,11 @@ const FLOORS: [(&str, u8); 16] = [
     ("observe", 5),
     ("pipeline", 6),
     ("simulation", 5),
-    ("admin", 6),
-    ("app", 7),
-    ("demo", 8),
-    ("cli", 9),
+    ("reload", 7),
+    ("admin", 8),
+    ("app", 9),
+    ("demo", 10),
+    ("cli", 11),
 ];
 /// On floor 4 both edges stand on what reaches the broker.
 const STEPS: [(&str, &str); 2] = [("source", "broker"), ("store", "broker")];

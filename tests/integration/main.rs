@@ -120,6 +120,8 @@ mod recipes;
 #[cfg(feature = "real-brokers")]
 mod redrive;
 #[cfg(feature = "real-brokers")]
+mod reload;
+#[cfg(feature = "real-brokers")]
 mod retry;
 #[cfg(feature = "real-brokers")]
 mod schedules;

@@ -233,7 +233,7 @@ targets:
   a: { url: 'https://a.example.com/', concurrency: 2, retry: { schedule: [10s] } }
   b: { url: 'https://b.example.com/' }
 routes: [{ types: [a], to: [a] }, { types: [b], to: [b] }]",
-        |plan| plan.targets[0].disable_on = StatusSet::range(410, 410),
+        |plan| plan.target_mut(0).disable_on = StatusSet::range(410, 410),
     );
     desk.arrive_many(0, 2);
     let attempts = desk.attempts();

@@ -129,7 +129,7 @@ fn a_wait_longer_than_the_longest_tier_is_spent_in_several() {
     );
 }
 
-fn waiting(target: Option<&str>) -> Waiting {
+pub(super) fn waiting(target: Option<&str>) -> Waiting {
     Waiting {
         target: target.map(Into::into),
         routes: vec!["route-1".into()],
@@ -252,11 +252,11 @@ fn all_waits_in_tiers_are_scaled() {
         desk_with("targets: { crm: { url: 'https://crm.example.com/' } }\nroutes: [{ to: [crm] }]", |plan| {
             plan.time_scale = 60;
             // As if `5m` had been read.
-            plan.targets[0].retry.backoff = crate::domain::Backoff::Schedule {
+            plan.target_mut(0).retry.backoff = crate::domain::Backoff::Schedule {
                 waits: vec![Duration::from_secs(5)],
                 jitter: crate::domain::Jitter::None,
             };
-            plan.targets[0].retry.hold = Duration::from_millis(250);
+            plan.target_mut(0).retry.hold = Duration::from_millis(250);
         });
     desk.arrive(event(0, Some("a")));
     desk.fail();

@@ -1,9 +1,11 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
 use crate::domain::{DeliveryId, DiscardReason, RouteId, TargetStanding};
 use crate::observe::testing::{STORED_MS, event, plan};
+use crate::source::test_plan;
 
 const CONSUMER: ConsumerId = ConsumerId(0);
 const SOURCE: SourceId = SourceId(0);
@@ -235,4 +237,37 @@ fn what_comes_back_from_the_tier_now_was_redriven() {
         metrics.note(&Note::Resumed { target: SHOP, tier }, NOW);
     }
     assert_eq!(samples(&metrics)[r#"hookferry_redriven_total{target="shop"}"#], 2.0);
+}
+
+#[test]
+fn a_reload_declares_new_targets_and_takes_removed_ones_out_of_their_states() {
+    let (mut plan, metrics) = (plan(), Metrics::new(&plan(), NOW));
+    metrics.note(&Note::Opened(SHOP), NOW);
+    metrics.reload_refused();
+    assert_eq!(samples(&metrics)["hookferry_config_last_reload_successful"], 0.0);
+
+    plan.hash = "fedcba9876543210".to_owned();
+    plan.targets.push(Arc::new(test_plan::target("bank", "https://bank.example.com/")));
+    plan.removed = [SHOP].into();
+    metrics.adopt(&plan, NOW.after(Duration::from_secs(5)));
+
+    let after = samples(&metrics);
+    assert_eq!(after["hookferry_config_last_reload_successful"], 1.0);
+    assert_eq!(after["hookferry_config_last_reload_success_timestamp_seconds"], 1_700_000_007.0);
+    assert_eq!(after[r#"hookferry_config_info{hash="fedcba9876543210"}"#], 1.0);
+    assert_eq!(after.get(r#"hookferry_config_info{hash="0123456789abcdef"}"#), None);
+    assert_eq!(after[r#"hookferry_target_state{state="active",target="bank"}"#], 1.0);
+    assert_eq!(
+        after[r#"hookferry_dead_letters_total{reason="exhausted",source="orders",target="bank"}"#],
+        0.0
+    );
+    assert!(!after.keys().any(|key| key.starts_with("hookferry_target_state") && key.contains("shop")));
+    assert_eq!(after[r#"hookferry_deliveries_opened_total{target="shop"}"#], 1.0, "it stays counted");
+
+    plan.removed.clear();
+    metrics.adopt(&plan, NOW);
+    metrics.note(&Note::Opened(SHOP), NOW);
+    let again = samples(&metrics);
+    assert_eq!(again[r#"hookferry_target_state{state="active",target="shop"}"#], 1.0);
+    assert_eq!(again[r#"hookferry_deliveries_opened_total{target="shop"}"#], 2.0);
 }

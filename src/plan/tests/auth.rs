@@ -15,7 +15,7 @@ use crate::plan::{HttpVersion, Plan, Target, examine_text};
 const URL: &str = "url: https://x.example/in\n";
 
 fn target(keys: &str) -> Target {
-    plan(&with_target(&format!("{URL}{keys}"))).targets.remove(0)
+    plan(&with_target(&format!("{URL}{keys}"))).into_target()
 }
 
 /// The faults of a target with these keys, without the place in the file.
@@ -228,11 +228,11 @@ fn with_tls(texts: [&str; 3]) -> (String, crate::plan::Layers) {
 fn tls_is_pem_text() {
     let [ca, cert, key] = pem();
     let (text, layers) = with_tls([&ca, &cert, &key]);
-    let mut plan = plan_with(&text, &layers);
-    let (hash, tls) = (plan.hash, plan.targets.remove(0).tls.expect("tls"));
+    let plan = plan_with(&text, &layers);
+    let (hash, tls) = (plan.hash.clone(), plan.into_target().tls.expect("tls"));
     assert_eq!(tls.ca.as_ref().map(|roots| roots.len()), Some(1));
     assert!(tls.client.is_some());
-    assert_eq!(tls, plan_with(&text, &layers).targets.remove(0).tls.expect("tls"));
+    assert_eq!(tls, plan_with(&text, &layers).into_target().tls.expect("tls"));
     let (text, layers) = with_tls([&cert, &cert, &key]);
     let other = plan_with(&text, &layers);
     assert_ne!(Some(&tls), other.targets[0].tls.as_ref());

@@ -9,8 +9,8 @@ use crate::domain::{Backoff, BreakerPolicy, ConsumerId, Exhausted, Ordering, Pla
 use crate::plan::{Consumer, Reads, Target};
 
 fn target(keys: &str) -> Target {
-    let mut plan = plan(&with_target(&format!("url: https://x.example/\n{keys}")));
-    plan.targets.remove(0)
+    let plan = plan(&with_target(&format!("url: https://x.example/\n{keys}")));
+    plan.into_target()
 }
 
 #[track_caller]

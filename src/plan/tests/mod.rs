@@ -9,10 +9,12 @@ mod nats;
 mod payloads;
 mod routing;
 mod secrets;
+mod succession;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use super::{Examined, Faults, Layers, Plan, examine_text};
+use super::{Examined, Faults, Layers, Plan, Target, examine_text};
 
 /// Layers without files, with these variables.
 fn environment(variables: &[(&str, &str)]) -> Layers {
@@ -66,4 +68,16 @@ fn setting(text: &str, path: &str) -> String {
         || format!("{path} is not set"),
         |setting| format!("{} from {}", setting.value, setting.from),
     )
+}
+
+impl Plan {
+    /// A target of a plan that nobody uses yet.
+    pub(crate) fn target_mut(&mut self, index: usize) -> &mut Target {
+        Arc::get_mut(&mut self.targets[index]).expect("nobody uses it yet")
+    }
+
+    /// The first target alone.
+    pub(crate) fn into_target(mut self) -> Target {
+        Arc::into_inner(self.targets.remove(0)).expect("nobody uses it yet")
+    }
 }

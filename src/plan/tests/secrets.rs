@@ -97,7 +97,7 @@ fn what_people_see_of_a_target_shows_no_reference() {
     let folder = Folder::new("shown");
     let host = folder.write("host", "hidden.example");
     let layers = environment(&[("ID", "hidden-id"), ("HOST", "x.example"), ("PATH", "hidden-path")]);
-    let shown = |target: &str| plan_with(&with_target(target), &layers).targets.remove(0).shown;
+    let shown = |target: &str| plan_with(&with_target(target), &layers).into_target().shown;
 
     let clear = shown("url: https://x.example:8443/in?key=k\nid: plain");
     assert_eq!((&*clear.id, &*clear.url), ("plain", "https://x.example:8443"));

@@ -386,7 +386,7 @@ routes: [{{ to: [crm] }}]
 "
     );
     let plan = load_text("h.yaml", &text, &Layers::default()).map_err(|faults| faults.to_string())?;
-    Ok(plan.targets.into_iter().next().unwrap())
+    Ok(plan.into_target())
 }
 
 /// Whether this is the only fault, at its place, and shows nothing of path and query.

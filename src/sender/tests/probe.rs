@@ -4,10 +4,12 @@ use super::receiver::{OK, Receiver};
 use super::tls::{Authority, loopback, secure_receiver};
 use super::*;
 use crate::plan::{HttpVersion, OAuth2, TargetTls, TargetUrl};
-use crate::sender::probe::probe_trusting;
+use crate::sender::Contacts;
+use crate::sender::probe::probe_by;
 
 fn try_all(targets: Vec<Target>, dns: Dns) -> Vec<Probed> {
-    probe_trusting(RootCertStore::empty(), &plan(targets), &Resolver::Given(Arc::new(dns))).unwrap()
+    let contacts = Contacts::trusting(&RootCertStore::empty(), &plan(targets), None, 1).unwrap();
+    probe_by(contacts, &Resolver::Given(Arc::new(dns))).unwrap()
 }
 
 /// Why no connection can be opened.

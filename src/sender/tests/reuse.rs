@@ -97,3 +97,27 @@ fn an_answer_before_the_request_ends_is_not_followed_by_another_request() {
 
     assert_eq!(receiver.accepts(), 2);
 }
+
+#[test]
+fn a_reload_keeps_the_connections_of_what_did_not_change_and_no_others() {
+    let (same, moved, added) = (Receiver::answering(OK), Receiver::answering(OK), Receiver::answering(OK));
+    let other = Receiver::answering(OK);
+    let old = plan(vec![target(&same.url()), target(&moved.url())]);
+    let mut rig = Rig::new(Vec::new());
+    rig.senders.adopt(Contacts::new(&old, None, 1).expect("usable"));
+    for number in [0, 1] {
+        let attempt = rig.attempt(number);
+        assert_status(&rig.make_this(attempt), 200);
+    }
+
+    let mut new = plan(vec![target(&same.url()), target(&other.url()), target(&added.url())]);
+    new.targets[0] = old.targets[0].clone();
+    rig.senders.adopt(Contacts::new(&new, Some(&old), 1).expect("usable"));
+    for number in [0, 1, 2] {
+        let attempt = rig.attempt(number);
+        assert_status(&rig.make_this(attempt), 200);
+    }
+
+    assert_eq!((same.accepts(), same.requests().len()), (1, 2), "over the same connection");
+    assert_eq!((moved.requests().len(), other.requests().len(), added.requests().len()), (1, 1, 1));
+}

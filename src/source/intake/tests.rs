@@ -346,3 +346,28 @@ fn an_empty_value_is_no_tombstone() {
     assert_eq!(event.kind, Kind::Regular);
     assert!(matches!(event.content, Content::NotJson(_)));
 }
+
+/// What a reload lets routes look at is found in events that were read before it.
+#[test]
+fn fields_are_found_later_as_they_would_have_been_at_once() {
+    let places = vec![
+        body(&["amount"]),
+        header("kind"),
+        data(&["name"]),
+        Place::Key,
+        Place::Broker,
+        Place::Origin,
+        Place::Topic,
+    ];
+    let value = r#"{"event_id":"e-1","amount":12,"data":{"name":"n"}}"#;
+    let message = || message(Some(value), &[("kind", "late")]);
+    let later = intake(EventParts::default(), places.clone());
+    let mut event = read(&intake(EventParts::default(), places[..1].to_vec()), message());
+    assert_eq!(event.fields.len(), 1);
+
+    later.find_fields(&mut event);
+
+    assert_eq!(event.fields, read(&later, message()).fields);
+    assert!(event.fields.iter().all(Option::is_some), "{:?}", event.fields);
+    assert_eq!(&*event.id, "e-1");
+}

@@ -8,6 +8,7 @@ mod consumer;
 mod context;
 mod first_start;
 mod frontier;
+mod last;
 mod membership;
 mod native;
 mod ordered;
@@ -21,6 +22,7 @@ mod worker;
 
 pub(in crate::source) use consumer::start;
 pub use frontier::Frontier;
+pub(in crate::source) use last::last_messages;
 
 #[cfg(test)]
 mod tests;

@@ -156,6 +156,12 @@ impl Worker {
         match (message, &mut self.membership) {
             (ToSource::Settled(settled), Some(membership)) => membership.settled(settled),
             (ToSource::Released(generation), Some(membership)) => membership.released(generation),
+            (ToSource::Adopt(plan), _) => {
+                if let Some(reading) = &mut self.reading {
+                    reading.adopt(&plan);
+                }
+                self.plan = plan;
+            }
             (ToSource::Drain, membership) => {
                 self.draining = true;
                 self.ahead.clear();

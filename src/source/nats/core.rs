@@ -88,17 +88,17 @@ impl Worker {
     /// Runs until it is told to stop.
     pub(super) async fn run(mut self) {
         let Some(source) = self.plan.sources.get(usize::from(self.source.0)).cloned() else { return };
-        let intake = Intake::new(&self.plan, &source, self.source, Namespace::Nats);
+        let mut intake = Intake::new(&self.plan, &source, self.source, Namespace::Nats);
         let name = client_name(&self.plan.name, &source.name);
         loop {
-            let Some(link) = self.connected(&name).await else { return };
-            if self.serve(&link, &intake).await.is_break() {
+            let Some(link) = self.connected(&name, &mut intake).await else { return };
+            if self.serve(&link, &mut intake).await.is_break() {
                 return;
             }
         }
     }
 
-    async fn connected(&mut self, name: &str) -> Option<Link> {
+    async fn connected(&mut self, name: &str, intake: &mut Intake) -> Option<Link> {
         let (nats, reachability) = (self.nats.clone(), self.reachability.clone());
         let connecting = connect(name, &nats, &reachability);
         tokio::pin!(connecting);
@@ -106,9 +106,13 @@ impl Worker {
             tokio::select! {
                 biased;
                 link = &mut connecting => return Some(link),
-                mail = self.mail.recv() => if let None | Some(ToSource::Stop) = mail {
-                    self.outbox.stopped(Ok(()));
-                    return None;
+                mail = self.mail.recv() => match mail {
+                    None | Some(ToSource::Stop) => {
+                        self.outbox.stopped(Ok(()));
+                        return None;
+                    }
+                    Some(ToSource::Adopt(plan)) => intake.adopt(&plan),
+                    Some(ToSource::Settled(_) | ToSource::Released(_) | ToSource::Drain) => {}
                 },
                 () = tokio::time::sleep(NAP) => self.tell(),
             }
@@ -116,7 +120,7 @@ impl Worker {
     }
 
     /// Listens until it is told to stop, or the client has ended.
-    async fn serve(&mut self, link: &Link, intake: &Intake) -> ControlFlow<()> {
+    async fn serve(&mut self, link: &Link, intake: &mut Intake) -> ControlFlow<()> {
         let client = &link.client;
         self.accounted = 0;
         let mut messages = match self.subscribe(client).await {
@@ -147,6 +151,7 @@ impl Worker {
                     messages.clear();
                     self.account(client, 0);
                 }
+                Woken::Mail(Some(ToSource::Adopt(plan))) => intake.adopt(&plan),
                 // There is nobody to tell of it.
                 Woken::Mail(Some(ToSource::Settled(_) | ToSource::Released(_))) => {}
                 Woken::Message(Some(first)) => {

@@ -157,6 +157,10 @@ impl Reading for Messages {
         }
     }
 
+    fn adopt(&mut self, plan: &Arc<Plan>) {
+        self.intake.iter_mut().for_each(|intake| intake.adopt(plan));
+    }
+
     fn leave_stream(&mut self) {
         (self.gap, self.floor) = (Gap::default(), 0);
     }

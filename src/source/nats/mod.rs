@@ -14,6 +14,7 @@ mod book;
 mod core;
 mod durable;
 mod gap;
+mod last;
 mod message;
 mod messages;
 mod ordered;
@@ -39,6 +40,7 @@ use crate::broker::nats::Reachability;
 use crate::plan::{Consumer, Nats, NatsMode, Plan, Reads, Source};
 
 pub(crate) use durable::Durable;
+pub(in crate::source) use last::last_messages;
 use messages::Messages;
 use session::Session;
 use tiers::Tiers;

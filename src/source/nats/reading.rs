@@ -11,6 +11,7 @@ use super::durable::Trouble;
 use super::message::Delivered;
 use super::session::Session;
 use crate::engine::Input;
+use crate::plan::Plan;
 
 /// What is read by a [`Worker`](super::worker::Worker), and how: the messages of a source, or what waits in
 /// the retry tiers. Durables are named by their indexes.
@@ -30,6 +31,9 @@ pub(super) trait Reading {
 
     /// Begins to read what was found.
     fn begin(&mut self, session: &Session, found: &Durables);
+
+    /// From now on messages are read by another plan.
+    fn adopt(&mut self, plan: &Arc<Plan>);
 
     /// The stream is gone, and with it what is known of it.
     fn leave_stream(&mut self);

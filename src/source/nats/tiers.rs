@@ -90,6 +90,10 @@ impl Reading for Tiers {
         self.paces = found.consumers.iter().map(|_| Pace::default()).collect();
     }
 
+    fn adopt(&mut self, plan: &Arc<Plan>) {
+        self.intake.iter_mut().for_each(|intake| intake.adopt(plan));
+    }
+
     fn leave_stream(&mut self) {}
 
     fn is_pulling(&self, index: usize) -> bool {

@@ -184,6 +184,10 @@ impl<R: Reading> Worker<R> {
     fn obey(&mut self, mail: ToSource) {
         match mail {
             ToSource::Settled(settled) => self.session.settled(settled),
+            ToSource::Adopt(plan) => {
+                self.reading.adopt(&plan);
+                self.session.plan = plan;
+            }
             ToSource::Drain => self.drain(),
             // There are no partitions to be given up; stopping is the caller's.
             ToSource::Released(_) | ToSource::Stop => {}

@@ -61,6 +61,7 @@ fn letter(plan: &Plan, body: &[u8]) -> DeadLetter {
     DeadLetter {
         event: event(plan, Some(body)),
         target: None,
+        target_name: None,
         unknown: None,
         routes: Vec::new(),
         reason: DeadLetterReason::Poisoned,

@@ -33,9 +33,8 @@ impl Publication {
     }
 
     fn letter(plan: &Plan, letter: &DeadLetter) -> Publication {
-        let target = letter.target.and_then(|target| plan.targets.get(usize::try_from(target.0).ok()?));
         let unknown = letter.unknown.as_ref().and_then(|waiting| waiting.target.as_deref());
-        let target = target.map(|target| &*target.name).or(unknown.filter(|name| is_token(name)));
+        let target = letter.target_name.as_deref().or(unknown.filter(|name| is_token(name)));
         let target = target.unwrap_or(OF_THE_EVENT);
         let Record { key, value, headers: said } = Record::new(plan, letter);
         let mut headers = HeaderMap::new();

@@ -1,0 +1,252 @@
+//! The configuration changes while everything goes on: by a signal, a changed file, the API.
+
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::bridge::Bridge;
+use crate::process::{Folder, hookferry, text};
+use crate::receiver::{Answer, Receiver};
+use crate::record::Record;
+use crate::scene::Scene;
+use crate::stage::Stage;
+use crate::wait;
+
+const ADMIN: &str = "admin: { listen: '127.0.0.1:0' }\n";
+
+fn target(name: &str, receiver: &Receiver, keys: &str) -> String {
+    format!("  {name}: {{ url: '{}', egress: private{keys} }}\n", receiver.url(&format!("/{name}")))
+}
+
+fn events(from: usize, to: usize) -> impl Iterator<Item = Record> {
+    (from..to).map(|n| Record::json(&json!({ "event_id": format!("e-{n}"), "type": "a" })))
+}
+
+/// Waits until this path got so many different events.
+#[track_caller]
+fn wait_events(receiver: &Receiver, path: &str, count: usize, bridge: &Bridge) {
+    let seen = || {
+        let requests = receiver.requests_to(path);
+        requests.iter().map(|request| request.event()).collect::<std::collections::BTreeSet<_>>().len()
+    };
+    wait::until(
+        &format!("{path} got {count} events"),
+        Duration::from_secs(60),
+        || format!("{} so far\n{}", seen(), bridge.log_end()),
+        || (seen() == count).then_some(()),
+    );
+}
+
+fn answered(bridge: &Bridge) -> (u16, Value) {
+    let (status, body) = bridge.post("/api/v1/reload").expect("the API answers");
+    (status, serde_json::from_str(&body).unwrap_or_else(|_| panic!("no JSON: {body}")))
+}
+
+/// Under load, by SIGHUP: one target is added, one changed, one stays; nothing is lost and nothing stops.
+#[test]
+fn nothing_is_lost_when_targets_come_and_change_under_load() {
+    let scene = Scene::new("reload-load", 3);
+    let (receiver, folder) = (Receiver::ok(), Folder::new("reload-load"));
+    let config = |targets: &str, to: &str| {
+        let rest = format!("targets:\n{targets}routes: [{{ name: all, to: [{to}] }}]");
+        format!("{ADMIN}{}", scene.config(&rest))
+    };
+    let stays = target("stays", &receiver, ", concurrency: 1");
+    let file = folder.file(
+        "hookferry.yaml",
+        &config(&(stays.clone() + &target("changes", &receiver, "")), "stays, changes"),
+    );
+    let mut bridge = Bridge::run(&file);
+    bridge.wait_ready();
+    scene.publish(events(0, 1500));
+    wait::until(
+        "the first are delivered",
+        Duration::from_secs(60),
+        || bridge.log_end(),
+        || (receiver.count() > 200).then_some(()),
+    );
+
+    let changed = stays + &target("changes", &receiver, ", concurrency: 3") + &target("added", &receiver, "");
+    folder.file("hookferry.yaml", &config(&changed, "stays, changes, added"));
+    bridge.signal(libc::SIGHUP);
+    let line = bridge.wait_log(&["the configuration was reloaded", "SIGHUP"]);
+    let told = r#"changed="+targets.added, targets.changes.concurrency, routes.all.to""#;
+    assert!(line.contains(told), "{line}");
+    scene.publish(events(1500, 2000));
+
+    wait_events(&receiver, "/stays", 2000, &bridge);
+    wait_events(&receiver, "/changes", 2000, &bridge);
+    scene.wait_settled();
+    let added = receiver.requests_to("/added").len();
+    assert!(added >= 500, "it gets all that came after the reload, and got {added}");
+    assert_eq!(bridge.metric("hookferry_deliveries_released_total", &[]), Some(0.0));
+    for name in ["stays", "changes"] {
+        assert_eq!(receiver.requests_to(&format!("/{name}")).len(), 2000, "{name} got each once");
+    }
+    bridge.signal(libc::SIGTERM);
+    assert_eq!(bridge.wait_exit(Duration::from_secs(30)).code(), Some(0));
+}
+
+/// By the API: what waits for a removed target waits on in the tier of an hour, and a route that looks at
+/// what no route looked at before does so at once.
+#[test]
+fn a_removed_target_leaves_what_it_was_owed_in_a_tier() {
+    let scene = Scene::new("reload-removed", 1);
+    let receiver = Receiver::start(|request| match request.path.as_str() {
+        "/gone" => Answer::HangThen(503),
+        _ => Answer::Status(200),
+    });
+    let folder = Folder::new("reload-removed");
+    let config = |rest: &str| format!("{ADMIN}{}", scene.config(rest));
+    let (gone, stays) = (target("gone", &receiver, ", concurrency: 1"), target("stays", &receiver, ""));
+    let both = format!("targets:\n{gone}{stays}routes: [{{ name: all, to: [gone, stays] }}]");
+    let file = folder.file("hookferry.yaml", &config(&both));
+    let bridge = Bridge::run(&file);
+    bridge.wait_ready();
+    scene.publish(events(0, 5));
+    wait_events(&receiver, "/stays", 5, &bridge);
+    wait_events(&receiver, "/gone", 1, &bridge);
+
+    let one = format!("targets:\n{stays}routes: [{{ name: all, where: {{ n: 7 }}, to: [stays] }}]");
+    folder.file("hookferry.yaml", &config(&one));
+    let (status, answer) = answered(&bridge);
+    assert_eq!(status, 200, "{answer}");
+    let paths: Vec<&str> =
+        answer["changes"].as_array().unwrap().iter().filter_map(|change| change["path"].as_str()).collect();
+    assert!(paths.contains(&"targets.gone.url") && paths.contains(&"routes.all.where.n"), "{paths:?}");
+
+    bridge.wait_metric("hookferry_moves_total", &[("target", "gone"), ("tier", "1h")], 4.0);
+    receiver.release();
+    bridge.wait_metric("hookferry_moves_total", &[("target", "gone"), ("tier", "1h")], 5.0);
+    scene.wait_settled();
+    assert_eq!(scene.count_waiting("1h"), 5);
+    assert_eq!(bridge.metric("hookferry_target_state", &[("target", "gone")]), None);
+    assert_eq!(bridge.metric("hookferry_queue_deliveries", &[("target", "gone")]), Some(0.0));
+
+    scene.publish([
+        Record::json(&json!({ "event_id": "other", "type": "a", "n": 8 })),
+        Record::json(&json!({ "event_id": "seven", "type": "a", "n": 7 })),
+    ]);
+    wait_events(&receiver, "/stays", 6, &bridge);
+    scene.wait_settled();
+    assert_eq!(receiver.requests_to("/stays").last().map(|request| request.event()), Some("seven".into()));
+}
+
+/// As Kubernetes mounts a map: the files are links through `..data`, which is replaced by another link.
+fn mount(folder: &Path, version: &str, files: &[(&str, &str)]) {
+    let own = folder.join(format!("..{version}"));
+    std::fs::create_dir(&own).unwrap();
+    for (name, text) in files {
+        std::fs::write(own.join(name), text).unwrap();
+        if !folder.join(name).is_symlink() {
+            symlink(Path::new("..data").join(name), folder.join(name)).unwrap();
+        }
+    }
+    symlink(&own, folder.join("..data_tmp")).unwrap();
+    std::fs::rename(folder.join("..data_tmp"), folder.join("..data")).unwrap();
+}
+
+/// By the file watch: a good file, a secret of another map, a bad file, and the mended one.
+#[test]
+fn mounted_maps_are_followed_and_a_bad_one_is_not() {
+    let scene = Scene::new("reload-watch", 1);
+    let (receiver, folder) = (Receiver::ok(), Folder::new("reload-watch"));
+    let [maps, keys] = ["config", "secret"].map(|name| {
+        let path = folder.path().join(name);
+        std::fs::create_dir(&path).unwrap();
+        path
+    });
+    let secret = format!(", headers: {{ x-key: '${{file:{}}}' }}", keys.join("key").display());
+    let config = |keys: &str| {
+        let rest = format!(
+            "reload: {{ watch: true }}\ntargets:\n{}routes: [{{ name: all, to: [crm] }}]",
+            target("crm", &receiver, keys)
+        );
+        format!("{ADMIN}{}", scene.config(&rest))
+    };
+    mount(&keys, "1", &[("key", "first\n")]);
+    mount(&maps, "1", &[("hookferry.yaml", &config(&secret))]);
+    let bridge = Bridge::run(&maps);
+    bridge.wait_ready();
+    let sent = |event: &str| {
+        let of =
+            |receiver: &Receiver| receiver.requests().into_iter().find(|request| request.event() == event);
+        scene.publish([Record::json(&json!({ "event_id": event, "type": "a" }))]);
+        let state = || bridge.log_end();
+        wait::until(event, Duration::from_secs(30), state, || of(&receiver))
+    };
+    assert_eq!(sent("one").header("x-key"), Some("first"));
+
+    mount(&keys, "2", &[("key", "second\n")]);
+    let line = bridge.wait_log(&["the configuration was reloaded", "a changed file"]);
+    assert!(line.contains("targets.crm.headers.x-key") && !line.contains("second"), "{line}");
+    assert_eq!(sent("two").header("x-key"), Some("second"));
+
+    let info = |bridge: &Bridge| {
+        let (_, page) = bridge.get("/metrics").expect("metrics");
+        page.lines().find(|line| line.starts_with("hookferry_config_info")).map(str::to_owned)
+    };
+    let before = info(&bridge);
+    let bad = config(&secret).replace("to: [crm]", "to: [crn]");
+    mount(&maps, "2", &[("hookferry.yaml", &bad)]);
+    bridge.wait_log(&["the one before stays in force", "hookferry.yaml:", "did you mean `crm`?"]);
+    bridge.wait_metric("hookferry_config_last_reload_successful", &[], 0.0);
+    assert_eq!(info(&bridge), before);
+    let (status, answer) = answered(&bridge);
+    assert_eq!(status, 422, "{answer}");
+    let fault = &answer["faults"][0];
+    assert_eq!((&fault["path"], fault["at"]["line"].is_u64()), (&json!("routes.all.to.0"), true), "{answer}");
+    assert_eq!(sent("three").header("x-key"), Some("second"), "the plan before is in force");
+
+    mount(&maps, "3", &[("hookferry.yaml", &config(&format!("{secret}, timeout: 9s")))]);
+    bridge.wait_log(&["the configuration was reloaded", "targets.crm.timeout"]);
+    assert_eq!(bridge.metric("hookferry_config_last_reload_successful", &[]), Some(1.0));
+    assert_ne!(info(&bridge), before);
+
+    let other = config(&secret).replace(&scene.topic, "other-topic");
+    mount(&maps, "4", &[("hookferry.yaml", &other)]);
+    bridge.wait_log(&["needs a restart: sources.events.kafka.topics"]);
+    let (status, answer) = answered(&bridge);
+    assert_eq!((status, &answer["needs_restart"]), (409, &json!(["sources.events.kafka.topics"])));
+    assert!(sent("four").header("x-key").is_some());
+}
+
+/// Looks at the last events without a trace: no group is joined, and nothing is committed.
+fn compares_events<S: Stage>() {
+    let stage = S::new("diff-events", 2);
+    let (folder, receiver) = (Folder::new("diff-events"), Receiver::ok());
+    let config = |types: &str| {
+        stage.config(&format!(
+            "targets:\n{}routes: [{{ name: all, types: [{types}], to: [crm] }}]",
+            target("crm", &receiver, "")
+        ))
+    };
+    let old = folder.file("old.yaml", &config("a, b"));
+    let new = folder.file("new.yaml", &config("b, c"));
+    let record =
+        |kind: &str, n: usize| Record::json(&json!({ "event_id": format!("{kind}-{n}"), "type": kind }));
+    stage.publish((0..10).map(|n| record("a", n)));
+    stage.publish([record("b", 0), record("a", 10), record("c", 0)]);
+
+    let (old, new) = (old.to_str().unwrap(), new.to_str().unwrap());
+    let said = hookferry(&["diff", old, new, "--source", "events", "--last", "3"]);
+    let lines = text(&said);
+    assert!(said.status.success(), "{lines}");
+    for part in [
+        "types: [a, b] -> [b, c]",
+        "of the last 3 events of events, 2 go elsewhere",
+        " a a-10: -crm",
+        " c c-0: +crm",
+    ] {
+        assert!(lines.contains(part), "{part:?} in:\n{lines}");
+    }
+    let said = hookferry(&["diff", old, new, "--source", "events", "--format", "json"]);
+    let said: Value = serde_json::from_slice(&said.stdout).expect("JSON");
+    assert_eq!((&said["events"]["read"], &said["events"]["moved"]), (&json!(13), &json!(12)), "{said}");
+    assert!(stage.is_untouched());
+    assert_eq!(receiver.count(), 0);
+}
+
+crate::stage::on_every_broker!(compares_events);
