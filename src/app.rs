@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
+use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::admin::{self, Admin};
@@ -62,15 +63,20 @@ pub struct Running {
     _censuses: Vec<store::Census>,
 }
 
-/// Asks a running bridge to drain and end. Asking twice changes nothing.
+/// Asks a running bridge to drain and end.
 #[derive(Debug, Clone)]
 pub struct Stopper(SyncSender<Message>);
 
 impl Stopper {
-    /// Asks; does not wait.
+    /// Asks; does not wait. Asking twice changes nothing.
     pub fn stop(&self) {
         // A loop that has ended already needs no asking.
         let _ = self.0.send(Message::Stop);
+    }
+
+    /// Asks to end at once, without what is in flight: it will come again.
+    pub fn hurry(&self) {
+        let _ = self.0.send(Message::Hurry);
     }
 }
 
@@ -231,7 +237,8 @@ fn tell(send: &SyncSender<Message>, message: Message) {
     let _ = send.send(message);
 }
 
-/// Runs until SIGTERM or SIGINT, then drains. SIGHUP reads the configuration again.
+/// Runs until SIGTERM or SIGINT, then drains; a second one ends it at once. SIGHUP reads the configuration
+/// again.
 pub fn run(configuration: Configuration) -> Exit {
     // Before anything runs: from then on a signal drains, and never cuts off what has begun.
     let signals = match Signals::listen() {
@@ -248,7 +255,15 @@ pub fn run(configuration: Configuration) -> Exit {
         running.stopper().stop();
         return Exit::NotStarted(fault.into());
     }
+    notify(NotifyState::Ready);
     Exit::Drained(running.wait())
+}
+
+/// Tells the service manager, if one started us and wants to know (sd_notify(3)).
+fn notify(state: NotifyState<'_>) {
+    if let Err(fault) = sd_notify::notify(&[state]) {
+        tracing::warn!(%fault, "the service manager could not be told");
+    }
 }
 
 /// SIGTERM, SIGINT and SIGHUP, which end nothing by themselves any more. One that has come is kept.
@@ -286,6 +301,15 @@ impl Signals {
                 }
             });
             stopper.stop();
+            notify(NotifyState::Stopping);
+            runtime.block_on(async {
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                }
+            });
+            tracing::warn!("asked again: what is in flight is given up, and its events will come again");
+            stopper.hurry();
         })?;
         Ok(())
     }

@@ -29,6 +29,8 @@ pub enum Message {
     Adopt(Box<Adoption>),
     /// Drain and end.
     Stop,
+    /// Of a drain: end at once, without what is in flight.
+    Hurry,
 }
 
 /// Another plan, to go over to while everything goes on.
@@ -117,6 +119,8 @@ const TURN: usize = 64;
 const OBSERVE_EVERY: Duration = Duration::from_secs(1);
 /// Of the shutdown deadline, what is kept for the last commit and for closing.
 const CLOSING_SHARE: u32 = 5;
+/// So long the sources have for their last commits once somebody is in a hurry.
+const HURRIED_CLOSING: Duration = Duration::from_secs(2);
 
 impl Pipeline {
     /// A loop that has not started.
@@ -190,6 +194,7 @@ impl Pipeline {
             }
             Message::Adopt(adoption) => self.adopt(*adoption),
             Message::Stop => self.stop(),
+            Message::Hurry => self.hurry(),
         }
     }
 
@@ -344,6 +349,17 @@ impl Pipeline {
             link.handle.send(ToSource::Drain);
         }
         self.handle(Input::Shutdown);
+    }
+
+    /// Waits no longer for what is in flight; only for the last commits, and for those not long.
+    fn hurry(&mut self) {
+        self.stop();
+        let soon = Instant::now() + HURRIED_CLOSING;
+        match &mut self.phase {
+            Phase::Draining { until, end } => (*until, *end) = (Instant::now(), soon.min(*end)),
+            Phase::Closing { end, .. } => *end = soon.min(*end),
+            Phase::Running => {}
+        }
     }
 
     /// Moves on through the phases of stopping; the outcome, once all of them are over.

@@ -152,7 +152,7 @@ impl Cluster {
         };
         wait::until(
             &format!("{group} has committed {wanted:?}"),
-            Duration::from_secs(60),
+            Duration::from_secs(120),
             || format!("{:?}", now()),
             || (now() == wanted).then_some(()),
         );
@@ -202,7 +202,7 @@ impl Cluster {
     pub fn wait_records(&self, topic: &str, count: usize) -> Vec<Record> {
         wait::until(
             &format!("{topic} holds {count} records"),
-            Duration::from_secs(60),
+            Duration::from_secs(120),
             || format!("{:#?}", self.read_all(topic)),
             || Some(self.read_all(topic)).filter(|records| records.len() == count),
         )
@@ -227,7 +227,7 @@ impl Cluster {
         };
         wait::until(
             &format!("{group} is stable with {members} members"),
-            Duration::from_secs(60),
+            Duration::from_secs(120),
             || format!("{:?}", now()),
             || now().filter(|(state, count)| state == "Stable" && *count == members),
         );
@@ -352,7 +352,7 @@ impl PrivateBroker {
         let child = self.running.as_mut().expect("the broker is not running");
         wait::until(
             &format!("the private broker ends by signal {signal}"),
-            Duration::from_secs(60),
+            Duration::from_secs(120),
             || std::fs::read_to_string(&log).unwrap_or_default(),
             || child.try_wait().unwrap(),
         );

@@ -14,7 +14,7 @@ use crate::process::Folder;
 use crate::record::Record;
 use crate::wait;
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(120);
 /// So many publications are confirmed together.
 const TOGETHER: usize = 1000;
 

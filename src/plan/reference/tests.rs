@@ -26,6 +26,7 @@ admin: { listen: 127.0.0.1:9000, token: t }
 log: { format: json, level: debug }
 limits: { memory: 1GiB, in_flight: 10, max_event: 2MiB, window: { bytes: 8MiB, events: 100 } }
 shutdown: { deadline: 5s }
+reload: { watch: true }
 dead_letters: { topic: d, stream: d, subject: d, on: orders }
 event_types: { catalogues: [dcision], declare: { a: { category: c, description: d, schema: { type: object } } }, unknown: warn }
 sources:
