@@ -1,6 +1,6 @@
 use prometheus::{Gauge, IntGauge, IntGaugeVec};
 
-use super::{CONSTANT, Declare, opts};
+use super::families::{CONSTANT, Declare, opts};
 use crate::domain::Moment;
 use crate::plan::Plan;
 
