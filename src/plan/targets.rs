@@ -84,7 +84,7 @@ pub struct Target {
     pub disable_after: Option<Duration>,
     /// `ordering`.
     pub ordering: Ordering,
-    /// `key`: what `by_key` goes by, as an index into [`Plan::fields`]; the event's key without it.
+    /// `key`: what `by_key` goes by, as an index into [`Plan::fields`](super::Plan::fields); the event's key without it.
     pub key: Option<usize>,
 }
 

@@ -55,7 +55,7 @@ pub struct Plan {
     /// In order of their names; [`SourceId`] is an index into it.
     pub sources: Vec<Source>,
     /// What reads the sources and the retry tiers;
-    /// [`ConsumerId`] is an index into it.
+    /// [`ConsumerId`](crate::domain::ConsumerId) is an index into it.
     pub consumers: Vec<Consumer>,
     /// [`TargetId`] is an index into it. In order of their names; after a reload each keeps its place, and
     /// new ones stand behind. One that a reload did not change is the same as before.
@@ -66,7 +66,7 @@ pub struct Plan {
     pub routes: Vec<Route>,
     /// `event_types`.
     pub event_types: EventTypes,
-    /// The places that conditions look at; [`Condition::field`] is an index into it.
+    /// The places that conditions look at; [`Condition::field`](crate::domain::Condition::field) is an index into it.
     pub fields: Vec<Place>,
     /// `dead_letters`.
     pub dead_letters: DeadLetters,
