@@ -92,6 +92,18 @@ impl Rig {
         self.answers.recv_timeout(PATIENCE).expect("an answer in time")
     }
 
+    /// Makes so many attempts at once, each to the target that `target` says for its number from 0, and waits
+    /// for what came of them.
+    pub(super) fn make_all(&mut self, count: usize, target: impl Fn(u32) -> u32) -> Vec<Attempted> {
+        let attempts = (0..count as u32).map(|number| self.attempt(target(number))).collect();
+        self.submit(attempts);
+        let mut answers = Vec::new();
+        while answers.len() < count {
+            answers.extend(self.batch().1);
+        }
+        answers
+    }
+
     /// Makes one attempt to target 0 and waits for what came of it.
     pub(super) fn make(&mut self) -> Attempted {
         let attempt = self.attempt(0);

@@ -37,16 +37,6 @@ fn counts(receiver: &Receiver) -> (usize, usize) {
     (questions, requests.len() - questions)
 }
 
-fn make_all(rig: &mut Rig, count: usize) -> Vec<Attempted> {
-    let attempts = (0..count).map(|_| rig.attempt(0)).collect();
-    rig.submit(attempts);
-    let mut answers = Vec::new();
-    while answers.len() < count {
-        answers.extend(rig.batch().1);
-    }
-    answers
-}
-
 #[test]
 fn one_delivery_asks_for_a_hundred_of_all_threads() {
     let receiver = asked(|_| GRANTS);
@@ -54,7 +44,7 @@ fn one_delivery_asks_for_a_hundred_of_all_threads() {
     let mut rig =
         Rig::with(vec![Target { rate, ..asking(&receiver) }], 2, Dns::Fails, RootCertStore::empty());
 
-    for attempted in make_all(&mut rig, 100) {
+    for attempted in rig.make_all(100, |_| 0) {
         assert_status(&attempted, 200);
     }
 
@@ -98,7 +88,7 @@ fn those_who_wait_for_the_answer_share_it() {
     let receiver = asked(|_| OK);
     let mut rig = Rig::new(vec![asking(&receiver)]);
 
-    for attempted in make_all(&mut rig, 50) {
+    for attempted in rig.make_all(50, |_| 0) {
         assert_fault(&attempted, Fault::Auth, "no WebHook-Allowed-Origin");
     }
     assert_eq!(counts(&receiver), (1, 0));

@@ -149,16 +149,6 @@ async fn play(plays: Plays, mut respond: SendResponse<Bytes>) {
     }
 }
 
-fn make_all(rig: &mut Rig, count: usize) -> Vec<Attempted> {
-    let attempts = (0..count).map(|_| rig.attempt(0)).collect();
-    rig.submit(attempts);
-    let mut answers = Vec::new();
-    while answers.len() < count {
-        answers.extend(rig.batch().1);
-    }
-    answers
-}
-
 #[test]
 fn many_attempts_share_one_connection() {
     const AT_ONCE: usize = 64;
@@ -166,7 +156,7 @@ fn many_attempts_share_one_connection() {
     let mut rig = Rig::with(vec![receiver.target()], 2, Dns::Fails, RootCertStore::empty());
 
     for _ in 0..3 {
-        make_all(&mut rig, AT_ONCE).iter().for_each(|attempted| assert_status(attempted, 200));
+        rig.make_all(AT_ONCE, |_| 0).iter().for_each(|attempted| assert_status(attempted, 200));
     }
 
     assert_eq!((receiver.accepts(), receiver.requests().len()), (1, 3 * AT_ONCE));
@@ -205,7 +195,7 @@ fn a_receiver_that_is_asked_first_is_asked_over_the_same_connection() {
     let handshake = Some(crate::plan::Handshake { origin: "hooks.example.com".into() });
     let mut rig = Rig::new(vec![Target { handshake, ..receiver.target() }]);
 
-    make_all(&mut rig, 20).iter().for_each(|attempted| assert_status(attempted, 200));
+    rig.make_all(20, |_| 0).iter().for_each(|attempted| assert_status(attempted, 200));
     let requests = receiver.requests();
     assert_eq!((receiver.accepts(), requests.len(), &requests[0].method), (1, 21, &Method::OPTIONS));
     assert!(requests[1..].iter().all(|request| request.method == Method::POST));
@@ -260,7 +250,7 @@ fn each_attempt_has_its_deadline() {
         let receiver = Multiplexer::playing(plays, None);
         let mut rig = Rig::new(vec![Target { timeout, ..receiver.target() }]);
 
-        for attempted in make_all(&mut rig, 5) {
+        for attempted in rig.make_all(5, |_| 0) {
             assert_fault(&attempted, Fault::Timeout, text);
             assert!(attempted.took >= timeout && attempted.took < timeout * 8, "{:?}", attempted.took);
         }
@@ -288,7 +278,7 @@ fn a_connection_that_the_receiver_ends_is_followed_by_another() {
     let mut rig = Rig::new(vec![receiver.target()]);
 
     for _ in 0..4 {
-        make_all(&mut rig, 2 * EACH).iter().for_each(|attempted| assert_status(attempted, 200));
+        rig.make_all(2 * EACH, |_| 0).iter().for_each(|attempted| assert_status(attempted, 200));
     }
     assert!(receiver.accepts() > 1, "{} connections", receiver.accepts());
 }
@@ -419,7 +409,7 @@ fn no_more_is_asked_at_once_than_the_receiver_takes() {
     let mut rig = Rig::new(vec![Target { http: HttpVersion::Two, ..target(&receiver.url()) }]);
 
     assert_status(&rig.make(), 200);
-    make_all(&mut rig, 10 * MOST).iter().for_each(|attempted| assert_status(attempted, 200));
+    rig.make_all(10 * MOST, |_| 0).iter().for_each(|attempted| assert_status(attempted, 200));
     assert_eq!((receiver.accepts(), most.load(Ordering::SeqCst)), (1, MOST));
 }
 
@@ -501,7 +491,7 @@ fn those_who_wait_for_a_connection_share_its_failure() {
     let mut rig = Rig::resolving(vec![gone], 1, Resolver::Given(dns.clone()), RootCertStore::empty());
 
     for tries in 1..=2 {
-        for attempted in make_all(&mut rig, 20) {
+        for attempted in rig.make_all(20, |_| 0) {
             assert_fault(&attempted, Fault::Network, "could not connect");
         }
         assert_eq!(dns.0.load(Ordering::SeqCst), tries);

@@ -70,16 +70,6 @@ fn shown(receiver: &Receiver) -> Vec<String> {
     receiver.requests().iter().map(header).collect()
 }
 
-fn make_all(rig: &mut Rig, count: usize) -> Vec<Attempted> {
-    let attempts = (0..count).map(|number| rig.attempt(number as u32 % 2)).collect();
-    rig.submit(attempts);
-    let mut answers = Vec::new();
-    while answers.len() < count {
-        answers.extend(rig.batch().1);
-    }
-    answers
-}
-
 #[test]
 fn a_hundred_deliveries_of_all_threads_and_targets_take_one_token() {
     let receiver = Receiver::answering(OK);
@@ -87,7 +77,7 @@ fn a_hundred_deliveries_of_all_threads_and_targets_take_one_token() {
     let targets = vec![with_tokens(&receiver, &endpoint), with_tokens(&receiver, &endpoint)];
     let mut rig = Rig::with(targets, 2, Dns::Fails, RootCertStore::empty());
 
-    for attempted in make_all(&mut rig, 100) {
+    for attempted in rig.make_all(100, |number| number % 2) {
         assert_status(&attempted, 200);
     }
 
@@ -167,7 +157,7 @@ fn a_refused_token_is_replaced_once_for_all() {
     let targets = vec![with_tokens(&receiver, &endpoint), with_tokens(&receiver, &endpoint)];
     let mut rig = Rig::with(targets, 2, Dns::Fails, RootCertStore::empty());
 
-    for attempted in make_all(&mut rig, 100) {
+    for attempted in rig.make_all(100, |number| number % 2) {
         assert_status(&attempted, 200);
     }
 
