@@ -25,6 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long it may take to confirm what was sent.
 const CONFIRMED_WITHIN: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(200);
+/// A producer's poll takes this long even if results come earlier.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// The dead letters in a Kafka topic.
 pub(in crate::store) struct Archive<'a> {
@@ -338,7 +340,7 @@ impl<'a> Archive<'a> {
         }
         let deadline = Instant::now() + CONFIRMED_WITHIN;
         while results.contains(&None) && Instant::now() < deadline {
-            producer.poll(POLL);
+            producer.poll(LOOK);
             for (number, result) in producer.context().take() {
                 // What was sent before and is confirmed only now has been given up.
                 let slot = number.checked_sub(first).and_then(|index| results.get_mut(index));
@@ -398,7 +400,7 @@ fn enqueue(
             Err((error, unsent)) => match error.rdkafka_error_code() {
                 Some(RDKafkaErrorCode::QueueFull) => {
                     native = unsent;
-                    producer.poll(POLL);
+                    producer.poll(LOOK);
                 }
                 code => return Err(code.unwrap_or(RDKafkaErrorCode::Fail)),
             },

@@ -21,9 +21,10 @@ use crate::store::record::Record;
 use crate::store::standing::Standing;
 use crate::store::{FromStore, Write};
 
-/// While writes are under way, how long one look for their results takes.
-const POLL: Duration = Duration::from_millis(5);
+/// While writes are under way, how often their results are looked for.
+const POLL: Duration = Duration::from_millis(2);
 const IDLE: Duration = Duration::from_millis(200);
+
 /// The store's thread.
 pub(super) struct Writer {
     plan: Arc<Plan>,
@@ -100,11 +101,11 @@ impl Writer {
     pub(super) fn run(mut self, inbox: &Receiver<(WriteId, Write)>) {
         loop {
             self.look();
-            let patience = if self.open.is_empty() { IDLE } else { Duration::ZERO };
+            let patience = if self.open.is_empty() { IDLE } else { POLL };
             if self.read_mail(inbox, patience).is_break() {
                 return;
             }
-            self.collect(POLL);
+            self.collect();
         }
     }
 
@@ -178,10 +179,18 @@ impl Writer {
     }
 
     /// Hands over what the broker confirmed or refused since the last time.
-    fn collect(&mut self, patience: Duration) {
-        self.producer.poll(patience);
-        let delivered =
-            std::mem::take(&mut *self.results.delivered.lock().unwrap_or_else(PoisonError::into_inner));
+    fn collect(&mut self) {
+        let mut delivered = Vec::new();
+        // A poll takes one event. One with a patience would spin for its last millisecond, and not end early.
+        loop {
+            self.producer.poll(Duration::ZERO);
+            let more =
+                std::mem::take(&mut *self.results.delivered.lock().unwrap_or_else(PoisonError::into_inner));
+            if more.is_empty() {
+                break;
+            }
+            delivered.extend(more);
+        }
         let mut answers = Vec::with_capacity(delivered.len());
         let mut confirmed = false;
         for (write, result) in delivered {
