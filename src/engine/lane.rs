@@ -287,6 +287,11 @@ impl Lane {
         paused.is_some_and(pause_is_long) || open.is_some_and(|since| now.since(since) >= hold)
     }
 
+    /// Whether nothing but probes is sent for now, or nothing has been for some seconds.
+    pub(super) fn is_at_rest(&self, now: Moment) -> bool {
+        self.is_closed_for_long(Duration::ZERO, now) || self.meter.stands_still(now)
+    }
+
     /// How many deliveries it keeps while it is closed: one to be tried with, but while it is paused.
     pub(super) fn keeps(&self, now: Moment) -> usize {
         usize::from(self.paused.is_none_or(|pause| pause.until.mono_us <= now.mono_us))

@@ -8,6 +8,8 @@ pub(super) struct Meter {
     /// Since when it has something to do.
     busy_us: u64,
     count: u32,
+    /// When the last one left, or it became busy.
+    last_us: u64,
     /// Attempts a second, as of the end of the last second.
     per_second: f64,
 }
@@ -20,7 +22,9 @@ impl Meter {
     /// There is something to do.
     pub(super) fn busy(&mut self, now: Moment) {
         if self.began_us.is_none() {
-            *self = Meter { began_us: Some(now.mono_us), busy_us: now.mono_us, ..Meter::default() };
+            let began_us = now.mono_us;
+            *self =
+                Meter { began_us: Some(began_us), busy_us: began_us, last_us: began_us, ..Meter::default() };
         }
     }
 
@@ -32,7 +36,13 @@ impl Meter {
     /// One more has left the queue.
     pub(super) fn count(&mut self, now: Moment) {
         self.count += 1;
+        self.last_us = now.mono_us;
         self.fold(now);
+    }
+
+    /// Whether nothing has left for so long, although there is something to do, that the rate is none.
+    pub(super) fn stands_still(&self, now: Moment) -> bool {
+        self.began_us.is_some() && now.mono_us.saturating_sub(self.last_us) >= BELIEVED_US
     }
 
     /// How many leave the queue in a second; `None` as long as that is not known.

@@ -147,11 +147,14 @@ impl Engine {
         self.move_to(id, tier, None, now);
     }
 
-    /// Moves a delivery for which there is no room; it comes back when the queue should be empty.
+    /// Moves a delivery for which there is no room; it comes back when the queue should be empty. The speed
+    /// of a target that is closed, or stands still, says nothing of when that will be.
     fn spill(&mut self, id: DeliveryId, drain: Duration, now: Moment) {
-        if let Some(delivery) = self.ledger.delivery(id) {
-            delivery.idle_moves += 1;
+        let Some(delivery) = self.ledger.delivery(id) else { return };
+        if self.lanes[delivery.target.0 as usize].is_at_rest(now) {
+            return self.shelve(id, now);
         }
+        delivery.idle_moves += 1;
         let longest = Tier::ONE_HOUR.length();
         let tier = Tier::for_wait(drain.saturating_mul(self.plan.time_scale).min(longest));
         self.move_to(id, tier, None, now);

@@ -1,7 +1,7 @@
 //! What one target gets, and what a bad one does to others.
 
 use super::*;
-use crate::domain::{BreakerPolicy, Move, Rate, StatusSet, TargetState};
+use crate::domain::{BreakerPolicy, Move, Rate, StatusSet, TargetState, Tier};
 
 impl Desk {
     fn stands(&mut self) -> TargetState {
@@ -191,6 +191,42 @@ fn a_slow_target_keeps_no_more_than_its_share_in_memory() {
     let lane = &desk.engine.lanes(desk.now)[0];
     assert!(lane.ready <= 21, "a quarter of the window, and {} wait", lane.ready);
     assert!(moved > 80, "the others wait in tiers: {moved}");
+}
+
+/// Tiers by the speed of a target that has stopped would keep its deliveries for an hour, however soon it is back.
+#[test]
+fn what_a_target_that_stands_still_has_no_room_for_comes_back_soon() {
+    let mut desk = slow_and_fast();
+    let mut moves = Vec::new();
+    for second in 0..20 {
+        desk.arrive_many(second * 3, 3);
+        let (_, moved) = desk.attempts_and_moves();
+        moved.iter().for_each(|(write, _)| desk.stored(*write, Ok(())));
+        moves.extend(moved.into_iter().map(|(_, moved)| moved.waiting.tier));
+        desk.wait(Duration::from_secs(1));
+    }
+    assert!(moves.len() > 20 && moves.iter().all(|tier| *tier == Tier::ONE_MINUTE), "{moves:?}");
+}
+
+/// The same while its breaker is open.
+#[test]
+fn what_a_closed_target_has_no_room_for_comes_back_soon() {
+    let mut desk = slow_and_fast();
+    let mut moves = Vec::new();
+    for second in 0..20 {
+        desk.arrive_many(second * 3, 3);
+        let (attempts, moved) = desk.attempts_and_moves();
+        moved.iter().for_each(|(write, _)| desk.stored(*write, Ok(())));
+        moves.extend(
+            moved
+                .into_iter()
+                .filter(|(_, moved)| moved.waiting.attempts == 0)
+                .map(|(_, moved)| moved.waiting.tier),
+        );
+        desk.wait(Duration::from_secs(1));
+        attempts.iter().for_each(|attempt| desk.answer(attempt, status(500)));
+    }
+    assert!(moves.len() > 20 && moves.iter().all(|tier| *tier <= Tier::ONE_MINUTE), "{moves:?}");
 }
 
 /// A backlog for one target that is well is not copied back to the broker.
