@@ -185,8 +185,12 @@ impl Connection {
     }
 
     fn answer(&mut self, at: usize, stats: &mut Stats) -> anyhow::Result<()> {
-        if self.buffer[at..self.filled].starts_with(b"GET /stats") {
-            let Stats { count, first, last } = std::mem::take(stats);
+        let is = |start: &[u8]| self.buffer[at..self.filled].starts_with(start);
+        if is(b"GET /stats") || is(b"GET /count") {
+            let Stats { count, first, last } = *stats;
+            if is(b"GET /stats") {
+                *stats = Stats::default();
+            }
             let span = first.zip(last).map_or(0, |(first, last)| (last - first).as_nanos());
             let text = format!("{count} {span}\n");
             write!(self.stream, "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{text}", text.len())?;
