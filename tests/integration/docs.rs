@@ -74,6 +74,43 @@ fn a_command_that_there_is_not_is_refused() {
     assert!(refusal("hookferry ferry").is_some());
 }
 
+/// How a heading is linked to.
+fn anchor(heading: &str) -> String {
+    let kept = heading.chars().filter(|c| c.is_alphanumeric() || "-_ ".contains(*c));
+    kept.flat_map(char::to_lowercase).map(|c| if c == ' ' { '-' } else { c }).collect()
+}
+
+/// What a link within the checkout leads to, if that is not there.
+fn dead_end(page: &Page, link: &str) -> Option<String> {
+    let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+    let folder = root().join(&page.name).parent().expect("a folder").to_owned();
+    let path = if file.is_empty() { root().join(&page.name) } else { folder.join(file) };
+    let there = match (path.exists(), heading) {
+        (exists, "") => exists,
+        (false, _) => false,
+        (true, heading) => std::fs::read_to_string(&path)
+            .unwrap_or_default()
+            .lines()
+            .any(|line| line.starts_with('#') && anchor(line.trim_start_matches('#').trim()) == heading),
+    };
+    (!there).then(|| format!("{}: {link}", page.name))
+}
+
+#[test]
+fn every_link_within_the_checkout_leads_somewhere() {
+    let mut dead = Vec::new();
+    let mut followed = 0;
+    for page in Page::all() {
+        let links = page.text.split("](").skip(1).filter_map(|rest| rest.split([')', ' ', '\n']).next());
+        for link in links.filter(|link| !link.contains("://")) {
+            followed += 1;
+            dead.extend(dead_end(&page, link));
+        }
+    }
+    assert!(followed > 0, "no link was found");
+    assert!(dead.is_empty(), "{}", dead.join("\n"));
+}
+
 /// reader.rs follows the pages that have commands; here it is made sure that it follows all of them.
 #[test]
 fn every_page_with_commands_is_followed() {
