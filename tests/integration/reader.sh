@@ -25,7 +25,18 @@ stop_reading() {
     exit $status
 }
 trap stop_reading EXIT
-trap 'echo "${BASH_SOURCE[0]##*/}:$LINENO: exit code $? of: $BASH_COMMAND" >&2' ERR
+trap 'name_the_line "$BASH_COMMAND"' ERR
+
+# Where in the page a command failed.
+name_the_line() {
+    local status=$? frame
+    for frame in "${!BASH_SOURCE[@]}"; do
+        if [ "${BASH_SOURCE[$frame]}" = "$page" ]; then
+            echo "line ${BASH_LINENO[$frame - 1]}: exit code $status of: $1" >&2
+            return
+        fi
+    done
+}
 
 give_up() {
     echo "line ${BASH_LINENO[1]}: $1" >&2
