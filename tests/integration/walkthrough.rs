@@ -68,6 +68,8 @@ routes: [{{ name: all, to: [crm] }}]
     bridge.stop();
 
     reader.follow("docs/dead-letters.md");
+
+    assert_eq!(cluster.read_all("hookferry.retry.now").len(), 20);
 }
 
 fn bill(number: usize) -> Record {
@@ -91,6 +93,14 @@ routes: [{{ name: all, types: ['{types}'], to: [crm] }}]
         .having("hookferry.yaml", &config("billing.*"))
         .having("next.yaml", &config("order.*"));
     reader.follow("docs/reload.md");
+}
+
+#[test]
+fn configuration() {
+    let reader = Reader::new();
+    reader.follow("docs/configuration.md");
+    let schema = std::fs::read_to_string(reader.folder().join("hookferry.schema.json")).unwrap();
+    assert!(schema.contains("\"targets\""), "{schema}");
 }
 
 #[test]
