@@ -118,6 +118,10 @@ fn every_page_with_commands_is_followed() {
     for page in Page::all() {
         let has_commands = page.blocks().iter().any(Block::is_commands);
         let is_followed = followed.contains(&format!(".follow(\"{}\")", page.name));
-        assert_eq!(has_commands, is_followed, "{} is followed by walkthrough.rs iff it has commands", page.name);
+        assert_eq!(
+            has_commands, is_followed,
+            "{} is followed by walkthrough.rs iff it has commands",
+            page.name
+        );
     }
 }

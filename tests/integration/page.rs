@@ -146,10 +146,8 @@ fn blocks_have_a_language_and_the_file_that_leads_to_them() {
 
     let blocks = page.blocks();
 
-    let yaml =
-        Block { line: 6, language: "yaml", about: "", lines: vec!["a: 1"], file: Some("d.yaml") };
-    let shown =
-        Block { line: 11, language: "text", about: "shown", lines: vec!["x", "", "y"], file: None };
+    let yaml = Block { line: 6, language: "yaml", about: "", lines: vec!["a: 1"], file: Some("d.yaml") };
+    let shown = Block { line: 11, language: "text", about: "shown", lines: vec!["x", "", "y"], file: None };
     assert_eq!(blocks, [yaml, shown]);
 }
 

@@ -28,7 +28,8 @@ pub const NOT_CARRIED_OUT: [(&str, &str); 9] = [
 ];
 
 /// What only looks, so that it can be done again until it shows what the page says.
-const LOOKS: [&str; 4] = ["curl ", "hookferry targets ", "hookferry dead-letters list", "hookferry dead-letters show"];
+const LOOKS: [&str; 4] =
+    ["curl ", "hookferry targets ", "hookferry dead-letters list", "hookferry dead-letters show"];
 
 /// What goes on until Ctrl-C.
 const GOES_ON: [&str; 2] = ["hookferry run", "hookferry listen"];
@@ -172,7 +173,10 @@ fn what_is_not_carried_out_stands_in_a_page_and_has_a_test() {
         .flat_map(|block| block.lines)
         .collect();
     for (start, instead) in NOT_CARRIED_OUT {
-        assert!(lines.iter().any(|line| line.starts_with(start)), "no page says {start}: take it from the list");
+        assert!(
+            lines.iter().any(|line| line.starts_with(start)),
+            "no page says {start}: take it from the list"
+        );
         let (file, _) = instead.split_once(':').expect("a file of tests");
         assert!(root().join("tests/integration").join(file).exists(), "{start}: {file}");
     }
