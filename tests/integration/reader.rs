@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::bridge::free_port;
+use crate::nats::lasting_port;
 use crate::page::{Block, Page, root};
 use crate::process::Folder;
 use crate::wait;
@@ -45,8 +45,12 @@ pub struct Reader {
 
 impl Reader {
     pub fn new() -> Reader {
-        let (admin, receiver) = (free_port(), free_port());
-        let places = vec![("9477", admin.to_string()), ("8080", receiver.to_string())];
+        let (admin, receiver) = (lasting_port(), lasting_port());
+        let places = vec![
+            ("127.0.0.1:9477", format!("127.0.0.1:{admin}")),
+            ("127.0.0.1:8080", format!("127.0.0.1:{receiver}")),
+            ("listen 8080", format!("listen {receiver}")),
+        ];
         let listen = ("HOOKFERRY__ADMIN__LISTEN".to_owned(), format!("127.0.0.1:{admin}"));
         Reader { folder: Folder::new("reader"), places, variables: vec![listen], admin }
     }
