@@ -64,7 +64,7 @@ routes: [{{ name: all, to: [crm] }}]
     let reader = Reader::new().at("localhost:9092", broker.address()).having("hookferry.yaml", &config);
     cluster.produce("orders", (4700..4720).map(bill));
     let bridge = Bridge::run(&reader.folder().join("hookferry.yaml"));
-    cluster.wait_records("hookferry.dlq", 20);
+    bridge.wait_metric("hookferry_dead_letters_total", &[("target", "crm")], 20.0);
     bridge.stop();
 
     reader.follow("docs/dead-letters.md");
