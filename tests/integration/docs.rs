@@ -1,49 +1,12 @@
-//! Every configuration that a reader can copy is accepted by `check`.
+//! Every configuration that a reader can copy is accepted by `check`, and every command is one that there is.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use clap::Parser;
+use hookferry::cli::Arguments;
+
+use crate::page::{Block, Page, files, root};
 use crate::process::{Folder, hookferry, text};
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-/// All files below a folder with one of these endings; none if the folder is not there.
-fn files(folder: &Path, endings: &[&str]) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let Ok(entries) = std::fs::read_dir(folder) else { return found };
-    for entry in entries {
-        let path = entry.unwrap().path();
-        let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
-        if path.is_dir() {
-            found.extend(files(&path, endings));
-        } else if endings.contains(&ending) {
-            found.push(path);
-        }
-    }
-    found.sort();
-    found
-}
-
-/// The fenced YAML blocks of a page, each with the line that it starts at.
-fn yaml_blocks(page: &str) -> Vec<(usize, String)> {
-    let mut blocks = Vec::new();
-    let mut open: Option<(usize, String)> = None;
-    for (number, line) in page.lines().enumerate() {
-        let fence = line.trim_start().strip_prefix("```");
-        match (fence, &mut open) {
-            (Some(_), Some(_)) => blocks.extend(open.take()),
-            (Some(language), None) if is_yaml(language) => open = Some((number + 2, String::new())),
-            (None, Some((_, text))) => *text += &format!("{line}\n"),
-            _ => {}
-        }
-    }
-    blocks
-}
-
-fn is_yaml(language: &str) -> bool {
-    matches!(language.split([' ', ',']).next(), Some("yaml" | "yml"))
-}
 
 fn faults(path: &Path) -> Option<String> {
     let output = hookferry(&["check", "--allow-unset", "-c", path.to_str().unwrap()]);
@@ -52,16 +15,14 @@ fn faults(path: &Path) -> Option<String> {
 
 #[test]
 fn every_yaml_block_is_a_whole_valid_configuration() {
-    let mut pages = vec![root().join("README.md")];
-    pages.extend(files(&root().join("docs"), &["md"]));
     let folder = Folder::new("docs");
     let mut bad = Vec::new();
     let mut checked = 0;
-    for page in pages {
-        for (line, block) in yaml_blocks(&std::fs::read_to_string(&page).unwrap()) {
+    for page in Page::all() {
+        for block in page.blocks().iter().filter(|block| block.is_yaml()) {
             checked += 1;
-            let file = folder.file("block.yaml", &block);
-            bad.extend(faults(&file).map(|text| format!("{}:{line}:\n{text}", page.display())));
+            let file = folder.file("block.yaml", &block.text());
+            bad.extend(faults(&file).map(|text| format!("{}:{}:\n{text}", page.name, block.line)));
         }
     }
     assert!(checked > 0, "no YAML block was found: the README must show a configuration");
@@ -77,8 +38,90 @@ fn every_example_configuration_is_valid() {
     assert!(bad.is_empty(), "{}", bad.join("\n"));
 }
 
+/// What the command line says against a command as it is written, with what may be left out left out.
+fn refusal(command: &str) -> Option<String> {
+    let (command, _) = command.split_once('#').unwrap_or((command, ""));
+    let words = command.split_whitespace().map(|word| word.trim_matches(['\'', '"']));
+    let words: Vec<&str> = words.take_while(|word| !matches!(*word, "|" | ">" | "&&")).collect();
+    match Arguments::try_parse_from(words.iter().filter(|word| !word.starts_with('['))) {
+        Err(answer) if answer.use_stderr() => Some(answer.to_string()),
+        _ => None,
+    }
+}
+
 #[test]
-fn blocks_are_found_by_their_language() {
-    let page = "a\n```yaml\nname: x\n```\n```sh\nno\n```\n  ```yml\n  b: 1\n  ```\n";
-    assert_eq!(yaml_blocks(page), [(3, "name: x\n".to_owned()), (9, "  b: 1\n".to_owned())]);
+fn every_command_is_one_of_the_command_line() {
+    let mut bad = Vec::new();
+    let mut parsed = 0;
+    for page in Page::all() {
+        let blocks = page.blocks();
+        let typed = blocks.iter().filter(|block| block.is_commands()).flat_map(|block| &block.lines);
+        let commands = page.spans().into_iter().chain(typed.map(|line| (*line).to_owned()));
+        for command in commands.filter(|command| command.starts_with("hookferry ")) {
+            parsed += 1;
+            bad.extend(refusal(&command).map(|answer| format!("{}: {command}\n{answer}", page.name)));
+        }
+    }
+    assert!(parsed > 0, "no command was found");
+    assert!(bad.is_empty(), "{}", bad.join("\n"));
+}
+
+#[test]
+fn a_command_that_there_is_not_is_refused() {
+    assert!(refusal("hookferry listen [PORT]").is_none());
+    assert!(refusal("hookferry schema > hookferry.schema.json  # for editors").is_none());
+    assert!(refusal("hookferry listen --every 3").is_some());
+    assert!(refusal("hookferry ferry").is_some());
+}
+
+/// How a heading is linked to.
+fn anchor(heading: &str) -> String {
+    let kept = heading.chars().filter(|c| c.is_alphanumeric() || "-_ ".contains(*c));
+    kept.flat_map(char::to_lowercase).map(|c| if c == ' ' { '-' } else { c }).collect()
+}
+
+/// What a link within the checkout leads to, if that is not there.
+fn dead_end(page: &Page, link: &str) -> Option<String> {
+    let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+    let folder = root().join(&page.name).parent().expect("a folder").to_owned();
+    let path = if file.is_empty() { root().join(&page.name) } else { folder.join(file) };
+    let there = match (path.exists(), heading) {
+        (exists, "") => exists,
+        (false, _) => false,
+        (true, heading) => std::fs::read_to_string(&path)
+            .unwrap_or_default()
+            .lines()
+            .any(|line| line.starts_with('#') && anchor(line.trim_start_matches('#').trim()) == heading),
+    };
+    (!there).then(|| format!("{}: {link}", page.name))
+}
+
+#[test]
+fn every_link_within_the_checkout_leads_somewhere() {
+    let mut dead = Vec::new();
+    let mut followed = 0;
+    for page in Page::all() {
+        let links = page.text.split("](").skip(1).filter_map(|rest| rest.split([')', ' ', '\n']).next());
+        for link in links.filter(|link| !link.contains("://")) {
+            followed += 1;
+            dead.extend(dead_end(&page, link));
+        }
+    }
+    assert!(followed > 0, "no link was found");
+    assert!(dead.is_empty(), "{}", dead.join("\n"));
+}
+
+/// reader.rs follows the pages that have commands; here it is made sure that it follows all of them.
+#[test]
+fn every_page_with_commands_is_followed() {
+    let followed = include_str!("walkthrough.rs");
+    for page in Page::all() {
+        let has_commands = page.blocks().iter().any(Block::is_commands);
+        let is_followed = followed.contains(&format!(".follow(\"{}\")", page.name));
+        assert_eq!(
+            has_commands, is_followed,
+            "{} is followed by walkthrough.rs iff it has commands",
+            page.name
+        );
+    }
 }

@@ -8,14 +8,15 @@
 //! same on every broker), `consumer` (one of `source`, without an engine), `nats_credentials` (an
 //! operator's accounts), `rendering` (what a target would send), `verifiers` (other people's judgement of
 //! signatures), `prometheus`, `expression` (what Prometheus is asked), `composition` (what Compose starts),
-//! `manifests` (who judges manifests). All other modules are tests, by theme. What needs a broker stands
-//! behind the feature `real-brokers`, which `scripts/test` sets; there
-//! a missing broker is a failure.
+//! `manifests` (who judges manifests), `page` (one of the documentation), `reader` (who follows it). All
+//! other modules are tests, by theme. What needs a broker stands behind the feature `real-brokers`, which
+//! `scripts/test` sets; there a missing broker is a failure.
 
 mod cli;
 mod client;
 mod docs;
 mod house;
+mod page;
 mod presets;
 mod process;
 mod rendering;
@@ -45,6 +46,8 @@ mod nats_credentials;
 mod nats_scene;
 #[cfg(feature = "real-brokers")]
 mod prometheus;
+#[cfg(feature = "real-brokers")]
+mod reader;
 #[cfg(feature = "real-brokers")]
 mod receiver;
 #[cfg(feature = "real-brokers")]
@@ -133,3 +136,5 @@ mod shutdown;
 mod systemd;
 #[cfg(feature = "real-brokers")]
 mod tiers;
+#[cfg(feature = "real-brokers")]
+mod walkthrough;
