@@ -140,7 +140,10 @@ impl Running {
             FromSource::Report(_, Report::Lag { partition, messages: None, .. }) => {
                 self.told_of.remove(&partition);
             }
-            FromSource::Report(_, Report::Lag { partition, .. } | Report::OldestUnsettled { partition, .. }) => {
+            FromSource::Report(
+                _,
+                Report::Lag { partition, .. } | Report::OldestUnsettled { partition, .. },
+            ) => {
                 self.told_of.insert(partition);
             }
             FromSource::Report(_, Report::Waiting { tier, deliveries }) => {
