@@ -6,8 +6,9 @@ FROM rust:1.91.0-bookworm AS build
 WORKDIR /hookferry
 COPY Cargo.toml Cargo.lock ./
 COPY src src
+# Locked: builds for several architectures may run at once, and each takes its own program out.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
-    --mount=type=cache,target=/hookferry/target \
+    --mount=type=cache,target=/hookferry/target,sharing=locked \
     cargo build --release --locked --bin hookferry \
     && cp target/release/hookferry /usr/local/bin/
 

@@ -132,6 +132,10 @@ impl Metrics {
             waiting_parts: plan.consumers.iter().map(|_| no_parts()).collect(),
             families,
         };
+        for (source, consumer) in &metrics.consumers {
+            let source = metrics.sources.get(usize::from(source.0)).map_or("", |source| &source.name);
+            metrics.families.source_up.with_label_values(&[source, consumer]).set(0);
+        }
         metrics.config.loaded(plan, now);
         metrics
     }
@@ -234,7 +238,10 @@ impl Metrics {
         let Some((source, consumer)) = self.consumers.get(id) else { return };
         let Some(metrics) = self.sources.get(usize::from(source.0)) else { return };
         match report {
-            Report::Ready(_) => {}
+            Report::Ready(ready) => {
+                let up = self.families.source_up.with_label_values(&[&*metrics.name, consumer]);
+                up.set(i64::from(ready.is_ok()));
+            }
             Report::Lag { topic, partition, messages } => {
                 let partition = partition.to_string();
                 let labels = [&*metrics.name, consumer, topic, &partition];

@@ -121,7 +121,7 @@ pub enum Report {
         topic: Arc<str>,
         /// Its number.
         partition: i32,
-        /// How many; `None` when the partition was given up.
+        /// How many; `None` when the partition was given up, and nothing more is said of it.
         messages: Option<u64>,
     },
     /// When the oldest unsettled message of a partition was stored.
@@ -130,8 +130,7 @@ pub enum Report {
         topic: Arc<str>,
         /// Its number.
         partition: i32,
-        /// In milliseconds since 1970-01-01 UTC, to within a second; `None` if all are settled or
-        /// the partition was given up.
+        /// In milliseconds since 1970-01-01 UTC, to within a second; `None` if all are settled.
         stored_ms: Option<i64>,
     },
     /// How many deliveries wait in this process's part of a retry tier.

@@ -163,6 +163,8 @@ fn pods_drain_before_they_are_killed_and_know_how_many_they_are() {
         let selector = &deployment["spec"]["selector"]["matchLabels"];
         let budget = object(&documents, "PodDisruptionBudget");
         assert_eq!(&budget["spec"]["selector"]["matchLabels"], selector);
+        // While a broker is away no pod is ready, and yet nodes can be drained.
+        assert_eq!(budget["spec"]["unhealthyPodEvictionPolicy"], "AlwaysAllow");
         assert_eq!(&object(&documents, "Service")["spec"]["selector"], selector);
         let labels = &deployment["spec"]["template"]["metadata"]["labels"];
         for (label, value) in selector.as_object().expect("labels") {
@@ -174,9 +176,11 @@ fn pods_drain_before_they_are_killed_and_know_how_many_they_are() {
 #[test]
 fn hookferry_accepts_what_is_mounted_with_the_environment_of_the_pod() {
     for (values, kind, key) in [
-        (CONFIG.to_owned(), "ConfigMap", "data"),
+        (format!("{CONFIG}restartOnConfigChange: false\n"), "ConfigMap", "data"),
         (
-            format!("{CONFIG}configKind: Secret\nadminToken: {{ existingSecret: ours }}\n"),
+            format!(
+                "{CONFIG}configKind: Secret\nrestartOnConfigChange: false\nadminToken: {{ existingSecret: ours }}\n"
+            ),
             "Secret",
             "stringData",
         ),
@@ -186,8 +190,8 @@ fn hookferry_accepts_what_is_mounted_with_the_environment_of_the_pod() {
         let folder = Folder::new("mounted");
         folder.file("hookferry.yaml", text_of);
         let deployment = object(&documents, "Deployment");
-        let named =
-            ["ADMIN__LISTEN", "REPLICAS", "SHUTDOWN__DEADLINE"].map(|name| format!("HOOKFERRY__{name}"));
+        let named = ["ADMIN__LISTEN", "REPLICAS", "SHUTDOWN__DEADLINE", "RELOAD__WATCH"]
+            .map(|name| format!("HOOKFERRY__{name}"));
         let mut variables: Vec<(&str, &str)> = named
             .iter()
             .map(|name| (name.as_str(), variable(deployment, name)["value"].as_str().expect("a text")))
@@ -218,13 +222,37 @@ fn a_changed_configuration_restarts_pods_if_it_is_to() {
     };
     let changed = CONFIG.replace("[orders]", "[orders, bills]");
     assert_ne!(sum(CONFIG.to_owned()), sum(changed.clone()));
-    assert!(sum(format!("{changed}restartOnConfigChange: false\n")).is_null());
+    let watching = format!("{changed}restartOnConfigChange: false\n");
+    assert!(sum(watching.clone()).is_null());
+    assert!(is_watched(&watching) && !is_watched(&changed));
+    assert!(is_watched("existingConfig: mine"), "the chart does not see it change");
     let own =
         rendered("existingConfig: mine\nconfigKind: Secret\nadminToken: { existingSecret: ours }\n").unwrap();
     let own = documents(&own);
     assert!(own.iter().all(|document| document["kind"] != "Secret"), "nothing is made beside it");
     let volume = &object(&own, "Deployment")["spec"]["template"]["spec"]["volumes"][0];
     assert_eq!(volume["secret"]["secretName"], "mine");
+}
+
+/// Whether pods read their files again when they change.
+fn is_watched(values: &str) -> bool {
+    let documents = documents(&rendered(values).unwrap());
+    let variables = container(object(&documents, "Deployment"))["env"].as_array().expect("variables");
+    let watch = variables.iter().find(|variable| variable["name"] == "HOOKFERRY__RELOAD__WATCH");
+    watch.is_some_and(|watch| watch["value"] == "true")
+}
+
+#[test]
+fn alerts_lead_to_their_runbooks_where_it_is_said_where_they_are() {
+    let values =
+        format!("{CONFIG}prometheusRule: {{ enabled: true, runbooks: 'https://git.example.com/docs/' }}\n");
+    let documents = documents(&rendered(&values).unwrap());
+    let rules = object(&documents, "PrometheusRule")["spec"].to_string();
+    let written = written("deploy/prometheus/rules", "runbook: docs/operations.md#");
+    assert_eq!(
+        rules.matches("\"runbook_url\":\"https://git.example.com/docs/operations.md#").count(),
+        written
+    );
 }
 
 #[test]

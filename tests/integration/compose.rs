@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::process::Command;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::bridge::free_port;
 use crate::composition::{Composition, Running, read, root, texts, yaml};
 use crate::dashboards;
@@ -83,7 +85,7 @@ fn every_image_is_pinned_and_brokers_are_those_that_are_tested() {
     let mut images = BTreeSet::new();
     for (name, service) in composition.services() {
         let image = service["image"].as_str().unwrap_or_else(|| panic!("{name} has an image"));
-        if service["build"].is_null() {
+        if service["build"].is_null() && service["pull_policy"] != "never" {
             images.insert(image.to_owned());
         }
     }
@@ -105,6 +107,20 @@ fn every_image_is_pinned_and_brokers_are_those_that_are_tested() {
     };
     let loose: Vec<&String> = images.iter().filter(loose).collect();
     assert!(loose.is_empty(), "not pinned: {loose:?}");
+}
+
+/// Who builds the same image a second time, or pulls it, gets in the way of who built it.
+#[test]
+fn what_is_built_is_built_once_and_never_pulled() {
+    let composition = Composition::read();
+    let services = || composition.services().values();
+    let builders: Vec<&Value> = services().filter(|service| !service["build"].is_null()).collect();
+    let [builder] = builders[..] else { panic!("one service builds the image, not {}", builders.len()) };
+    for (name, service) in composition.services() {
+        if service["image"] == builder["image"] && service != builder {
+            assert_eq!(service["pull_policy"], "never", "{name}");
+        }
+    }
 }
 
 #[test]

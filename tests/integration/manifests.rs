@@ -14,6 +14,11 @@ pub fn python(program: &str) -> Command {
     Command::new(installed("python/bin").join(program))
 }
 
+/// What judges dashboards by the schema of Grafana's makers (`tests/manifests/dashboards`).
+pub fn grafana() -> Command {
+    Command::new(installed("dashboards"))
+}
+
 /// A command of helm's for a Kubernetes of today (it takes a very old one for granted), which keeps nothing
 /// on this machine.
 pub fn helm(name: &str) -> Command {

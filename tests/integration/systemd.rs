@@ -34,6 +34,7 @@ fn the_unit_fits_the_program() {
     assert_eq!(value("ExecStart"), "/usr/local/bin/hookferry run -c /etc/hookferry/");
     assert_eq!(value("ExecReload"), "/bin/kill -HUP $MAINPID");
     assert_eq!(value("RestartPreventExitStatus"), "2", "the exit code for a bad configuration");
+    assert_eq!(value("ProcSubset"), "", "process_start_time_seconds needs /proc/stat");
     let program = read("src/plan/program.yaml");
     let deadline = program
         .lines()

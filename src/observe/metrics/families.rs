@@ -47,6 +47,7 @@ pub(super) struct Families {
     pub(super) commits: IntCounterVec,
     pub(super) rebalances: IntCounterVec,
     pub(super) redeliveries: IntCounterVec,
+    pub(super) source_up: IntGaugeVec,
     pub(super) store_up: IntGaugeVec,
     pub(super) lag: IntGaugeVec,
     pub(super) oldest_unsettled: GaugeVec,
@@ -67,6 +68,7 @@ pub(super) struct Families {
     pub(super) queue_bytes: IntGaugeVec,
     pub(super) oldest_delivery_age: GaugeVec,
     pub(super) state: IntGaugeVec,
+    pub(super) enabled: IntGaugeVec,
 }
 
 impl Families {
@@ -90,6 +92,11 @@ impl Families {
                 "redeliveries_total",
                 "Messages that came again although they were not settled (JetStream).",
                 &["source"],
+            ),
+            source_up: add.gauges(
+                "source_up",
+                "Whether a consumer of a source is in its group, with or without a partition.",
+                &["source", "consumer"],
             ),
             store_up: add.gauges(
                 "dead_letter_store_up",
@@ -171,6 +178,11 @@ impl Families {
                 &["target"],
             ),
             state: add.gauges("target_state", "1 for the state that a target is in.", &["target", "state"]),
+            enabled: add.gauges(
+                "target_enabled",
+                "Whether the configuration lets a target be used.",
+                &["target"],
+            ),
             registry,
         }
     }
@@ -200,6 +212,7 @@ impl Families {
             Tier::all().map(|tier| counters.with_label_values(&[name, tier.name()])).collect()
         };
         let queue = |state| self.queue.with_label_values(&[name, state]);
+        self.enabled.with_label_values(&[name]).set(i64::from(enabled));
         let initial = if enabled { TargetState::Active.as_str() } else { DISABLED };
         let states = TargetState::NAMES.map(|state| {
             let gauge = self.state.with_label_values(&[name, state]);
@@ -235,8 +248,9 @@ impl Families {
     /// A target that is no longer in the configuration is in no state.
     pub(super) fn forget_state(&self, target: &mut TargetMetrics) {
         if !std::mem::replace(&mut target.removed, true) {
+            // They were there, and nobody needs to know if they were not.
+            let _ = self.enabled.remove_label_values(&[&*target.name]);
             for (state, _) in &target.states {
-                // It was there, and nobody needs to know if it was not.
                 let _ = self.state.remove_label_values(&[&*target.name, state]);
             }
         }

@@ -182,6 +182,20 @@ fn a_partition_that_is_given_up_is_no_longer_reported() {
 }
 
 #[test]
+fn who_reads_a_source_is_told_from_the_start() {
+    let metrics = Metrics::new(&plan(), NOW);
+    let up = |consumer| {
+        samples(&metrics)[&format!(r#"hookferry_source_up{{consumer="{consumer}",source="orders"}}"#)]
+    };
+    assert_eq!((up("shared"), up("tiers")), (0.0, 0.0));
+
+    metrics.report(CONSUMER, &Report::Ready(Ok(())), NOW);
+    assert_eq!((up("shared"), up("tiers")), (1.0, 0.0));
+    metrics.report(CONSUMER, &Report::Ready(Err("the broker is away".to_owned())), NOW);
+    assert_eq!(up("shared"), 0.0);
+}
+
+#[test]
 fn reports_of_a_source_are_counted() {
     let metrics = Metrics::new(&plan(), NOW);
     metrics.report(CONSUMER, &Report::Committed(Ok(())), NOW);
@@ -207,6 +221,8 @@ fn reports_of_a_source_are_counted() {
     assert_eq!(samples[r#"hookferry_queue_deliveries{state="retrying",target="shop"}"#], 2.0);
     assert_eq!(samples[r#"hookferry_queue_bytes{target="shop"}"#], 400.0);
     assert_eq!(samples[r#"hookferry_oldest_delivery_age_seconds{target="shop"}"#], 7.5);
+    assert_eq!(samples[r#"hookferry_target_enabled{target="shop"}"#], 1.0);
+    assert_eq!(samples[r#"hookferry_target_enabled{target="crm"}"#], 0.0, "by its configuration");
     for (target, current) in [("shop", "probing"), ("crm", "disabled")] {
         for state in TargetState::NAMES {
             let sample = samples[&format!(r#"hookferry_target_state{{state="{state}",target="{target}"}}"#)];
@@ -261,7 +277,9 @@ fn a_reload_declares_new_targets_and_takes_removed_ones_out_of_their_states() {
         after[r#"hookferry_dead_letters_total{reason="exhausted",source="orders",target="bank"}"#],
         0.0
     );
-    assert!(!after.keys().any(|key| key.starts_with("hookferry_target_state") && key.contains("shop")));
+    for gone in ["hookferry_target_state", "hookferry_target_enabled"] {
+        assert!(!after.keys().any(|key| key.starts_with(gone) && key.contains("shop")), "{gone}");
+    }
     assert_eq!(after[r#"hookferry_deliveries_opened_total{target="shop"}"#], 1.0, "it stays counted");
 
     plan.removed.clear();

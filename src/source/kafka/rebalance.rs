@@ -191,8 +191,7 @@ impl Membership {
         outbox.inputs(open.into_iter().map(Input::Lost).collect());
         for partition in gone {
             let PartitionName { topic, number: partition } = partition.name;
-            outbox.report(Report::Lag { topic: topic.clone(), partition, messages: None });
-            outbox.report(Report::OldestUnsettled { topic, partition, stored_ms: None });
+            outbox.report(Report::Lag { topic, partition, messages: None });
         }
     }
 

@@ -67,6 +67,8 @@ struct Running {
     /// What came back from the tiers, with the time.
     resumed: Vec<(Box<Waiting>, i64)>,
     waiting: BTreeMap<Tier, u64>,
+    /// The partitions whose backlog was told and not taken back.
+    told_of: BTreeSet<i32>,
     revoked: Vec<Generation>,
     lost: Vec<Generation>,
     ready: Option<Result<(), String>>,
@@ -101,6 +103,7 @@ impl Running {
             receipts: Vec::new(),
             resumed: Vec::new(),
             waiting: BTreeMap::new(),
+            told_of: BTreeSet::new(),
             revoked: Vec::new(),
             lost: Vec::new(),
             ready: None,
@@ -134,6 +137,15 @@ impl Running {
             FromSource::Inputs(inputs) => inputs.into_iter().for_each(|input| self.take(input)),
             FromSource::Report(_, Report::Ready(ready)) => self.ready = Some(ready),
             FromSource::Report(_, Report::Rebalanced { assigned }) => self.assigned = assigned,
+            FromSource::Report(_, Report::Lag { partition, messages: None, .. }) => {
+                self.told_of.remove(&partition);
+            }
+            FromSource::Report(
+                _,
+                Report::Lag { partition, .. } | Report::OldestUnsettled { partition, .. },
+            ) => {
+                self.told_of.insert(partition);
+            }
             FromSource::Report(_, Report::Waiting { tier, deliveries }) => {
                 self.waiting.insert(tier, deliveries);
             }
@@ -315,6 +327,7 @@ fn a_partition_changes_hands_without_loss() {
     first.until("one partition less", |running| running.assigned == 1);
     assert!(!lease(&first), "it belongs to the other now");
     assert!(first.lost.is_empty(), "everything of it ended in time");
+    assert_eq!(first.told_of.len(), 1, "nothing more is said of what is the other's");
     if let Some(position) = kept_open {
         second.until("what was left open", |running| !running.events.is_empty());
         assert_eq!(second.events[0].origin.position, position, "and only that");
