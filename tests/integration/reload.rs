@@ -7,7 +7,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::bridge::Bridge;
-use crate::process::{Folder, hookferry, text};
+use crate::nats::Server;
+use crate::nats_scene::NatsScene;
+use crate::process::{Folder, fresh, hookferry, text};
 use crate::receiver::{Answer, Receiver};
 use crate::record::Record;
 use crate::scene::Scene;
@@ -45,9 +47,8 @@ fn answered(bridge: &Bridge) -> (u16, Value) {
 }
 
 /// Under load, by SIGHUP: one target is added, one changed, one stays; nothing is lost and nothing stops.
-#[test]
-fn nothing_is_lost_when_targets_come_and_change_under_load() {
-    let scene = Scene::new("reload-load", 3);
+fn nothing_is_lost_when_targets_come_and_change_under_load<S: Stage>() {
+    let scene = S::new("reload-load", 3);
     let (receiver, folder) = (Receiver::ok(), Folder::new("reload-load"));
     let config = |targets: &str, to: &str| {
         let rest = format!("targets:\n{targets}routes: [{{ name: all, to: [{to}] }}]");
@@ -91,9 +92,8 @@ fn nothing_is_lost_when_targets_come_and_change_under_load() {
 
 /// By the API: what waits for a removed target waits on in the tier of an hour, and a route that looks at
 /// what no route looked at before does so at once.
-#[test]
-fn a_removed_target_leaves_what_it_was_owed_in_a_tier() {
-    let scene = Scene::new("reload-removed", 1);
+fn a_removed_target_leaves_what_it_was_owed_in_a_tier<S: Stage>() {
+    let scene = S::new("reload-removed", 1);
     let receiver = Receiver::start(|request| match request.path.as_str() {
         "/gone" => Answer::HangThen(503),
         _ => Answer::Status(200),
@@ -249,4 +249,121 @@ fn compares_events<S: Stage>() {
     assert_eq!(receiver.count(), 0);
 }
 
-crate::stage::on_every_broker!(compares_events);
+/// What stands in the way is named, and everything goes on by the configuration before.
+#[track_caller]
+fn refuses(bridge: &Bridge, file: &Path, config: &str, key: &str) {
+    std::fs::write(file, config).unwrap();
+    let (status, answer) = answered(bridge);
+    assert_eq!((status, &answer["needs_restart"]), (409, &json!([key])), "{answer}");
+    bridge.wait_log(&["ERROR", "the one before stays in force", &format!("needs a restart: {key}")]);
+}
+
+#[test]
+fn a_durable_goes_on_with_other_routes_and_can_t_be_another_one() {
+    let scene = NatsScene::stream("reload-stream");
+    let receiver = Receiver::start(|request| match request.path.as_str() {
+        "/slow" => Answer::Hang,
+        _ => Answer::Status(200),
+    });
+    let folder = Folder::new("reload-stream");
+    let (slow, fast) = (target("slow", &receiver, ", timeout: 2m"), target("fast", &receiver, ""));
+    let config = |nats: &str, to: &str| {
+        let rest = format!("targets:\n{slow}{fast}routes: [{{ name: all, to: [{to}] }}]");
+        format!("{ADMIN}{}", scene.nats_config(nats, &rest))
+    };
+    let file = folder.file("hookferry.yaml", &config("", "slow"));
+    let bridge = Bridge::run(&file);
+    bridge.wait_ready();
+    scene.publish(events(0, 20));
+    wait_events(&receiver, "/slow", 20, &bridge);
+
+    refuses(&bridge, &file, &config("max_ack_pending: 7", "fast"), "sources.events.nats.max_ack_pending");
+    folder.file("hookferry.yaml", &config("", "fast"));
+    let (status, answer) = answered(&bridge);
+    assert_eq!(status, 200, "{answer}");
+    scene.publish(events(20, 40));
+    wait_events(&receiver, "/fast", 20, &bridge);
+    receiver.release();
+    scene.wait_settled();
+    let info = scene.consumer().unwrap();
+    assert_eq!((info.num_redelivered, info.num_pending), (0, 0), "{info:?}");
+    bridge.stop();
+    let came = [receiver.requests_to("/slow").len(), receiver.requests_to("/fast").len()];
+    assert_eq!(came, [20, 20], "each went where the routes of its time sent it, once");
+}
+
+#[test]
+fn core_nats_goes_on_with_other_routes_and_can_t_be_another_group() {
+    let (server, name) = (Server::shared(), fresh("reload-core"));
+    let (receiver, folder) = (Receiver::ok(), Folder::new("reload-core"));
+    let (old, new) = (target("old", &receiver, ""), target("new", &receiver, ""));
+    let config = |queue: &str, to: &str| {
+        format!(
+            "{ADMIN}name: {name}
+sources:
+  events: {{ nats: {{ servers: '{}', subjects: ['{name}.events.>'], queue: '{name}-{queue}' }} }}
+targets:\n{old}{new}routes: [{{ name: all, to: [{to}] }}]",
+            server.url()
+        )
+    };
+    let file = folder.file("hookferry.yaml", &config("group", "old"));
+    let bridge = Bridge::run(&file);
+    bridge.wait_ready();
+    let subject = format!("{name}.events.made");
+    // A subscription is there once something comes through it.
+    wait::until(
+        "it listens",
+        Duration::from_secs(30),
+        || bridge.log_end(),
+        || {
+            server.publish_core(&subject, [Record::json(&json!({ "event_id": "probe", "type": "a" }))]);
+            (receiver.count() > 0).then_some(())
+        },
+    );
+
+    refuses(&bridge, &file, &config("other", "new"), "sources.events.nats.queue");
+    server.publish_core(&subject, events(0, 100));
+    wait_events(&receiver, "/old", 101, &bridge);
+    folder.file("hookferry.yaml", &config("group", "new"));
+    bridge.signal(libc::SIGHUP);
+    bridge.wait_log(&["the configuration was reloaded", "SIGHUP", "routes.all.to"]);
+    server.publish_core(&subject, events(100, 200));
+    wait_events(&receiver, "/new", 100, &bridge);
+    let lost = bridge.metric("hookferry_events_lost_total", &[("source", "events")]);
+    assert_eq!(lost, Some(0.0));
+    bridge.stop();
+    let old: Vec<String> = receiver.requests_to("/old").iter().map(|request| request.event()).collect();
+    assert_eq!(old.iter().filter(|event| *event != "probe").count(), 100, "none came twice");
+}
+
+/// Even a bad file changes nothing about how it stops.
+fn a_reload_while_it_stops_is_ignored<S: Stage>() {
+    let scene = S::new("reload-drain", 1);
+    let receiver = Receiver::start(|_| Answer::Hang);
+    let folder = Folder::new("reload-drain");
+    let rest = format!("targets:\n{}routes: [{{ name: all, to: [slow] }}]", target("slow", &receiver, ""));
+    let file = folder.file("hookferry.yaml", &format!("{ADMIN}{}", scene.config(&rest)));
+    let mut bridge = Bridge::run(&file);
+    bridge.wait_ready();
+    scene.publish(events(0, 3));
+    wait_events(&receiver, "/slow", 3, &bridge);
+
+    bridge.signal(libc::SIGTERM);
+    bridge.wait_log(&["stopping: what is in flight may finish"]);
+    folder.file("hookferry.yaml", "nonsense: true");
+    bridge.signal(libc::SIGHUP);
+    bridge.wait_log(&["SIGHUP", "the process is stopping; the configuration is not read again"]);
+    bridge.wait_not_ready("");
+    receiver.release();
+    assert_eq!(bridge.wait_exit(Duration::from_secs(30)).code(), Some(0), "{}", bridge.log_end());
+    scene.wait_settled();
+    assert_eq!(receiver.count(), 3, "what was in flight ended");
+    assert!(bridge.log_lines(&["not reloaded"]).is_empty());
+}
+
+crate::stage::on_every_broker! {
+    nothing_is_lost_when_targets_come_and_change_under_load,
+    a_removed_target_leaves_what_it_was_owed_in_a_tier,
+    a_reload_while_it_stops_is_ignored,
+    compares_events,
+}
