@@ -200,8 +200,13 @@ fn mounted_maps_are_followed_and_a_bad_one_is_not() {
     assert_eq!((&fault["path"], fault["at"]["line"].is_u64()), (&json!("routes.all.to.0"), true), "{answer}");
     assert_eq!(sent("three").header("x-key"), Some("second"), "the plan before is in force");
 
+    // Mended by going back: nothing differs, and all is well again.
+    mount(&maps, "back", &[("hookferry.yaml", &config(&secret))]);
+    bridge.wait_metric("hookferry_config_last_reload_successful", &[], 1.0);
+
     mount(&maps, "3", &[("hookferry.yaml", &config(&format!("{secret}, timeout: 9s")))]);
-    bridge.wait_log(&["the configuration was reloaded", "targets.crm.timeout"]);
+    // Compared with the one in force, and not with the first.
+    bridge.wait_log(&["the configuration was reloaded", r#"changed="targets.crm.timeout""#]);
     assert_eq!(bridge.metric("hookferry_config_last_reload_successful", &[]), Some(1.0));
     assert_ne!(info(&bridge), before);
 
@@ -211,6 +216,34 @@ fn mounted_maps_are_followed_and_a_bad_one_is_not() {
     let (status, answer) = answered(&bridge);
     assert_eq!((status, &answer["needs_restart"]), (409, &json!(["sources.events.kafka.topics"])));
     assert!(sent("four").header("x-key").is_some());
+}
+
+#[test]
+fn a_file_that_only_the_new_configuration_names_is_watched_and_its_token_counts() {
+    let scene = Scene::new("reload-named", 1);
+    let (receiver, folder) = (Receiver::ok(), Folder::new("reload-named"));
+    let keys = Folder::new("reload-keys");
+    let config = |admin: &str, keys: &str| {
+        let rest = format!(
+            "reload: {{ watch: true }}\ntargets:\n{}routes: [{{ name: all, to: [crm] }}]",
+            target("crm", &receiver, keys)
+        );
+        format!("admin: {{ listen: '127.0.0.1:0'{admin} }}\n{}", scene.config(&rest))
+    };
+    let file = folder.file("hookferry.yaml", &config("", ""));
+    let bridge = Bridge::run(&file);
+    bridge.wait_ready();
+    assert_eq!(answered(&bridge).0, 200);
+
+    let key = keys.file("key", "first");
+    let named = format!(", headers: {{ x-key: '${{file:{}}}' }}", key.display());
+    folder.file("hookferry.yaml", &config(", token: 'a-token-for-tests-0123456789'", &named));
+    bridge.wait_log(&["the configuration was reloaded", "targets.crm.headers.x-key", "admin.token"]);
+    let (status, _) = bridge.post("/api/v1/reload").expect("the API answers");
+    assert_eq!(status, 401, "the new token counts");
+    keys.file("key", "second");
+    bridge.wait_log(&["the configuration was reloaded", r#"changed="targets.crm.headers.x-key""#]);
+    bridge.stop();
 }
 
 /// Looks at the last events without a trace: no group is joined, and nothing is committed.
@@ -336,6 +369,60 @@ targets:\n{old}{new}routes: [{{ name: all, to: [{to}] }}]",
     assert_eq!(old.iter().filter(|event| *event != "probe").count(), 100, "none came twice");
 }
 
+/// What a full window keeps back was read by the plan before: what the new one looks at is looked for then.
+fn what_was_read_before_goes_by_the_routes_of_now<S: Stage>() {
+    let scene = S::new("reload-hands", 1);
+    let receiver = Receiver::start(|request| match request.path.as_str() {
+        "/slow" => Answer::Hang,
+        _ => Answer::Status(200),
+    });
+    let folder = Folder::new("reload-hands");
+    let targets = target("slow", &receiver, ", timeout: 2m") + &target("fast", &receiver, "");
+    let config = |route: &str| {
+        let limits = "limits: { window: { events: 10 } }";
+        let rest = format!("{limits}\ntargets:\n{targets}routes: [{{ name: all, {route} }}]");
+        format!("{ADMIN}{}", scene.config(&rest))
+    };
+    let file = folder.file("hookferry.yaml", &config("to: [slow]"));
+    let bridge = Bridge::run(&file);
+    bridge.wait_ready();
+    let event = |n: usize| Record::json(&json!({ "event_id": format!("e-{n}"), "type": "a", "n": n }));
+    scene.publish((0..20).map(event));
+    wait_events(&receiver, "/slow", 10, &bridge);
+
+    folder.file("hookferry.yaml", &config("where: { n: 15 }, to: [fast]"));
+    let (status, answer) = answered(&bridge);
+    assert_eq!(status, 200, "{answer}");
+    receiver.release();
+    scene.wait_settled();
+    wait_events(&receiver, "/fast", 1, &bridge);
+    assert_eq!(receiver.requests_to("/fast")[0].event(), "e-15");
+    assert_eq!(receiver.requests_to("/slow").len(), 10);
+    bridge.stop();
+}
+
+fn parts_of_events_are_where_the_configuration_of_now_says<S: Stage>() {
+    let scene = S::new("reload-parts", 1);
+    let (receiver, folder) = (Receiver::ok(), Folder::new("reload-parts"));
+    let rest =
+        format!("targets:\n{}routes: [{{ name: all, types: [b], to: [crm] }}]", target("crm", &receiver, ""));
+    let config = |source: &str| format!("{ADMIN}{}", scene.config_with(source, &rest));
+    let file = folder.file("hookferry.yaml", &config(""));
+    let bridge = Bridge::run(&file);
+    bridge.wait_ready();
+    let event = |id: &str| Record::json(&json!({ "event_id": id, "type": "a" })).with("kind", "b");
+    scene.publish([event("before")]);
+    scene.wait_settled();
+
+    folder.file("hookferry.yaml", &config("event: { type: [header:kind] }"));
+    let (status, answer) = answered(&bridge);
+    assert_eq!(status, 200, "{answer}");
+    scene.publish([event("after")]);
+    wait_events(&receiver, "/crm", 1, &bridge);
+    assert_eq!(receiver.requests()[0].event(), "after");
+    bridge.stop();
+}
+
 /// Even a bad file changes nothing about how it stops.
 fn a_reload_while_it_stops_is_ignored<S: Stage>() {
     let scene = S::new("reload-drain", 1);
@@ -365,5 +452,7 @@ crate::stage::on_every_broker! {
     nothing_is_lost_when_targets_come_and_change_under_load,
     a_removed_target_leaves_what_it_was_owed_in_a_tier,
     a_reload_while_it_stops_is_ignored,
+    what_was_read_before_goes_by_the_routes_of_now,
+    parts_of_events_are_where_the_configuration_of_now_says,
     compares_events,
 }
