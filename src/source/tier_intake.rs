@@ -157,7 +157,7 @@ mod tests {
         let moved = Move { event, waiting: test_plan::waiting(Tier::ONE_MINUTE, 5) };
         let header = TierRecord::new("orders", &moved).encode();
         let mut intake = TierIntake::new(plan, SourceId(0), cluster());
-        let mut read_type = |intake: &mut TierIntake| {
+        let read_type = |intake: &mut TierIntake| {
             let headers = [(HEADER.into(), Bytes::from(header.clone()))].into();
             match intake.read(record(headers), Generation(2), lease()) {
                 TierMessage::Waiting(event, _) => event.event_type.clone(),
