@@ -303,9 +303,17 @@ impl Signals {
             stopper.stop();
             notify(NotifyState::Stopping);
             runtime.block_on(async {
-                tokio::select! {
-                    _ = terminate.recv() => {}
-                    _ = interrupt.recv() => {}
+                loop {
+                    tokio::select! {
+                        _ = terminate.recv() => break,
+                        _ = interrupt.recv() => break,
+                        _ = hangup.recv() => {
+                            tracing::info!(
+                                signal = "SIGHUP",
+                                "the process is stopping; the configuration is not read again"
+                            );
+                        }
+                    }
                 }
             });
             tracing::warn!("asked again: what is in flight is given up, and its events will come again");

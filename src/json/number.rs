@@ -34,8 +34,22 @@ pub(super) fn write(token: &str, integers: Integers, out: &mut Vec<u8>) {
 }
 
 /// Whether JSON text holds an integer that a double can't hold, so that JavaScript reads another one.
-pub fn has_big_integer(raw: &str) -> bool {
-    any_number(raw, is_lost)
+pub fn has_big_integer(raw: &[u8]) -> bool {
+    // Of most bodies only every sixteenth byte is looked at.
+    has_long_run(raw) && str::from_utf8(raw).is_ok_and(|raw| any_number(raw, is_lost))
+}
+
+/// Whether more digits than are safe follow each other, in a number or elsewhere: one of so many bytes in a
+/// row is looked at here.
+fn has_long_run(raw: &[u8]) -> bool {
+    const RUN: usize = SAFE_DIGITS + 1;
+    let is_long = |at: usize| {
+        let (before, after) = raw.split_at(at);
+        let is_digit = |byte: &&u8| byte.is_ascii_digit();
+        let after = after.iter().take_while(is_digit).count();
+        after > 0 && before.iter().rev().take_while(is_digit).count() + after >= RUN
+    };
+    (RUN - 1..raw.len()).step_by(RUN).any(is_long)
 }
 
 /// The digits of a number that is written as an integer.

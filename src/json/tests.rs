@@ -182,7 +182,11 @@ fn integers_that_a_double_cannot_hold_are_found_wherever_they_are() {
         "{\"a\":1,\"b\":12345678901234567890}",
         &format!("[{}]", "9".repeat(400)),
     ] {
-        assert!(has_big_integer(with), "{with}");
+        assert!(has_big_integer(with.as_bytes()), "{with}");
+        for shift in 0..16 {
+            let shifted = format!("[\"{}\",{with}]", "-".repeat(shift));
+            assert!(has_big_integer(shifted.as_bytes()), "{shifted}");
+        }
     }
     for without in [
         "9007199254740992",
@@ -191,7 +195,7 @@ fn integers_that_a_double_cannot_hold_are_found_wherever_they_are() {
         "100000000000000000000",
         "null",
     ] {
-        assert!(!has_big_integer(without), "{without}");
+        assert!(!has_big_integer(without.as_bytes()), "{without}");
     }
 }
 

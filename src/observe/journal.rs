@@ -7,11 +7,13 @@ use crate::domain::{DeadLetterReason, Moment, Outcome, SourceId, TargetId, Targe
 use crate::engine::Note;
 use crate::plan::Plan;
 
-/// So often it is said of a trouble how many times it came again.
-const SUM_UP_EVERY: Duration = Duration::from_secs(10);
+/// After so long it is said of a trouble how many times it came again; each time after twice as long,
+const SUM_UP_FIRST: Duration = Duration::from_secs(10);
+/// up to this.
+const SUM_UP_LAST: Duration = Duration::from_secs(60);
 
 /// The log of what the engine notes. What goes wrong in the same way again and again has its line once, and
-/// then one every ten seconds that counts the others, so that a dead receiver does not flood the
+/// then one now and then that counts the others: soon at first, and once a minute while it lasts, so that a dead receiver does not flood the
 /// log. At `debug`, where every delivery has its line, nothing is summed up.
 #[derive(Debug, Default)]
 pub struct Journal {
@@ -31,6 +33,8 @@ pub(super) enum Trouble {
 #[derive(Debug)]
 struct Repeated {
     said: Moment,
+    /// For how long nothing is said then.
+    rest: Duration,
     more: u64,
 }
 
@@ -54,7 +58,7 @@ impl Journal {
         let Some(trouble) = Trouble::of(note) else { return true };
         match self.troubles.entry(trouble) {
             Entry::Vacant(first) => {
-                first.insert(Repeated { said: now, more: 0 });
+                first.insert(Repeated { said: now, rest: SUM_UP_FIRST, more: 0 });
                 true
             }
             Entry::Occupied(mut again) => {
@@ -66,22 +70,23 @@ impl Journal {
 
     /// Says what came again, where it is time.
     pub fn sum_up(&mut self, plan: &Plan, now: Moment) {
-        self.sum_up_after(SUM_UP_EVERY, plan, now);
+        self.sum_up_where(|repeated| now.since(repeated.said) >= repeated.rest, plan, now);
     }
 
     /// Says all that came again and was not said yet.
     pub fn conclude(&mut self, plan: &Plan, now: Moment) {
-        self.sum_up_after(Duration::ZERO, plan, now);
+        self.sum_up_where(|_| true, plan, now);
     }
 
-    fn sum_up_after(&mut self, wait: Duration, plan: &Plan, now: Moment) {
+    fn sum_up_where(&mut self, is_due: impl Fn(&Repeated) -> bool, plan: &Plan, now: Moment) {
         self.troubles.retain(|trouble, repeated| {
-            let since = now.since(repeated.said);
-            if since < wait {
+            if !is_due(repeated) {
                 return true;
             }
+            let since = now.since(repeated.said);
             let more = std::mem::take(&mut repeated.more);
             repeated.said = now;
+            repeated.rest = (repeated.rest * 2).min(SUM_UP_LAST);
             if more > 0 {
                 log_repeated(plan, *trouble, more, since);
             }
@@ -152,8 +157,8 @@ mod tests {
             journal.sum_up(plan, at(9));
             journal.note(plan, &dead_lettered(0), at(9));
             journal.sum_up(plan, at(10));
-            journal.sum_up(plan, at(20));
-            journal.note(plan, &dead_lettered(1), at(21));
+            journal.sum_up(plan, at(30));
+            journal.note(plan, &dead_lettered(1), at(31));
         });
 
         assert_eq!(lines.len(), 4, "{lines:#?}");
@@ -161,6 +166,19 @@ mod tests {
         assert!(!lines[1].contains("target=\"shop\""), "another target's is news: {}", lines[1]);
         assert!(lines[2].contains("more=999") && lines[2].contains("seconds=10"), "{}", lines[2]);
         assert!(lines[3].contains("event="), "one that comes again after a rest is news: {}", lines[3]);
+    }
+
+    #[test]
+    fn a_trouble_that_lasts_is_counted_once_a_minute() {
+        let lines = journaled(LevelFilter::INFO, |journal, plan| {
+            for second in 0..=190 {
+                journal.note(plan, &dead_lettered(1), at(second));
+                journal.sum_up(plan, at(second));
+            }
+        });
+
+        let told: Vec<&str> = lines.iter().filter_map(|line| line.split("seconds=").nth(1)).collect();
+        assert_eq!(told, ["10", "20", "40", "60", "60"]);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, reload};
 
+use super::echo::Echo;
 use super::journal::Trouble;
 use crate::domain::{DiscardReason, Event, Outcome, Reply, RouteId, SourceId, TargetId, TargetState};
 use crate::engine::Note;
@@ -30,7 +31,7 @@ pub fn init(log: &Log) {
     };
     let (filter, level) = reload::Layer::new(filter(log.level));
     // Logging that is set up already (by a test, or a program that embeds this) stays as it is.
-    if tracing_subscriber::registry().with(lines.with_filter(filter)).try_init().is_ok() {
+    if tracing_subscriber::registry().with(Echo::new(lines).with_filter(filter)).try_init().is_ok() {
         let _ = LEVEL.set(level);
     }
 }
@@ -86,10 +87,10 @@ pub(super) fn log_note(plan: &Plan, note: &Note) {
                     tracing::debug!(event, route, target, attempts, %status, "delivered");
                 }
                 Outcome::DeadLettered(reason) => {
-                    tracing::warn!(event, route, target, attempts, %status, %reason, error, "dead-lettered");
+                    tracing::warn!(event, route, target, attempts, %status, %reason, error, "dead-lettered; mend what the reason says, then `hookferry dead-letters redrive`");
                 }
                 Outcome::Discarded(DiscardReason::OnExhausted(reason)) => {
-                    tracing::warn!(event, route, target, attempts, %status, %reason, error, "discarded");
+                    tracing::warn!(event, route, target, attempts, %status, %reason, error, "discarded, as `on_exhausted: discard` says; mend the receiver");
                 }
             }
         }
@@ -101,13 +102,13 @@ pub(super) fn log_note(plan: &Plan, note: &Note) {
                     target,
                     state,
                     reason,
-                    "the target does not answer; one delivery is tried now and then"
+                    "the target does not answer; what waits is kept, and one delivery is tried now and then. Check the receiver"
                 ),
                 TargetState::Disabled => tracing::error!(
                     target,
                     state,
                     reason,
-                    "the target is switched off until a reload or restart; its deliveries go to the dead letters"
+                    "the target is switched off, and its deliveries go to the dead letters; mend the receiver, then reload"
                 ),
                 TargetState::Active => tracing::info!(target, state, "the target answers again"),
                 TargetState::Paused { .. } | TargetState::Probing => {
@@ -144,7 +145,7 @@ pub(super) fn log_note(plan: &Plan, note: &Note) {
             source = source_name(plan, event.source),
             r#type = event.event_type.as_deref(),
             why = &**why,
-            "an event fits no declared type; it is routed as any other"
+            "an event fits no declared type; it is routed as any other. Declare it in `event_types`, or mend its producer"
         ),
         Note::Resumed { .. }
         | Note::RateLimited(_)
@@ -181,7 +182,7 @@ fn log_event_dead_lettered(plan: &Plan, event: &Event, reason: &str) {
         source = source_name(plan, event.source),
         origin = %event.origin,
         reason,
-        "event dead-lettered"
+        "event dead-lettered; `hookferry dead-letters show` has it"
     );
 }
 

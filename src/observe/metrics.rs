@@ -10,7 +10,7 @@ use crate::domain::{
 };
 use crate::engine::{LaneState, Note};
 use crate::plan::Plan;
-use crate::source::Report;
+use crate::source::{Loss, Report};
 use crate::store::Pending;
 
 mod config;
@@ -55,7 +55,8 @@ struct SourceMetrics {
     unrouted: IntCounter,
     tombstones: IntCounter,
     poisoned: IntCounter,
-    lost: IntCounter,
+    expired: IntCounter,
+    deleted: IntCounter,
     dropped: IntCounter,
     redelivered: IntCounter,
     committed: IntCounter,
@@ -265,7 +266,8 @@ impl Metrics {
                     gauge.add(now - part.swap(now, Ordering::Relaxed));
                 }
             }
-            Report::Lost { messages, .. } => metrics.lost.inc_by(*messages),
+            Report::Lost { loss: Loss::Retention, messages, .. } => metrics.expired.inc_by(*messages),
+            Report::Lost { loss: Loss::Deleted, messages, .. } => metrics.deleted.inc_by(*messages),
             Report::Dropped(messages) => metrics.dropped.inc_by(*messages),
             Report::Redelivered(messages) => metrics.redelivered.inc_by(*messages),
             Report::Committed(Ok(())) => metrics.committed.inc(),

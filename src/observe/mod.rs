@@ -1,6 +1,7 @@
 //! What can be seen of a running process: metrics, log lines, and whether it is alive and ready.
 //! The pipeline tells it what happened; nothing here has an influence on deliveries.
 
+mod echo;
 mod health;
 mod journal;
 mod logs;

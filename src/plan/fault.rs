@@ -1,5 +1,5 @@
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -73,6 +73,7 @@ pub(super) struct Findings {
     notices: RefCell<Vec<String>>,
     concealed: RefCell<Concealed>,
     referred: RefCell<BTreeSet<PathBuf>>,
+    contents: RefCell<BTreeMap<String, String>>,
     /// A file could not be read, so what seems missing may stand there.
     partial: Cell<bool>,
 }
@@ -110,6 +111,16 @@ impl Findings {
     /// A value comes from this file.
     pub(super) fn refer(&self, file: &Path) {
         self.referred.borrow_mut().insert(file.to_owned());
+    }
+
+    /// What stands in the file that the setting at `path` names or is made of. Anybody may see it.
+    pub(super) fn content(&self, path: &str, text: &str) {
+        self.contents.borrow_mut().insert(path.to_owned(), text.to_owned());
+    }
+
+    /// All contents, by the settings that they belong to.
+    pub(super) fn contents(&self) -> BTreeMap<String, String> {
+        self.contents.borrow().clone()
     }
 
     /// What was found, if there is no fault.

@@ -1,5 +1,6 @@
 //! The effective values, each with where it comes from; masked (DESIGN.md §4.11).
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Serialize;
@@ -67,10 +68,12 @@ impl fmt::Debug for Print {
     }
 }
 
-/// Lets the value at `path` be another one when the content of the file that it names is.
-pub(super) fn imprint(settings: &mut [Setting], path: &str, content: &str) {
-    for setting in settings.iter_mut().filter(|setting| setting.path == path) {
-        setting.print = Print::of([&*setting.value, content]);
+/// Lets the value of each setting that names a file be another one when the file's content is.
+pub(super) fn imprint(settings: &mut [Setting], contents: &BTreeMap<String, String>) {
+    for setting in settings {
+        if let Some(content) = contents.get(&setting.path) {
+            setting.print = Print::of([&*setting.value, content]);
+        }
     }
 }
 
@@ -83,7 +86,7 @@ pub(super) fn settings(node: &Node) -> Vec<Setting> {
 
 /// The first 16 hex digits of SHA-256 over paths and masked values, and over the `contents` of what
 /// settings only name. Only among routes does their order matter.
-pub(super) fn hash(settings: &[Setting], contents: &[(String, &str)]) -> String {
+pub(super) fn hash(settings: &[Setting], contents: &BTreeMap<String, String>) -> String {
     let mut ordered: Vec<&Setting> = settings.iter().collect();
     ordered.sort_by_key(|setting| Some(&setting.path).filter(|path| !path.starts_with("routes.")));
     let mut sha = Sha256::new();

@@ -62,6 +62,11 @@ pub(super) fn tls(item: &Item<'_>) -> TargetTls {
     }
     keys.done();
     let digest = digest([&ca, &cert, &key]);
+    // The values are masked, and certificates are no secret.
+    for item in [&ca, &cert].into_iter().flatten() {
+        let text = item.node.as_scalar().map_or("", |scalar| &scalar.text);
+        item.findings().content(&item.path, text);
+    }
     let roots = ca.and_then(|item| item.parse(None, |text| authorities(text).map(Some)));
     let chain = cert.and_then(|item| item.parse(None, |text| certificates(text).map(Some)));
     let client = chain.zip(key).and_then(|(chain, item)| {

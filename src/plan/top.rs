@@ -4,9 +4,6 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::domain::{Place, SourceId, TargetId};
-use crate::wire::Shape;
-
 use super::Examined;
 use super::budget::Budget;
 use super::conditions::Fields;
@@ -32,6 +29,7 @@ use super::tenants;
 use super::tree::{Map, Node, Value};
 use super::units;
 use super::walk::{Item, Keys};
+use crate::domain::{Place, SourceId, TargetId};
 
 /// The configuration after validation: immutable, hashed, swapped whole.
 #[derive(Debug)]
@@ -72,7 +70,7 @@ pub struct Plan {
     pub dead_letters: DeadLetters,
     /// All waits of retries and tiers are divided by this; 1, but where a schedule is rehearsed.
     pub time_scale: u32,
-    /// The files that values came from by `${file:…}` and `template_file`.
+    /// The files that values came from by `${file:…}`, `template_file` and `schema_file`.
     pub referred: BTreeSet<PathBuf>,
     /// What a user should know although it is no fault, for example rules of a dialect that are
     /// not enforced yet. One sentence each, with its place; `check` and `run` print them.
@@ -109,31 +107,12 @@ pub(super) fn plan(document: Document, findings: Findings) -> Result<Examined, F
     }
     remark_on(&plan, &laid.root, &findings);
     let mut settings = settings::settings(&laid.root);
-    plan.hash = settings::hash(&settings, &contents(&plan, &laid));
-    for target in &plan.targets {
-        let path = format!("targets.{}.payload.template_file", target.name);
-        settings::imprint(&mut settings, &path, &format!("{:?}", target.request.payload));
-    }
+    let contents = findings.contents();
+    plan.hash = settings::hash(&settings, &contents);
+    settings::imprint(&mut settings, &contents);
     let Conclusion { notices, concealed, referred } = findings.conclude()?;
     (plan.notices, plan.referred) = (notices, referred);
     Ok(Examined { plan, settings, concealed })
-}
-
-/// What stands in files and in no setting: templates, and certificates, which anybody may see.
-fn contents<'a>(plan: &'a Plan, laid: &'a Laid) -> Vec<(String, &'a str)> {
-    let template = |target: &'a Arc<Target>| match &target.request.payload.shape {
-        Shape::Template { text, file: Some(_) } => {
-            Some((format!("targets.{}.template", target.name), &**text))
-        }
-        _ => None,
-    };
-    let certificates = laid.targets.iter().flat_map(|(name, layered)| {
-        ["ca", "cert"].into_iter().filter_map(move |key| {
-            let scalar = layered.node.as_map()?.get("tls")?.as_map()?.get(key)?.as_scalar()?;
-            Some((format!("targets.{name}.tls.{key}"), scalar.text.as_str()))
-        })
-    });
-    plan.targets.iter().filter_map(template).chain(certificates).collect()
 }
 
 /// Says which sources and targets no route names, which sources may lose events, and where memory is scarce.

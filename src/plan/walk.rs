@@ -170,14 +170,17 @@ impl<'a> Item<'a> {
         }
     }
 
-    /// What stands in the file that the text names.
+    /// What stands in the file that the text names. With it the setting is another one.
     pub(super) fn file_text(&self) -> Option<String> {
         if self.nonempty().is_empty() {
             return None;
         }
-        std::fs::read_to_string(self.file_path())
+        self.findings.refer(&self.file_path());
+        let text = std::fs::read_to_string(self.file_path())
             .map_err(|error| self.fault(format!("the file {} can't be read: {error}", self.quoted())))
-            .ok()
+            .ok()?;
+        self.findings.content(&self.path, &text);
+        Some(text)
     }
 
     /// Whether a part of the text came out of a file.

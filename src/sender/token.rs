@@ -191,7 +191,7 @@ impl Fetch {
                 (state.style, state.failure) = (style, None);
             }
             Err(text) => {
-                tracing::warn!(endpoint = %self.source.request, reason = %text, "no token could be had");
+                tracing::warn!(endpoint = %self.source.request, reason = %text, "no token could be had; check `auth.oauth2` and its endpoint");
                 state.failure = Some((Instant::now(), text));
             }
         }

@@ -140,15 +140,17 @@ pub enum Report {
         /// How many.
         deliveries: u64,
     },
-    /// Messages that the broker deleted before they were read.
+    /// Messages that went before they were read.
     Lost {
+        /// How they went.
+        loss: Loss,
         /// The partition's topic.
         topic: Arc<str>,
         /// Its number.
         partition: i32,
         /// The first offset that is missing.
         from: i64,
-        /// How many offsets are missing.
+        /// How many messages are missing, as far as it can be known.
         messages: u64,
     },
     /// So many messages were dropped before they were read, because they came too fast (core NATS).
@@ -162,6 +164,15 @@ pub enum Report {
         /// How many this process holds now.
         assigned: usize,
     },
+}
+
+/// How messages went that were not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Loss {
+    /// The broker deleted the oldest of a log, which is the same log still.
+    Retention,
+    /// The log itself went: it was deleted, made anew, or cut off before where we were.
+    Deleted,
 }
 
 /// The grant of one consumer as the pipeline publishes it and the source reads it.

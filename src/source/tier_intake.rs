@@ -121,8 +121,57 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::domain::{Move, Tier};
+    use crate::domain::{Move, Place, Tier};
     use crate::source::test_plan;
+
+    const BODY: &[u8] = br#"{"type":"a.b","data":{"x":1}}"#;
+
+    fn lease() -> Arc<Lease> {
+        Arc::new(Lease::unlimited())
+    }
+
+    fn cluster() -> Namespace {
+        Namespace::Kafka { cluster: "c".into() }
+    }
+
+    /// As a retry tier holds it.
+    fn record(headers: Box<[(Box<str>, Bytes)]>) -> Message<'static> {
+        Message {
+            topic: "hookferry.retry.1m".into(),
+            partition: 0,
+            position: 0,
+            timestamp_ms: Some(100),
+            subject: None,
+            key: None,
+            value: Some(BODY),
+            headers,
+        }
+    }
+
+    /// The parts of an event may have other places after a reload.
+    #[test]
+    fn an_event_comes_back_as_the_plan_of_now_reads_it() {
+        let plan = Arc::new(test_plan::offline(Vec::new()));
+        let first = Intake::new(&plan, &plan.sources[0], SourceId(0), cluster());
+        let event = Arc::new(first.read(record(Box::default()), Generation(1), lease()));
+        let moved = Move { event, waiting: test_plan::waiting(Tier::ONE_MINUTE, 5) };
+        let header = TierRecord::new("orders", &moved).encode();
+        let mut intake = TierIntake::new(plan, SourceId(0), cluster());
+        let read_type = |intake: &mut TierIntake| {
+            let headers = [(HEADER.into(), Bytes::from(header.clone()))].into();
+            match intake.read(record(headers), Generation(2), lease()) {
+                TierMessage::Waiting(event, _) => event.event_type.clone(),
+                TierMessage::Unreadable(_, why) => panic!("{why}"),
+            }
+        };
+        assert_eq!(read_type(&mut intake).as_deref(), Some("a.b"));
+
+        let mut other = test_plan::offline(Vec::new());
+        other.sources[0].event.event_type = Some(vec![Place::Const("other".into())]);
+        intake.adopt(&Arc::new(other));
+
+        assert_eq!(read_type(&mut intake).as_deref(), Some("other"));
+    }
 
     /// What a store writes of an event is, read again, the same event.
     #[test]
@@ -131,10 +180,7 @@ mod tests {
         // As after a restart with a smaller `limits.max_event`.
         let mut later = test_plan::offline(Vec::new());
         later.limits.max_event = 1;
-        let cluster = Namespace::Kafka { cluster: "c".into() };
-        let first = Intake::new(&plan, &plan.sources[0], SourceId(0), cluster.clone());
-        let lease = || Arc::new(Lease::unlimited());
-        let body = br#"{"type":"a.b","data":{"x":1}}"#;
+        let first = Intake::new(&plan, &plan.sources[0], SourceId(0), cluster());
         let message = Message {
             topic: "events".into(),
             partition: 3,
@@ -142,7 +188,7 @@ mod tests {
             timestamp_ms: Some(77),
             subject: None,
             key: Some(b"\xff"),
-            value: Some(body),
+            value: Some(BODY),
             headers: [("trace".into(), Bytes::from_static(b"\xfe"))].into(),
         };
         let event = Arc::new(first.read(message, Generation(1), lease()));
@@ -150,17 +196,7 @@ mod tests {
         let moved = Move { event: event.clone(), waiting: waiting.clone() };
         let header = TierRecord::new("orders", &moved).encode();
 
-        let mut intake = TierIntake::new(Arc::new(later), SourceId(0), cluster);
-        let record = |headers| Message {
-            topic: "hookferry.retry.1m".into(),
-            partition: 0,
-            position: 0,
-            timestamp_ms: Some(100),
-            subject: None,
-            key: None,
-            value: Some(body),
-            headers,
-        };
+        let mut intake = TierIntake::new(Arc::new(later), SourceId(0), cluster());
         let headers = [(HEADER.into(), Bytes::from(header))].into();
         match intake.read(record(headers), Generation(2), lease()) {
             TierMessage::Waiting(again, read) => {
@@ -179,10 +215,7 @@ mod tests {
         }
         match intake.read(record(Box::default()), Generation(2), lease()) {
             TierMessage::Unreadable(event, why) => {
-                assert_eq!(
-                    (&*event.origin.topic, event.body.as_ref()),
-                    ("hookferry.retry.1m", body.as_slice())
-                );
+                assert_eq!((&*event.origin.topic, event.body.as_ref()), ("hookferry.retry.1m", BODY));
                 assert!(why.contains("not written by hookferry"), "{why}");
             }
             TierMessage::Waiting(..) => panic!("there was nothing to be read"),

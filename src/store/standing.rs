@@ -33,7 +33,7 @@ impl Standing {
             (_, Err(reason)) => tracing::error!(
                 source = self.source,
                 "dead letters or retries can't be written: {reason}. Events that need it wait, and nothing is \
-                 acknowledged past them",
+                 acknowledged past them; mend that, and it goes on by itself",
             ),
             (_, Ok(())) => {}
         }

@@ -104,7 +104,7 @@ impl Blueprint {
     pub fn is_first_refused_in_javascript(&self, body: &[u8]) -> bool {
         self.payload.form() == Some(JsonForm::Js)
             && !self.refused.load(Relaxed)
-            && str::from_utf8(body).is_ok_and(json::has_big_integer)
+            && json::has_big_integer(body)
             && !self.refused.swap(true, Relaxed)
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::bridge::Bridge;
 use crate::receiver::{Answer, Receiver};
-use crate::scene::{Scene, event, events};
+use crate::scene::{Scene, event, events, one_target};
 use crate::stage::{Stage, on_every_broker};
 use crate::wait;
 
@@ -90,8 +90,57 @@ fn messages_that_retention_deleted_are_noticed_and_counted() {
     scene.cluster.delete_below(&scene.topic, 0, 41);
     let bridge = Bridge::ready(&config);
     receiver.wait_events(60);
-    bridge.wait_metric("hookferry_events_lost_total", &[("source", "events")], 40.0);
+    let labels = |reason| [("source", "events"), ("reason", reason)];
+    bridge.wait_metric("hookferry_events_lost_total", &labels("retention"), 40.0);
+    bridge.wait_metric("hookferry_events_lost_total", &labels("deleted"), 0.0);
     bridge.wait_log(&["ERROR", &scene.topic, "40"]);
     bridge.stop();
     assert_eq!(receiver.count(), 60);
+}
+
+/// Whether the group has noticed that it is gone, or found it made anew: each event was delivered or is counted.
+fn accounts_for_a_deleted_topic(stem: &str, gone: impl FnOnce(&Scene, &Bridge)) {
+    let scene = Scene::new(stem, 1);
+    let receiver = Receiver::start(|_| Answer::Hang);
+    scene.cluster.produce(&scene.topic, events(0..300, 1));
+    let limits = "limits: { window: { events: 10 } }";
+    let target = one_target(&receiver.url("/"), "timeout: 120s", limits);
+    let config = scene.kafka_config("", "topic.metadata.refresh.interval.ms: 1000", &target);
+    let bridge = Bridge::ready(&config);
+    receiver.wait_count(10);
+    scene.cluster.delete_topic(&scene.topic);
+    gone(&scene, &bridge);
+    scene.create(1);
+    scene.cluster.produce(&scene.topic, events(300..305, 1));
+    receiver.release();
+    let lost = [("source", "events"), ("reason", "deleted")];
+    let delivered = [("target", "sink"), ("outcome", "delivered")];
+    let counts = || {
+        let lost = bridge.metric("hookferry_events_lost_total", &lost).unwrap_or_default();
+        (lost, bridge.metric("hookferry_deliveries_total", &delivered).unwrap_or_default())
+    };
+    wait::until(
+        "all 305 are delivered or lost",
+        Duration::from_secs(90),
+        || format!("(lost, delivered) = {:?}\n{}", counts(), bridge.log_end()),
+        || {
+            let (lost, delivered) = counts();
+            (lost > 200.0 && lost + delivered == 305.0).then_some(())
+        },
+    );
+    bridge.wait_log(&["ERROR", &scene.topic, "the log was deleted with", "publish them again"]);
+    scene.cluster.wait_committed_to_end(&scene.group, &scene.topic);
+    bridge.stop();
+}
+
+#[test]
+fn what_was_not_read_of_a_topic_that_is_made_anew_at_once_is_counted_as_lost() {
+    accounts_for_a_deleted_topic("remade", |_, _| {});
+}
+
+#[test]
+fn what_was_not_read_of_a_topic_that_is_deleted_is_counted_as_lost() {
+    accounts_for_a_deleted_topic("deleted", |scene, bridge| {
+        bridge.wait_log(&["ERROR", &scene.topic, "the log was deleted with"]);
+    });
 }

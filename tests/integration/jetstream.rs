@@ -150,6 +150,29 @@ fn a_stream_that_is_deleted_and_made_anew_is_read_from_its_beginning() {
 }
 
 #[test]
+fn what_was_not_read_of_a_stream_that_is_deleted_is_counted_as_lost() {
+    let scene = NatsScene::stream("unread");
+    let receiver = Receiver::start(|_| Answer::Hang);
+    scene.publish(events(0..50, 1));
+    let window = "limits: { window: { events: 10 } }";
+    let bridge = Bridge::ready(&scene.one_target(&receiver.url("/"), "timeout: 5m", window));
+    receiver.wait_events(10);
+    scene.server.delete_stream(&scene.stream);
+    let line = bridge.wait_log(&["ERROR", &scene.stream, "was deleted with 40 messages"]);
+    assert!(line.contains("publish them again"), "{line}");
+    scene.create(1);
+    scene.publish(events(50..55, 1));
+    receiver.release();
+    receiver.wait_events(15);
+    scene.wait_settled();
+    for (reason, messages) in [("deleted", 40.0), ("retention", 0.0)] {
+        let labels = [("source", "events"), ("reason", reason)];
+        bridge.wait_metric("hookferry_events_lost_total", &labels, messages);
+    }
+    bridge.stop();
+}
+
+#[test]
 fn a_server_that_stops_giving_signs_of_life_is_pulled_from_anew() {
     let mut private = PrivateServer::new();
     let scene = NatsScene::stream_on(private.start(), "silent");

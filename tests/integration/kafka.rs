@@ -216,6 +216,15 @@ impl Cluster {
         self.runtime.block_on(self.admin.delete_records(&limits, &options)).unwrap();
     }
 
+    /// Deletes a topic with all that is in it, and waits until the broker knows of it no more.
+    pub fn delete_topic(&self, topic: &str) {
+        let options = AdminOptions::new().operation_timeout(Some(LIMIT));
+        let deleted = self.runtime.block_on(self.admin.delete_topics(&[topic], &options)).unwrap();
+        deleted.into_iter().for_each(|result| assert!(result.is_ok(), "{result:?}"));
+        let is_gone = || (!self.has_topic(topic)).then_some(());
+        wait::until(&format!("topic {topic} is gone"), LIMIT, String::new, is_gone);
+    }
+
     /// How many members a group has, once it is stable.
     #[track_caller]
     pub fn wait_members(&self, group: &str, members: usize) {

@@ -107,6 +107,8 @@ mod jetstream_letters;
 mod jetstream_tiers;
 mod json_forms;
 #[cfg(feature = "real-brokers")]
+mod logs;
+#[cfg(feature = "real-brokers")]
 mod metrics;
 #[cfg(feature = "real-brokers")]
 mod mixed;

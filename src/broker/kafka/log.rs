@@ -1,10 +1,12 @@
 use rdkafka::config::RDKafkaLogLevel;
 
 /// Passes a line of librdkafka's own log on. What it says of connections also comes through the
-/// error call-back, and what it says of properties for other kinds of clients is no news.
+/// error call-back, that requests and sessions time out follows from it, and what it says of properties for
+/// other kinds of clients is no news.
 pub(crate) fn pass_on(level: RDKafkaLogLevel, facility: &str, text: &str) {
     match (level, facility) {
-        (_, "FAIL" | "ERROR" | "CONFWARN") | (RDKafkaLogLevel::Debug | RDKafkaLogLevel::Info, _) => {
+        (_, "FAIL" | "ERROR" | "REQTMOUT" | "SESSTMOUT" | "CONFWARN")
+        | (RDKafkaLogLevel::Debug | RDKafkaLogLevel::Info, _) => {
             tracing::debug!(target: "librdkafka", "{facility}: {text}");
         }
         (RDKafkaLogLevel::Notice, _) => tracing::info!(target: "librdkafka", "{facility}: {text}"),

@@ -75,7 +75,8 @@ impl Reachability {
     pub(crate) fn error(&self, error: &KafkaError, reason: &str) {
         use RDKafkaErrorCode as Code;
         let remedy = match error.rdkafka_error_code() {
-            Some(Code::AllBrokersDown) => return self.no_answer(reason),
+            // Its own words count brokers, and not always right.
+            Some(Code::AllBrokersDown) => return self.no_answer("all are down"),
             Some(Code::BrokerTransportFailure | Code::Resolve | Code::OperationTimedOut) => {
                 reason.clone_into(&mut self.state().last);
                 return;

@@ -10,6 +10,8 @@ pub(crate) struct Delivered {
     pub(crate) times: u64,
     /// When the stream stored it, in milliseconds since 1970.
     pub(crate) stored_ms: i64,
+    /// How many messages waited behind it for the durable then.
+    pub(crate) pending: u64,
 }
 
 impl Delivered {
@@ -25,7 +27,7 @@ impl Delivered {
         };
         let number = |index: usize| tokens.get(first + index)?.parse::<u64>().ok();
         let stored_ms = i64::try_from(number(3)? / 1_000_000).ok()?;
-        Some(Delivered { times: number(0)?, sequence: number(1)?, stored_ms })
+        Some(Delivered { times: number(0)?, sequence: number(1)?, stored_ms, pending: number(4)? })
     }
 }
 
@@ -46,7 +48,7 @@ mod tests {
 
     #[test]
     fn both_forms_of_the_subject_for_acknowledgements_are_read() {
-        let wanted = Some(Delivered { sequence: 42, times: 2, stored_ms: 1_700_000_000_123 });
+        let wanted = Some(Delivered { sequence: 42, times: 2, stored_ms: 1_700_000_000_123, pending: 7 });
         for reply in [
             "$JS.ACK.AUDIT.hookferry.2.42.50.1700000000123456789.7",
             "$JS.ACK._.ABCDEF.AUDIT.hookferry.2.42.50.1700000000123456789.7",

@@ -31,7 +31,8 @@ impl Reachability {
         if !self.down.swap(true, Ordering::AcqRel) || news {
             tracing::warn!(
                 source = self.source,
-                "the NATS servers {} can't be used ({reason}); nothing is lost, and it is tried until they answer",
+                "the NATS servers {} can't be used ({reason}); nothing is lost, and it is tried until they answer. Check \
+                 `servers` and the network",
                 self.servers,
             );
         }
@@ -91,7 +92,10 @@ impl Reachability {
     /// For example that a subject is not permitted. Told once.
     fn server_error(&self, text: &str) {
         if self.set_reason(text) {
-            tracing::error!(source = self.source, "the NATS server says: {text}");
+            tracing::error!(
+                source = self.source,
+                "the NATS server says: {text}; check what this user may do"
+            );
         }
     }
 

@@ -202,6 +202,17 @@ fn an_added_target_gets_what_comes_from_now_on() {
 }
 
 #[test]
+fn events_are_routed_by_the_types_of_now() {
+    let mut office = Office::new(&TWO.replace("to: [crm, shop]", "types: [a], to: [crm]"));
+    office.reload(&TWO.replace("to: [crm, shop]", "types: [b], to: [shop]"));
+
+    office.desk.arrive(event(0, Some("a")));
+    assert_eq!(office.desk.settled(), [0], "no route takes it any more");
+    office.desk.arrive(event(1, Some("b")));
+    assert_eq!(office.desk.only_attempt().target, office.id("shop"));
+}
+
+#[test]
 fn another_address_starts_without_the_faults_of_the_old_one() {
     let breaking =
         TWO.replace("crm.example.com/'", "crm.example.com/', breaker: { failures: 1, probe: 10s }");

@@ -83,7 +83,9 @@ impl Families {
             ),
             events_lost: add.counters(
                 "events_lost_total",
-                "Events that were lost before they were read: deleted by the broker, or dropped.",
+                "Events that were lost before they were read. retention: the broker deleted the oldest of a log; \
+                 deleted: the log itself was deleted or made anew, as far as it was known to reach at the last look; \
+                 slow_consumer: core NATS sent them while the window was full.",
                 &["source", "reason"],
             ),
             commits: add.counters("commits_total", "Commits of a source's group.", &["source", "result"]),
@@ -195,7 +197,8 @@ impl Families {
             unrouted: events("unrouted"),
             tombstones: events("tombstone"),
             poisoned: events("poisoned"),
-            lost: self.events_lost.with_label_values(&[name, "retention"]),
+            expired: self.events_lost.with_label_values(&[name, "retention"]),
+            deleted: self.events_lost.with_label_values(&[name, "deleted"]),
             dropped: self.events_lost.with_label_values(&[name, "slow_consumer"]),
             redelivered: self.redeliveries.with_label_values(&[name]),
             committed: self.commits.with_label_values(&[name, "ok"]),

@@ -49,6 +49,7 @@ fn every_counter_of_the_closed_sets_is_there_at_zero() {
     let samples = samples(&Metrics::new(&plan(), NOW));
     let mut expected = vec![
         r#"hookferry_events_lost_total{reason="retention",source="orders"}"#.to_owned(),
+        r#"hookferry_events_lost_total{reason="deleted",source="orders"}"#.to_owned(),
         r#"hookferry_deliveries_opened_total{target="shop"}"#.to_owned(),
         r#"hookferry_rebalances_total{source="orders"}"#.to_owned(),
         r#"hookferry_dead_letters_total{reason="poisoned",source="orders",target=""}"#.to_owned(),
@@ -201,11 +202,10 @@ fn reports_of_a_source_are_counted() {
     metrics.report(CONSUMER, &Report::Committed(Ok(())), NOW);
     metrics.report(CONSUMER, &Report::Committed(Err("timed out".to_owned())), NOW);
     metrics.report(CONSUMER, &Report::Rebalanced { assigned: 12 }, NOW);
-    metrics.report(
-        CONSUMER,
-        &Report::Lost { topic: "events".into(), partition: 0, from: 5, messages: 40 },
-        NOW,
-    );
+    for (loss, messages) in [(Loss::Retention, 40), (Loss::Deleted, 7)] {
+        let topic = "events".into();
+        metrics.report(CONSUMER, &Report::Lost { loss, topic, partition: 0, from: 5, messages }, NOW);
+    }
     metrics.store_up(SOURCE, true);
     let later = NOW.after(Duration::from_millis(7_500));
     let standing = TargetStanding { state: TargetState::Probing, ..TargetStanding::default() };
@@ -217,6 +217,7 @@ fn reports_of_a_source_are_counted() {
     assert_eq!(samples[r#"hookferry_commits_total{result="failed",source="orders"}"#], 1.0);
     assert_eq!(samples[r#"hookferry_rebalances_total{source="orders"}"#], 1.0);
     assert_eq!(samples[r#"hookferry_events_lost_total{reason="retention",source="orders"}"#], 40.0);
+    assert_eq!(samples[r#"hookferry_events_lost_total{reason="deleted",source="orders"}"#], 7.0);
     assert_eq!(samples[r#"hookferry_dead_letter_store_up{source="orders"}"#], 1.0);
     assert_eq!(samples[r#"hookferry_queue_deliveries{state="retrying",target="shop"}"#], 2.0);
     assert_eq!(samples[r#"hookferry_queue_bytes{target="shop"}"#], 400.0);

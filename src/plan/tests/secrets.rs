@@ -6,7 +6,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
 use super::*;
-use crate::plan::{Plan, load};
+use crate::plan::{Plan, changes, examine, load};
 use crate::source::Sample;
 
 const BODY: &str = r#"{"type":"invoice.paid"}"#;
@@ -128,4 +128,31 @@ fn a_schema_is_read_from_a_file_beside_the_configuration() {
     assert!(why.contains("\"amount\" is a required property"), "{why}");
     let faults = load("wrong.json").expect_err("a fault").to_string();
     assert!(faults.contains("schema_file: there is no JSON Schema in the file: at /required: "), "{faults}");
+}
+
+#[test]
+fn a_file_that_is_named_and_reads_otherwise_is_a_change() {
+    let folder = Folder::new("named");
+    folder.write("schema.json", r#"{ "required": ["amount"] }"#);
+    folder.write("chat.hbs", r#"{"id": 1}"#);
+    let types = "event_types: { declare: { invoice.paid: { schema_file: schema.json } } }";
+    let target = with_target("url: https://x.example/\npayload: { template_file: chat.hbs }");
+    let paths = vec![folder.write("hookferry.yaml", &format!("{types}\n{target}"))];
+    let examined = || examine(&Layers { paths: paths.clone(), ..Layers::default() }).expect("a plan");
+
+    for (file, text, setting) in [
+        ("schema.json", r#"{ "required": ["total"] }"#, "event_types.declare.invoice.paid.schema_file"),
+        ("chat.hbs", r#"{"id": 2}"#, "targets.crm.payload.template_file"),
+    ] {
+        let (old, same) = (examined(), examined());
+        assert_eq!(old.plan.hash, same.plan.hash);
+        assert!(changes(&old.settings, &same.settings).is_empty());
+        assert!(old.plan.referred.contains(&folder.path(file)), "it is watched: {:?}", old.plan.referred);
+        folder.write(file, text);
+        let new = examined();
+        let changed: Vec<String> =
+            changes(&old.settings, &new.settings).into_iter().map(|change| change.path).collect();
+        assert_eq!(changed, [setting]);
+        assert_ne!(old.plan.hash, new.plan.hash, "{file}");
+    }
 }

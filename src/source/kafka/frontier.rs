@@ -78,6 +78,11 @@ impl Frontier {
         self.covered
     }
 
+    /// How many messages were received and are not settled.
+    pub fn unsettled(&self) -> usize {
+        self.slots.iter().skip(self.covered).filter(|slot| !slot.settled).count()
+    }
+
     /// When the lowest unsettled message was stored, in milliseconds since 1970-01-01 UTC.
     pub fn oldest_stored_ms(&self) -> Option<i64> {
         self.oldest().map(|slot| slot.stored_ms)
@@ -108,6 +113,7 @@ mod tests {
         assert_eq!(frontier.committable(), Some(10));
         assert_eq!(frontier.oldest_stored_ms(), Some(1000));
         assert_eq!((frontier.uncommitted(), frontier.covered()), (3, 0), "what is behind counts");
+        assert_eq!(frontier.unsettled(), 1);
 
         frontier.settled(10);
         assert_eq!(frontier.committable(), Some(13));

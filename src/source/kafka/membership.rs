@@ -12,11 +12,12 @@ use super::context::{GroupEvent, MemberContext};
 use super::native::cached_low;
 use super::partition::{Partition, PartitionName, list};
 use super::rebalance::{Ending, Rebalance};
+use super::unread::{LeftBehind, Unread};
 use crate::source::outbox::Outbox;
 
 use crate::domain::{Generation, Lease, Moment, Settled, Tier};
 use crate::plan::Plan;
-use crate::source::Report;
+use crate::source::{Loss, Report};
 
 /// One life of this process as a member of the group: from joining until it leaves, or was frozen
 /// for longer than the session lasts.
@@ -35,6 +36,7 @@ pub(super) struct Membership {
     commit_failed: bool,
     /// A partition went although something of it was settled and not committed.
     pub(super) went_uncommitted: bool,
+    pub(super) left: LeftBehind,
     pub(super) renewed_us: Arc<AtomicU64>,
     /// How long after a sign of life everything is surely still ours.
     pub(super) tenure: Duration,
@@ -86,6 +88,7 @@ impl Membership {
             commits_in_flight: 0,
             commit_failed: false,
             went_uncommitted: false,
+            left: LeftBehind::default(),
             renewed_us: Arc::new(AtomicU64::new(Moment::now().mono_us)),
             tenure,
             joined: false,
@@ -241,7 +244,7 @@ impl Membership {
             report_loss(outbox, &partition.name, from, messages);
         }
         if !partition.received(offset, stored_ms) {
-            return self.start_again(index, offset, stored_ms);
+            return self.start_again(index, offset, stored_ms, outbox);
         }
         Place::next(partition)
     }
@@ -273,13 +276,17 @@ impl Membership {
     /// The log was cut off or made anew, so that its offsets begin again. It counts as a new
     /// assignment, beside which what was read of the old log is delivered to its end: nobody else
     /// could read it any more.
-    fn start_again(&mut self, index: usize, offset: i64, stored_ms: i64) -> Place {
+    fn start_again(&mut self, index: usize, offset: i64, stored_ms: i64, outbox: &Outbox) -> Place {
         let old = self.partitions.remove(index);
         tracing::error!(
-            "{}/{} goes back to offset {offset}: the topic was truncated or made anew; it is read from there",
+            "{}/{} goes back to offset {offset}: the topic was truncated or made anew; it is read from there, and what \
+             is open of the old one is still delivered",
             old.name.topic,
             old.name.number,
         );
+        if let Some(lost) = old.unread() {
+            report_deleted(outbox, &old.name, lost);
+        }
         let lease = Lease::new(self.renewed_us.clone(), self.tenure);
         let mut partition = Partition::replacing(old, offset, lease);
         partition.received(offset, stored_ms);
@@ -378,13 +385,23 @@ impl Membership {
     // ---- Looking ----
 
     /// Reports each partition's backlog, given where it ends.
-    pub(super) fn report_lag(&self, ends: &[(PartitionName, i64)], outbox: &Outbox) {
-        for partition in &self.partitions {
+    pub(super) fn report_lag(&mut self, ends: &[(PartitionName, i64)], outbox: &Outbox) {
+        for partition in &mut self.partitions {
             let Some((_, end)) = ends.iter().find(|(name, _)| *name == partition.name) else { continue };
+            partition.ends(*end);
             let position = partition.position().unwrap_or(*end);
             let PartitionName { topic, number: partition } = partition.name.clone();
             let messages = Some(u64::try_from(end.saturating_sub(position)).unwrap_or(0));
             outbox.report(Report::Lag { topic, partition, messages });
+        }
+    }
+
+    /// These topics are gone: reports what was lost in the partitions of them that were given up. The
+    /// others will be.
+    pub(super) fn topics_gone(&mut self, topics: &[Arc<str>], outbox: &Outbox) {
+        let is_gone = |topic: &str| topics.iter().any(|gone| **gone == *topic);
+        for (name, lost) in self.left.gone(is_gone) {
+            report_deleted(outbox, &name, lost);
         }
     }
 
@@ -441,5 +458,17 @@ pub(super) fn report_loss(outbox: &Outbox, name: &PartitionName, from: i64, mess
         "{topic}/{partition}: the broker deleted {messages} messages from offset {from} on before they were read; \
          make the topic's retention longer than the longest outage",
     );
-    outbox.report(Report::Lost { topic: topic.clone(), partition: *partition, from, messages });
+    let (loss, topic, partition) = (Loss::Retention, topic.clone(), *partition);
+    outbox.report(Report::Lost { loss, topic, partition, from, messages });
+}
+
+pub(super) fn report_deleted(outbox: &Outbox, name: &PartitionName, lost: Unread) {
+    let PartitionName { topic, number: partition } = name;
+    let Unread { from, messages } = lost;
+    tracing::error!(
+        "{topic}/{partition}: the log was deleted with {messages} messages from offset {from} on that were not \
+         settled; publish them again, and let a topic be read to its end before it is deleted",
+    );
+    let (loss, topic, partition) = (Loss::Deleted, topic.clone(), *partition);
+    outbox.report(Report::Lost { loss, topic, partition, from, messages });
 }

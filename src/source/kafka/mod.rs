@@ -18,6 +18,8 @@ mod read_ahead;
 mod reading;
 mod rebalance;
 mod record;
+mod unread;
+mod vanished;
 mod worker;
 
 pub(in crate::source) use consumer::start;

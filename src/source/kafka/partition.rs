@@ -5,6 +5,7 @@ use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::Frontier;
+use super::unread::Unread;
 use crate::domain::{Generation, Lease};
 use crate::source::next_generation;
 
@@ -44,6 +45,8 @@ pub(super) struct Partition {
     pub(super) frontier: Frontier,
     /// The offset that should come next; `None` where it is not known yet.
     pub(super) expected: Option<i64>,
+    /// Where the log ended when that was asked last.
+    end: Option<i64>,
     /// The offset that the broker has for the group, as far as we know.
     committed: Option<i64>,
     /// Nothing of it is open in the engine, which has been told that it is given up.
@@ -82,6 +85,7 @@ impl Partition {
             lease: Arc::new(lease),
             frontier: Frontier::new(start.unwrap_or(0)),
             expected: start,
+            end: None,
             committed,
             quiet: false,
             replaced: Vec::new(),
@@ -134,6 +138,31 @@ impl Partition {
             self.expected = Some(offset.saturating_add(1));
         }
         is_next
+    }
+
+    /// Notes where the log ends. One that ends before what was read is another log, or was cut off; what
+    /// is known of the one before stays known.
+    pub(super) fn ends(&mut self, end: i64) {
+        if self.expected.is_none_or(|expected| expected <= end) {
+            self.end = Some(end);
+        }
+    }
+
+    /// What is known to wait to be read.
+    pub(super) fn unread(&self) -> Option<Unread> {
+        let from = self.expected?;
+        Unread::new(from, u64::try_from(self.end?.saturating_sub(from)).unwrap_or(0))
+    }
+
+    /// What is known not to be settled, read or not.
+    pub(super) fn unsettled(&self) -> Option<Unread> {
+        let unread = self.unread().map_or(0, |unread| unread.messages);
+        Unread::new(self.position()?, unread + self.frontier.unsettled() as u64)
+    }
+
+    /// Whether the broker has an offset of the group.
+    pub(super) fn is_committed(&self) -> bool {
+        self.committed.is_some()
     }
 
     /// What should be committed now, if that is not what the broker has. A group without a commit

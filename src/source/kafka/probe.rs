@@ -74,6 +74,8 @@ impl From<KafkaError> for Shut {
 pub(super) struct Topics {
     /// Topics that exist, by name or by pattern.
     pub(super) found: Vec<(Arc<str>, i32)>,
+    /// Named topics that may exist and can't be read now.
+    pub(super) unclear: Vec<Arc<str>>,
     /// One sentence for each named topic that can't be read, with the remedy.
     pub(super) faults: Vec<String>,
 }
@@ -351,7 +353,12 @@ impl Probe {
                     let metadata = self.client.fetch_metadata(Some(name), PATIENCE)?;
                     match metadata.topics().first() {
                         Some(found) if found.error().is_none() => topics.add(found),
-                        found => topics.faults.push(self.topic_fault(name, found)),
+                        found => {
+                            if found.and_then(MetadataTopic::error).is_some_and(|error| !is_missing(error)) {
+                                topics.unclear.push(name.as_str().into());
+                            }
+                            topics.faults.push(self.topic_fault(name, found));
+                        }
                     }
                 }
                 Topic::Regex(pattern) => {
@@ -461,6 +468,12 @@ impl Topics {
         if !self.found.iter().any(|(name, _)| **name == *topic.name()) {
             self.found.push((topic.name().into(), partitions));
         }
+    }
+
+    /// Whether a topic is not surely missing.
+    pub(super) fn may_have(&self, topic: &str) -> bool {
+        let mut known = self.found.iter().map(|(found, _)| found).chain(&self.unclear);
+        known.any(|known| **known == *topic)
     }
 
     pub(super) fn partitions(&self) -> Vec<PartitionName> {

@@ -4,7 +4,7 @@ use rdkafka::consumer::Consumer;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::context::{GroupEvent, assign, unassign};
-use super::membership::{Membership, Which, report_loss};
+use super::membership::{Membership, Which, report_deleted, report_loss};
 use super::partition::{Partition, PartitionName, list};
 use super::probe::Standing;
 use crate::domain::{Generation, Lease};
@@ -138,8 +138,14 @@ impl Membership {
         }
         for (name, start) in names.iter().zip(starts) {
             let lease = Lease::new(self.renewed_us.clone(), self.tenure);
-            let committed = standing(name).and_then(|found| found.committed);
-            self.partitions.push(Partition::new(name.clone(), start, committed, lease));
+            let found = standing(name);
+            let committed = found.and_then(|found| found.committed);
+            let mut partition = Partition::new(name.clone(), start, committed, lease);
+            if let Some(lost) = found.and_then(|found| self.left.take_over(found)) {
+                report_deleted(outbox, name, lost);
+            }
+            found.and_then(|found| found.high).into_iter().for_each(|high| partition.ends(high));
+            self.partitions.push(partition);
         }
         self.joined = true;
         // Also where all is running: a partition that we held before is still paused if it was then.
@@ -190,6 +196,7 @@ impl Membership {
         };
         outbox.inputs(open.into_iter().map(Input::Lost).collect());
         for partition in gone {
+            self.left.leave(&partition);
             let PartitionName { topic, number: partition } = partition.name;
             outbox.report(Report::Lag { topic, partition, messages: None });
         }
@@ -254,7 +261,8 @@ fn start(standing: &Standing, outbox: &Outbox) -> Option<i64> {
     {
         tracing::error!(
             "{}/{}: the group's offset {committed} lies after the log's end {high}: the topic was truncated or \
-             made anew; it is read from its beginning at {low}",
+             made anew; it is read from its beginning at {low}. Whether something was lost before can't be known: \
+             compare with its producers, and let a topic be read to its end before it is deleted",
             name.topic,
             name.number,
         );

@@ -13,6 +13,7 @@ use super::probe::{Ask, News, Topics};
 use super::read_ahead::ReadAhead;
 use super::reading::Reading;
 use super::record;
+use super::vanished::Vanished;
 use crate::broker::kafka::refusal;
 use crate::domain::{Generation, Moment, Receipt};
 use crate::plan::{Consumer, Plan, Reads, Topic, Window};
@@ -70,6 +71,7 @@ pub(super) struct Worker {
     /// librdkafka can't use the client any more.
     gave_up: bool,
     topics: Topics,
+    vanished: Vanished,
     questions: u64,
     awaits_ends: bool,
     due: Due,
@@ -112,6 +114,7 @@ impl Worker {
             gave_up: false,
             pressure: Pressure::default(),
             topics: Topics::default(),
+            vanished: Vanished::default(),
             questions: 0,
             awaits_ends: false,
             due: Due { commit: now, lag: now, oldest: now, delete: now + DELETE_EVERY, ready: now },
@@ -180,7 +183,13 @@ impl Worker {
                 self.reading = self.reading_of(Namespace::Kafka { cluster: cluster.into() });
                 self.join();
             }
-            News::Topics(topics) => self.topics = topics,
+            News::Topics(topics) => {
+                let gone = self.vanished.look(&self.topics, &topics);
+                if let Some(membership) = &mut self.membership {
+                    membership.topics_gone(&gone, &self.outbox);
+                }
+                self.topics = topics;
+            }
             News::Standing(number, standings) => {
                 if let Some(membership) = &mut self.membership {
                     membership.standing(number, &standings, &self.outbox);
@@ -189,7 +198,7 @@ impl Worker {
             }
             News::Ends(ends) => {
                 self.awaits_ends = false;
-                match (&self.membership, self.reader.reads) {
+                match (&mut self.membership, self.reader.reads) {
                     (Some(membership), Reads::Tiers) => {
                         membership.report_waiting(&self.plan, &ends, &self.outbox);
                     }

@@ -94,6 +94,11 @@ impl Durable {
         &self.settings.durable
     }
 
+    /// The stream that it is on.
+    pub(crate) fn stream_name(&self) -> &str {
+        &self.settings.stream
+    }
+
     /// Finds the stream, and the durable on it; makes the durable if there is none. Neither is ever
     /// altered.
     ///

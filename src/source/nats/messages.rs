@@ -15,11 +15,12 @@ use super::ordered::Beside;
 use super::pull::{Allowed, Pull, Room};
 use super::reading::{Came, Durables, End, Reading, Words};
 use super::session::Session;
+use super::unread::Unread;
 use crate::domain::{Moment, Receipt};
 use crate::engine::Input;
 use crate::plan::{Consumer, JetStream, Nats, Plan, Reads};
 use crate::source::hand::{Found, Hand};
-use crate::source::{Intake, Namespace, Report};
+use crate::source::{Intake, Loss, Namespace, Report};
 
 /// After a pull that the server refused.
 const PULL_AGAIN: Duration = Duration::from_millis(250);
@@ -42,6 +43,7 @@ pub(super) struct Messages {
     /// Everything up to here was acknowledged by all replicas.
     floor: u64,
     gap: Gap,
+    unread: Unread,
     redelivered: u64,
 }
 
@@ -68,6 +70,7 @@ impl Messages {
             too_few_bytes: None,
             floor: 0,
             gap: Gap::default(),
+            unread: Unread::default(),
             redelivered: 0,
         }
     }
@@ -106,7 +109,26 @@ impl Messages {
              limits wider than the longest outage",
         );
         let from = i64::try_from(from).unwrap_or(i64::MAX);
-        session.outbox.report(Report::Lost { topic: topic.clone(), partition: 0, from, messages });
+        let (loss, topic) = (Loss::Retention, topic.clone());
+        session.outbox.report(Report::Lost { loss, topic, partition: 0, from, messages });
+    }
+
+    /// What waited in a stream that is gone.
+    fn report_deleted(&self, session: &Session) {
+        // All replicas know the same number; each tells its part, so that the sum is right.
+        let messages = self.unread.messages / u64::from(session.plan.replicas.max(1));
+        if messages == 0 {
+            return;
+        }
+        let stream = self.durable.stream_name();
+        tracing::error!(
+            source = session.name(),
+            "the stream {stream} was deleted with {messages} messages that had not been read; publish them again, and \
+             let a stream be read to its end before it is deleted",
+        );
+        let from = i64::try_from(self.unread.after + 1).unwrap_or(i64::MAX);
+        let (loss, topic) = (Loss::Deleted, stream.into());
+        session.outbox.report(Report::Lost { loss, topic, partition: 0, from, messages });
     }
 }
 
@@ -114,7 +136,8 @@ impl Reading for Messages {
     const WORDS: Words = Words {
         unknown: "the durable is not known yet",
         read: "what was read",
-        anew: "the stream was deleted and made anew; what is open of the old one is still delivered",
+        anew: "the stream was deleted and made anew; it is read from its beginning, and what is open of the old one is \
+               still delivered",
         deleted: "the durable was deleted; it is made anew where it was",
     };
 
@@ -148,6 +171,7 @@ impl Reading for Messages {
             let info = consumer.cached_info();
             self.floor = self.floor.max(info.ack_floor.stream_sequence);
             self.gap.look(info, found.stream.cached_info());
+            self.unread = unread(info);
             let limit = |limit: i64| u64::try_from(limit).unwrap_or_default();
             self.allowed = Allowed {
                 batch: limit(info.config.max_batch),
@@ -161,8 +185,9 @@ impl Reading for Messages {
         self.intake.iter_mut().for_each(|intake| intake.adopt(plan));
     }
 
-    fn leave_stream(&mut self) {
-        (self.gap, self.floor) = (Gap::default(), 0);
+    fn leave_stream(&mut self, session: &Session) {
+        self.report_deleted(session);
+        (self.gap, self.floor, self.unread) = (Gap::default(), 0, Unread::default());
     }
 
     fn is_pulling(&self, _: usize) -> bool {
@@ -194,6 +219,7 @@ impl Reading for Messages {
         self.too_few_bytes = None;
         self.pull = self.pull.and_then(Pull::next);
         self.redelivered += u64::from(delivered.times > 1);
+        self.unread.note(Unread { after: delivered.sequence, messages: delivered.pending });
         let now = Moment::now();
         match session.book.received(delivered.sequence, reply, delivered.stored_ms, now.mono_us) {
             Arrival::Settled(ending) => return session.acks.settled((*reply).clone(), ending),
@@ -237,6 +263,7 @@ impl Reading for Messages {
         // Somebody may have edited it: with another `ack_wait` nothing of what is open may be ours.
         self.durable.judge(&info.config)?;
         self.gap.look(&info, &state);
+        self.unread.note(unread(&info));
         self.floor = self.floor.max(info.ack_floor.stream_sequence);
         let Some(topic) = topic else { return Ok(()) };
         let moved = std::mem::take(&mut self.moved);
@@ -254,6 +281,10 @@ impl Reading for Messages {
         let stored_ms = session.book.oldest_stored_ms();
         session.outbox.report(Report::OldestUnsettled { topic, partition: 0, stored_ms });
     }
+}
+
+fn unread(durable: &consumer::Info) -> Unread {
+    Unread { after: durable.delivered.stream_sequence, messages: durable.num_pending }
 }
 
 /// Whether the server does not know of our pull: messages wait, no pull does, and nothing came.

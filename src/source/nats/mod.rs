@@ -26,6 +26,7 @@ mod subscription;
 mod tenure;
 mod tier_pace;
 mod tiers;
+mod unread;
 mod worker;
 
 use std::sync::Arc;

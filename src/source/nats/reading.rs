@@ -36,7 +36,7 @@ pub(super) trait Reading {
     fn adopt(&mut self, plan: &Arc<Plan>);
 
     /// The stream is gone, and with it what is known of it.
-    fn leave_stream(&mut self);
+    fn leave_stream(&mut self, session: &Session);
 
     /// Whether a pull of this durable waits at the server.
     fn is_pulling(&self, index: usize) -> bool;

@@ -94,7 +94,7 @@ impl Reading for Tiers {
         self.intake.iter_mut().for_each(|intake| intake.adopt(plan));
     }
 
-    fn leave_stream(&mut self) {}
+    fn leave_stream(&mut self, _: &Session) {}
 
     fn is_pulling(&self, index: usize) -> bool {
         self.paces.get(index).is_some_and(Pace::is_pulling)

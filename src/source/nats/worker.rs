@@ -288,8 +288,8 @@ impl<R: Reading> Worker<R> {
     }
 
     fn leave_stream(&mut self) {
+        self.reading.leave_stream(&self.session);
         self.session.leave_stream();
-        self.reading.leave_stream();
     }
 
     /// One line for each new trouble.
