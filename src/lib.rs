@@ -1,7 +1,8 @@
 //! **hookferry** carries events from a broker to other people's HTTP endpoints: it reads them from
 //! Kafka and NATS, routes them by a declared table, signs and delivers each one as a webhook, retries, and
-//! acknowledges an event only when every delivery that it caused has ended. What could not be
-//! delivered goes to the dead letters. The broker is the only durable state.
+//! acknowledges an event only when every delivery that it caused has ended or waits in a retry tier,
+//! confirmed by the broker. What could not be delivered goes to the dead letters. The broker is the only
+//! durable state.
 //!
 //! # The flow
 //!

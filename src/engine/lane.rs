@@ -287,9 +287,13 @@ impl Lane {
         paused.is_some_and(pause_is_long) || open.is_some_and(|since| now.since(since) >= hold)
     }
 
-    /// Whether nothing but probes is sent for now, or nothing has been for some seconds.
-    pub(super) fn is_at_rest(&self, now: Moment) -> bool {
-        self.is_closed_for_long(Duration::ZERO, now) || self.meter.stands_still(now)
+    /// Whether nothing but probes is sent for now, for longer than `brief` if it is paused, or nothing has been
+    /// for some seconds although its rate would allow it.
+    pub(super) fn is_at_rest(&self, brief: Duration, now: Moment) -> bool {
+        let is_open = self.breaker.as_ref().is_some_and(|breaker| breaker.open_since().is_some());
+        let is_paused = self.paused.is_some_and(|pause| pause.until.since(now) > brief);
+        let waits_for_rate = matches!(self.gate(now), Gate::Later { by_rate: true, .. });
+        is_open || is_paused || (!waits_for_rate && self.meter.stands_still(now))
     }
 
     /// How many deliveries it keeps while it is closed: one to be tried with, but while it is paused.

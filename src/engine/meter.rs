@@ -10,6 +10,8 @@ pub(super) struct Meter {
     count: u32,
     /// When the last one left, or it became busy.
     last_us: u64,
+    /// How long after the one before it that was.
+    interval_us: u64,
     /// Attempts a second, as of the end of the last second.
     per_second: f64,
 }
@@ -36,13 +38,15 @@ impl Meter {
     /// One more has left the queue.
     pub(super) fn count(&mut self, now: Moment) {
         self.count += 1;
+        self.interval_us = now.mono_us.saturating_sub(self.last_us);
         self.last_us = now.mono_us;
         self.fold(now);
     }
 
     /// Whether nothing has left for so long, although there is something to do, that the rate is none.
     pub(super) fn stands_still(&self, now: Moment) -> bool {
-        self.began_us.is_some() && now.mono_us.saturating_sub(self.last_us) >= BELIEVED_US
+        let long_us = BELIEVED_US.max(self.interval_us.saturating_mul(3));
+        self.began_us.is_some() && now.mono_us.saturating_sub(self.last_us) >= long_us
     }
 
     /// How many leave the queue in a second; `None` as long as that is not known.

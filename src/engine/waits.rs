@@ -147,13 +147,11 @@ impl Engine {
         self.move_to(id, tier, None, now);
     }
 
-    /// Moves a delivery for which there is no room; it comes back when the queue should be empty. The speed
-    /// of a target that is closed, or stands still, says nothing of when that will be.
-    fn spill(&mut self, id: DeliveryId, drain: Duration, now: Moment) {
+    /// Moves a delivery for which there is no room; it comes back when the queue should be empty. `drain` is
+    /// `None` where the target's speed says nothing of when that will be: it is closed, or stands still.
+    fn spill(&mut self, id: DeliveryId, drain: Option<Duration>, now: Moment) {
+        let Some(drain) = drain else { return self.shelve(id, now) };
         let Some(delivery) = self.ledger.delivery(id) else { return };
-        if self.lanes[delivery.target.0 as usize].is_at_rest(now) {
-            return self.shelve(id, now);
-        }
         delivery.idle_moves += 1;
         let longest = Tier::ONE_HOUR.length();
         let tier = Tier::for_wait(drain.saturating_mul(self.plan.time_scale).min(longest));
@@ -185,7 +183,8 @@ impl Engine {
             && self.another_has_room(consumer, target)
             && let Some(drain) = self.lane(target).drain_time(now).filter(|drain| *drain > SLOW)
         {
-            self.spill(id, drain, now);
+            let is_at_rest = self.lane(target).is_at_rest(SLOW, now);
+            self.spill(id, (!is_at_rest).then_some(drain), now);
             return true;
         }
         false
@@ -280,10 +279,12 @@ impl Engine {
     fn relieve(&mut self, consumer: ConsumerId, target: TargetId, now: Moment) {
         while self.another_has_room(consumer, target)
             && let Some(drain) = self.lane(target).drain_time(now).filter(|drain| *drain > SLOW)
+            // Asked before, because an empty lane does not stand still.
+            && let is_at_rest = self.lane(target).is_at_rest(SLOW, now)
             && let Some(id) = self.lane(target).withdraw()
         {
             match self.ledger.delivery(id).is_some() {
-                true => self.spill(id, drain, now),
+                true => self.spill(id, (!is_at_rest).then_some(drain), now),
                 false => debug_assert!(false, "a lane held a delivery that had ended"),
             }
         }

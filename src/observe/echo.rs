@@ -24,19 +24,33 @@ pub(super) struct Echo<L> {
     lines: Mutex<Lines>,
 }
 
-/// What was written lately, by its print.
+/// What was written lately.
 #[derive(Debug, Default)]
-struct Lines(VecDeque<(u64, Instant)>);
+struct Lines(VecDeque<Line>);
+
+#[derive(Debug, Clone, Copy)]
+struct Line {
+    print: u64,
+    /// Whether it tells of a trouble: a warning or an error.
+    is_trouble: bool,
+    at: Instant,
+}
 
 impl Lines {
     /// Whether this was not written lately. Then it is now.
-    fn is_news(&mut self, line: u64, now: Instant) -> bool {
-        while self.0.front().is_some_and(|(_, at)| now.duration_since(*at) >= QUIET || self.0.len() > KNOWN) {
+    fn is_news(&mut self, line: Line) -> bool {
+        while self
+            .0
+            .front()
+            .is_some_and(|old| line.at.duration_since(old.at) >= QUIET || self.0.len() > KNOWN)
+        {
             self.0.pop_front();
         }
-        let is_news = self.0.iter().all(|(known, _)| *known != line);
+        let is_news = self.0.iter().all(|known| known.print != line.print);
         if is_news {
-            self.0.push_back((line, now));
+            // What is well again may be in trouble again, and the last word has to be true.
+            self.0.retain(|known| known.is_trouble == line.is_trouble);
+            self.0.push_back(line);
         }
         is_news
     }
@@ -48,15 +62,17 @@ impl<L> Echo<L> {
     }
 
     fn is_news(&self, event: &Event<'_>) -> bool {
-        if *event.metadata().level() > Level::INFO {
+        let (level, target) = (*event.metadata().level(), event.metadata().target());
+        // Whoever asks for a reload is to see an answer, each time.
+        if level > Level::INFO || target.starts_with("hookferry::reload") {
             return true;
         }
         let mut text = Text::default();
         event.record(&mut text);
         let mut print = DefaultHasher::new();
-        (event.metadata().level().as_str(), text.0).hash(&mut print);
-        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        lines.is_news(print.finish(), Instant::now())
+        (level.as_str(), text.0).hash(&mut print);
+        let line = Line { print: print.finish(), is_trouble: level < Level::INFO, at: Instant::now() };
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner).is_news(line)
     }
 }
 
@@ -91,14 +107,27 @@ impl Visit for Text {
 mod tests {
     use super::*;
 
+    fn trouble(print: u64, at: Instant) -> Line {
+        Line { print, is_trouble: true, at }
+    }
+
     #[test]
     fn the_same_line_is_written_once_in_a_while() {
         let (mut lines, start) = (Lines::default(), Instant::now());
         let after = |seconds| start + Duration::from_secs(seconds);
-        assert!(lines.is_news(1, start));
-        assert!(!lines.is_news(1, after(1)));
-        assert!(lines.is_news(2, after(1)), "another one");
-        assert!(lines.is_news(1, after(5)), "it lasts, or comes again");
-        assert!(!lines.is_news(2, after(5)));
+        assert!(lines.is_news(trouble(1, start)));
+        assert!(!lines.is_news(trouble(1, after(1))));
+        assert!(lines.is_news(trouble(2, after(1))), "another one");
+        assert!(lines.is_news(trouble(1, after(5))), "it lasts, or comes again");
+        assert!(!lines.is_news(trouble(2, after(5))));
+    }
+
+    #[test]
+    fn a_trouble_that_was_over_is_written_when_it_comes_again() {
+        let (mut lines, now) = (Lines::default(), Instant::now());
+        let well = Line { print: 2, is_trouble: false, at: now };
+        assert!(lines.is_news(trouble(1, now)) && lines.is_news(well));
+        assert!(lines.is_news(trouble(1, now)), "the last word is true");
+        assert!(lines.is_news(well));
     }
 }

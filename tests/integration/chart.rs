@@ -50,9 +50,18 @@ fn chart() -> PathBuf {
 
 /// What helm makes of these values, or what it says against them.
 fn rendered(values: &str) -> Result<String, String> {
+    rendered_in("default", values)
+}
+
+fn rendered_in(namespace: &str, values: &str) -> Result<String, String> {
     let folder = Folder::new("chart");
     let values = folder.file("values.yaml", values);
-    let output = helm("template").arg("webhooks").arg(chart()).arg("--values").arg(values).output().unwrap();
+    let output = helm("template")
+        .args(["webhooks", "--namespace", namespace, "--values"])
+        .arg(values)
+        .arg(chart())
+        .output()
+        .unwrap();
     match output.status.success() {
         true => Ok(String::from_utf8(output.stdout).unwrap()),
         false => Err(text(&output)),
@@ -282,6 +291,17 @@ fn rules_and_dashboards_are_those_of_the_repository() {
         object(&documents, "Service")["spec"]["ports"][0]["name"]
     );
     assert_eq!(monitor["spec"]["selector"]["matchLabels"], object(&documents, "Service")["spec"]["selector"]);
+}
+
+/// Alerts and dashboards tell installations apart by `job`.
+#[test]
+fn releases_of_one_name_in_two_namespaces_have_two_jobs() {
+    for (namespace, job) in [("sales", "sales/webhooks-hookferry"), ("1234", "1234/webhooks-hookferry")] {
+        let values = format!("{CONFIG}{EVERYTHING}");
+        let documents = documents(&rendered_in(namespace, &values).unwrap());
+        let relabelings = &object(&documents, "ServiceMonitor")["spec"]["endpoints"][0]["relabelings"];
+        assert_eq!(*relabelings, serde_json::json!([{ "targetLabel": "job", "replacement": job }]));
+    }
 }
 
 /// How often a text stands in the files of a folder.

@@ -14,7 +14,8 @@ use crate::wait;
 /// No page takes longer.
 const LIMIT: Duration = Duration::from_secs(300);
 
-/// What a test machine can't carry out: how a command begins, and the tests that stand for it.
+/// What a test machine can't carry out: how a command begins, and the tests that stand for it, after the
+/// colon by the name of one or in words.
 pub const NOT_CARRIED_OUT: [(&str, &str); 9] = [
     ("cargo install ", "process.rs: the binary is there already"),
     ("cargo run --release -- demo", "cli.rs: demo_ends_with_a_summary"),
@@ -82,6 +83,7 @@ impl Reader {
     #[track_caller]
     pub fn follow(&self, name: &str) {
         let page = Page::read(name);
+        assert!(can_be_followed(&page), "no command of {name} is carried out: to follow it shows nothing");
         let script = self.folder.file("page.sh", &self.adapted(&commands(&page)));
         let log = self.folder.path().join("reader.log");
         let output = std::fs::File::create(&log).unwrap();
@@ -121,6 +123,16 @@ impl Drop for Group {
     }
 }
 
+/// Whether some command of the page is carried out.
+pub fn can_be_followed(page: &Page) -> bool {
+    let blocks = page.blocks();
+    let mut lines = blocks.iter().filter(|block| block.is_commands()).flat_map(|block| &block.lines);
+    lines.any(|line| {
+        let is_said_only = line.trim().is_empty() || line.trim_start().starts_with('#');
+        !is_said_only && !is_left_out(line)
+    })
+}
+
 /// The page as a script for reader.sh: line by line, without what is only read.
 fn commands(page: &Page) -> String {
     let mut lines = vec![String::new(); page.text.lines().count()];
@@ -149,8 +161,12 @@ fn only_looks(block: &Block<'_>) -> bool {
     block.lines.iter().all(|line| LOOKS.iter().any(|start| line.starts_with(start)))
 }
 
+fn is_left_out(line: &str) -> bool {
+    NOT_CARRIED_OUT.iter().any(|(start, _)| line.starts_with(start))
+}
+
 fn typed(line: &str) -> String {
-    if NOT_CARRIED_OUT.iter().any(|(start, _)| line.starts_with(start)) {
+    if is_left_out(line) {
         return format!("# {line}");
     }
     match GOES_ON.iter().any(|start| line.starts_with(start)) {
@@ -168,6 +184,14 @@ fn a_page_becomes_its_commands_line_by_line() {
 }
 
 #[test]
+fn a_page_is_followed_for_a_command_that_is_carried_out() {
+    let can_be = |text: &str| can_be_followed(&Page { name: String::new(), text: text.to_owned() });
+    assert!(can_be("```sh\ncargo build\nls\n```\n"));
+    assert!(!can_be("```sh\ncargo build  # first\n\n    # slowly\n```\n```text\nls\n```\n"));
+    assert!(!can_be("Say `ls`.\n"));
+}
+
+#[test]
 fn what_is_not_carried_out_stands_in_a_page_and_has_a_test() {
     let pages = Page::all();
     let lines: BTreeSet<&str> = pages
@@ -181,7 +205,11 @@ fn what_is_not_carried_out_stands_in_a_page_and_has_a_test() {
             lines.iter().any(|line| line.starts_with(start)),
             "no page says {start}: take it from the list"
         );
-        let (file, _) = instead.split_once(':').expect("a file of tests");
-        assert!(root().join("tests/integration").join(file).exists(), "{start}: {file}");
+        let (file, test) = instead.split_once(": ").expect("a file of tests");
+        let tests = std::fs::read_to_string(root().join("tests/integration").join(file));
+        let tests = tests.unwrap_or_else(|cause| panic!("{start}: {file}: {cause}"));
+        // One word is the name of a test.
+        let is_there = test.contains(' ') || tests.contains(&format!("fn {test}("));
+        assert!(is_there, "{start}: {file} has no test {test}");
     }
 }

@@ -1,4 +1,4 @@
-//! Every page that has commands does what it says, followed from its first line to its last.
+//! Every page that has commands for a test machine does what it says, followed from its first line to its last.
 
 use crate::bridge::Bridge;
 use crate::kafka::{Cluster, PrivateBroker};
@@ -106,14 +106,4 @@ fn configuration() {
 #[test]
 fn signatures() {
     Reader::new().follow("docs/signatures.md");
-}
-
-#[test]
-fn operations() {
-    Reader::new().follow("docs/operations.md");
-}
-
-#[test]
-fn contributing() {
-    Reader::new().follow("CONTRIBUTING.md");
 }

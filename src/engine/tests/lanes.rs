@@ -193,40 +193,36 @@ fn a_slow_target_keeps_no_more_than_its_share_in_memory() {
     assert!(moved > 80, "the others wait in tiers: {moved}");
 }
 
+/// The tiers of what was moved without an attempt in 20 seconds, while the slow target gets three deliveries
+/// a second and answers each attempt like this, or not at all.
+fn tiers_while_it_answers(reply: Option<Reply>) -> Vec<Tier> {
+    let mut desk = slow_and_fast();
+    let mut tiers = Vec::new();
+    for second in 0..20 {
+        desk.arrive_many(second * 3, 3);
+        let (attempts, moves) = desk.attempts_and_moves();
+        moves.iter().for_each(|(write, _)| desk.stored(*write, Ok(())));
+        let waiting = moves.into_iter().map(|(_, moved)| moved.waiting);
+        tiers.extend(waiting.filter(|waiting| waiting.attempts == 0).map(|waiting| waiting.tier));
+        desk.wait(Duration::from_secs(1));
+        if let Some(reply) = &reply {
+            attempts.iter().for_each(|attempt| desk.answer(attempt, reply.clone()));
+        }
+    }
+    tiers
+}
+
 /// Tiers by the speed of a target that has stopped would keep its deliveries for an hour, however soon it is back.
 #[test]
 fn what_a_target_that_stands_still_has_no_room_for_comes_back_soon() {
-    let mut desk = slow_and_fast();
-    let mut moves = Vec::new();
-    for second in 0..20 {
-        desk.arrive_many(second * 3, 3);
-        let (_, moved) = desk.attempts_and_moves();
-        moved.iter().for_each(|(write, _)| desk.stored(*write, Ok(())));
-        moves.extend(moved.into_iter().map(|(_, moved)| moved.waiting.tier));
-        desk.wait(Duration::from_secs(1));
-    }
-    assert!(moves.len() > 20 && moves.iter().all(|tier| *tier == Tier::ONE_MINUTE), "{moves:?}");
+    let tiers = tiers_while_it_answers(None);
+    assert!(tiers.len() > 20 && tiers.iter().all(|tier| *tier == Tier::ONE_MINUTE), "{tiers:?}");
 }
 
-/// The same while its breaker is open.
 #[test]
-fn what_a_closed_target_has_no_room_for_comes_back_soon() {
-    let mut desk = slow_and_fast();
-    let mut moves = Vec::new();
-    for second in 0..20 {
-        desk.arrive_many(second * 3, 3);
-        let (attempts, moved) = desk.attempts_and_moves();
-        moved.iter().for_each(|(write, _)| desk.stored(*write, Ok(())));
-        moves.extend(
-            moved
-                .into_iter()
-                .filter(|(_, moved)| moved.waiting.attempts == 0)
-                .map(|(_, moved)| moved.waiting.tier),
-        );
-        desk.wait(Duration::from_secs(1));
-        attempts.iter().for_each(|attempt| desk.answer(attempt, status(500)));
-    }
-    assert!(moves.len() > 20 && moves.iter().all(|tier| *tier <= Tier::ONE_MINUTE), "{moves:?}");
+fn what_a_target_with_an_open_breaker_has_no_room_for_comes_back_soon() {
+    let tiers = tiers_while_it_answers(Some(status(500)));
+    assert!(tiers.len() > 20 && tiers.iter().all(|tier| *tier <= Tier::ONE_MINUTE), "{tiers:?}");
 }
 
 /// A backlog for one target that is well is not copied back to the broker.

@@ -85,7 +85,8 @@ impl Families {
                 "events_lost_total",
                 "Events that were lost before they were read. retention: the broker deleted the oldest of a log; \
                  deleted: the log itself was deleted or made anew, as far as it was known to reach at the last look; \
-                 slow_consumer: core NATS sent them while the window was full.",
+                 slow_consumer: core NATS sent them while the window was full. One that several consumers of a source \
+                 would have read counts for each.",
                 &["source", "reason"],
             ),
             commits: add.counters("commits_total", "Commits of a source's group.", &["source", "result"]),
@@ -97,7 +98,8 @@ impl Families {
             ),
             source_up: add.gauges(
                 "source_up",
-                "Whether a consumer of a source is in its group, with or without a partition.",
+                "Whether a consumer of a source is ready: in the group or bound to the durable, and nothing of what it \
+                 is to read is missing.",
                 &["source", "consumer"],
             ),
             store_up: add.gauges(

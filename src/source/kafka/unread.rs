@@ -42,10 +42,12 @@ impl LeftBehind {
     /// elsewhere too, if it is still there.
     pub(super) fn leave(&mut self, partition: &Partition) {
         self.0.retain(|_, left| left.at.elapsed() < REMEMBERED);
-        if let Some(unread) = partition.unsettled() {
-            let left = Left { unread, committed: partition.is_committed(), at: Instant::now() };
-            self.0.insert(partition.name.clone(), left);
-        }
+        let Some(unread) = partition.unsettled() else {
+            self.0.remove(&partition.name);
+            return;
+        };
+        let left = Left { unread, committed: partition.is_committed(), at: Instant::now() };
+        self.0.insert(partition.name.clone(), left);
     }
 
     /// A partition is taken over: what is lost, if it has another log than when it was left. With a topic

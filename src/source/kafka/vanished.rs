@@ -1,19 +1,25 @@
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::probe::Topics;
 
 /// Topics that were there and are not any more. A broker that has just started may not know of a topic yet,
 /// so one is gone only when it is missing twice.
 #[derive(Debug, Default)]
-pub(super) struct Vanished(Vec<Arc<str>>);
+pub(super) struct Vanished(Vec<(Arc<str>, Instant)>);
+
+/// By then all partitions of a topic that is gone have been given up, and what is lost with them is told.
+const REMEMBERED: Duration = Duration::from_secs(300);
 
 impl Vanished {
-    /// Compares a look with the one before; the answer is what is gone, for as long as it is.
+    /// Compares a look with the one before; the answer is what is gone, for some minutes or until it is back.
     pub(super) fn look(&mut self, before: &Topics, now: &Topics) -> Vec<Arc<str>> {
-        self.0.retain(|topic| !now.may_have(topic));
-        let gone = self.0.clone();
-        let found = before.found.iter().map(|(topic, _)| topic);
-        self.0.extend(found.filter(|topic| !now.may_have(topic)).cloned());
+        self.0.retain(|(topic, since)| !now.may_have(topic) && since.elapsed() < REMEMBERED);
+        let gone: Vec<_> = self.0.iter().map(|(topic, _)| topic.clone()).collect();
+        // While it is deleted a topic may be there and not be readable.
+        let there = before.found.iter().map(|(topic, _)| topic).chain(&before.unclear);
+        let missing = there.filter(|topic| !now.may_have(topic) && !gone.contains(topic));
+        self.0.extend(missing.map(|topic| (topic.clone(), Instant::now())));
         gone
     }
 }
@@ -47,6 +53,8 @@ mod tests {
         assert!(vanished.look(&one, &all).is_empty());
         let unclear = topics(&["a"], &["b"]);
         vanished.look(&all, &unclear);
-        assert!(vanished.look(&unclear, &one).is_empty());
+        assert!(vanished.look(&unclear, &unclear).is_empty());
+        assert!(vanished.look(&unclear, &one).is_empty(), "missing once");
+        assert_eq!(vanished.look(&one, &one), ["b".into()]);
     }
 }

@@ -115,8 +115,7 @@ impl Messages {
 
     /// What waited in a stream that is gone.
     fn report_deleted(&self, session: &Session) {
-        // All replicas know the same number; each tells its part, so that the sum is right.
-        let messages = self.unread.messages / u64::from(session.plan.replicas.max(1));
+        let messages = self.unread.messages;
         if messages == 0 {
             return;
         }
@@ -126,6 +125,8 @@ impl Messages {
             "the stream {stream} was deleted with {messages} messages that had not been read; publish them again, and \
              let a stream be read to its end before it is deleted",
         );
+        // All replicas know the same number; each counts its part, so that the sum is not far off.
+        let messages = messages.div_ceil(u64::from(session.plan.replicas.max(1)));
         let from = i64::try_from(self.unread.after + 1).unwrap_or(i64::MAX);
         let (loss, topic) = (Loss::Deleted, stream.into());
         session.outbox.report(Report::Lost { loss, topic, partition: 0, from, messages });

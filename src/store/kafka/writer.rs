@@ -24,6 +24,8 @@ use crate::store::{FromStore, Write};
 /// While writes are under way, how often their results are looked for.
 const POLL: Duration = Duration::from_millis(2);
 const IDLE: Duration = Duration::from_millis(200);
+/// So many events of the client are taken at a time.
+const EVENTS: usize = 32;
 
 /// The store's thread.
 pub(super) struct Writer {
@@ -181,9 +183,10 @@ impl Writer {
     /// Hands over what the broker confirmed or refused since the last time.
     fn collect(&mut self) {
         let mut delivered = Vec::new();
-        // A poll takes one event. One with a patience would spin for its last millisecond, and not end early.
+        // A poll takes one event, of which not each is a result: the client's log lines come the same way. One with
+        // a patience would spin for its last millisecond, and not end early.
         loop {
-            self.producer.poll(Duration::ZERO);
+            (0..EVENTS).for_each(|_| self.producer.poll(Duration::ZERO));
             let more =
                 std::mem::take(&mut *self.results.delivered.lock().unwrap_or_else(PoisonError::into_inner));
             if more.is_empty() {
