@@ -467,8 +467,8 @@ pub(super) fn report_deleted(outbox: &Outbox, name: &PartitionName, lost: Unread
     let Unread { from, messages } = lost;
     tracing::error!(
         "{topic}/{partition}: the log was deleted with {messages} messages from offset {from} on that were not \
-         settled here; publish again what no other process has read since, and let a topic be read to its end \
-         before it is deleted",
+         settled here; publish them again unless another process has read them since, and let a topic be read to \
+         its end before it is deleted",
     );
     let (loss, topic, partition) = (Loss::Deleted, topic.clone(), *partition);
     outbox.report(Report::Lost { loss, topic, partition, from, messages });

@@ -173,6 +173,12 @@ impl Membership {
 
     /// The end of a revocation.
     fn give_up(&mut self, generations: &[Generation], outbox: &Outbox, ending: Ending) {
+        if matches!(ending, Ending::Lost) {
+            tracing::warn!(
+                "the group took partitions away, because it had not heard from this process in time; what is open of \
+                 them comes again. If the brokers were up, check the network and `session.timeout.ms`"
+            );
+        }
         let list = self.list_of(generations);
         self.forget(generations, outbox, ending);
         if let Err(error) = unassign(&self.consumer, &list) {
