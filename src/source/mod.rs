@@ -97,7 +97,7 @@ pub fn start(
     let Some(settings) = plan.sources.get(usize::from(reader.source.0)) else {
         return Err(StartFault::NoSource(reader.source.0));
     };
-    let outbox = Outbox::new(consumer, emit);
+    let outbox = Outbox::new(consumer, &settings.name, emit);
     match &settings.broker {
         Broker::Kafka(kafka) => kafka::start(&plan, reader, settings, kafka, grant, outbox),
         Broker::Nats(nats) => nats::start(&plan, reader, settings, nats, grant, outbox),

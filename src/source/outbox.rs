@@ -1,4 +1,5 @@
 use std::cell::RefCell;
+use std::sync::Arc;
 
 use super::{FromSource, Report};
 use crate::domain::ConsumerId;
@@ -7,17 +8,27 @@ use crate::engine::Input;
 /// The way out to the pipeline.
 pub(super) struct Outbox {
     consumer: ConsumerId,
+    source: Arc<str>,
     emit: Box<dyn Fn(FromSource) + Send>,
     ready: RefCell<Option<Result<(), String>>>,
 }
 
 impl Outbox {
-    pub(super) fn new(consumer: ConsumerId, emit: impl Fn(FromSource) + Send + 'static) -> Outbox {
-        Outbox { consumer, emit: Box::new(emit), ready: RefCell::default() }
+    pub(super) fn new(
+        consumer: ConsumerId,
+        source: &str,
+        emit: impl Fn(FromSource) + Send + 'static,
+    ) -> Outbox {
+        Outbox { consumer, source: source.into(), emit: Box::new(emit), ready: RefCell::default() }
     }
 
     pub(super) fn consumer(&self) -> ConsumerId {
         self.consumer
+    }
+
+    /// The source's name, for the log.
+    pub(super) fn source(&self) -> &str {
+        &self.source
     }
 
     pub(super) fn inputs(&self, inputs: Vec<Input>) {

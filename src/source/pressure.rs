@@ -61,7 +61,7 @@ mod tests {
     fn what_lasts_is_told_once_a_second() {
         let told = Arc::new(AtomicUsize::new(0));
         let count = told.clone();
-        let outbox = Outbox::new(ConsumerId(0), move |news| {
+        let outbox = Outbox::new(ConsumerId(0), "orders", move |news| {
             if let FromSource::Inputs(inputs) = news {
                 let pressed = inputs.iter().filter(|input| matches!(input, Input::Pressed(ConsumerId(0))));
                 count.fetch_add(pressed.count(), Ordering::Relaxed);

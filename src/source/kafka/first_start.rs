@@ -4,7 +4,8 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 
 use super::context::ObserverContext;
 use super::partition::{PartitionName, list};
-use super::probe::{Probe, Topics, committed};
+use super::probe::{Probe, committed};
+use super::topics::Topics;
 use crate::domain::Moment;
 use crate::plan::Start;
 

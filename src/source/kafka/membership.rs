@@ -279,6 +279,7 @@ impl Membership {
     fn start_again(&mut self, index: usize, offset: i64, stored_ms: i64, outbox: &Outbox) -> Place {
         let old = self.partitions.remove(index);
         tracing::error!(
+            source = outbox.source(),
             "{}/{} goes back to offset {offset}: the topic was truncated or made anew; it is read from there, and what \
              is open of the old one is still delivered",
             old.name.topic,
@@ -307,11 +308,11 @@ impl Membership {
     }
 
     /// Commits what has moved since the last commit.
-    pub(super) fn commit_all(&mut self) {
+    pub(super) fn commit_all(&mut self, outbox: &Outbox) {
         // One at a time, so that an older commit never overtakes a newer one. What is being given up
         // has its own, last one.
         if self.commits_in_flight == 0 && !matches!(self.rebalance, Some(Rebalance::Committing { .. })) {
-            self.commit(Which::All);
+            self.commit(Which::All, outbox);
         }
     }
 
@@ -337,7 +338,7 @@ impl Membership {
 
     /// Commits nothing after a freeze, wherever in a turn it came: others may own the partitions by
     /// then.
-    pub(super) fn commit(&mut self, which: Which<'_>) {
+    pub(super) fn commit(&mut self, which: Which<'_>, outbox: &Outbox) {
         if self.frozen(Moment::now()) {
             return;
         }
@@ -353,7 +354,12 @@ impl Membership {
         }
         match self.commits.commit(&list(offsets)) {
             Ok(()) => self.commits_in_flight += 1,
-            Err(error) => tracing::warn!("a commit could not be sent; it is made again: {error}"),
+            Err(error) => {
+                tracing::warn!(
+                    source = outbox.source(),
+                    "a commit could not be sent; it is made again: {error}"
+                );
+            }
         }
     }
 
@@ -376,7 +382,7 @@ impl Membership {
                 Some(Code::IllegalGeneration | Code::RebalanceInProgress) => {
                     tracing::debug!("a commit came in the middle of a rebalance; it is made again");
                 }
-                _ => tracing::warn!("a commit failed; it is made again: {error}"),
+                _ => tracing::warn!(source = outbox.source(), "a commit failed; it is made again: {error}"),
             },
         }
         outbox.report(Report::Committed(result.map(drop).map_err(|error| error.to_string())));
@@ -384,11 +390,18 @@ impl Membership {
 
     // ---- Looking ----
 
-    /// Reports each partition's backlog, given where it ends.
-    pub(super) fn report_lag(&mut self, ends: &[(PartitionName, i64)], outbox: &Outbox) {
+    /// Notes where partitions end.
+    pub(super) fn ends(&mut self, ends: &[(PartitionName, i64)]) {
         for partition in &mut self.partitions {
+            let end = ends.iter().find(|(name, _)| *name == partition.name);
+            end.into_iter().for_each(|(_, end)| partition.ends(*end));
+        }
+    }
+
+    /// Reports each partition's backlog, given where it ends.
+    pub(super) fn report_lag(&self, ends: &[(PartitionName, i64)], outbox: &Outbox) {
+        for partition in &self.partitions {
             let Some((_, end)) = ends.iter().find(|(name, _)| *name == partition.name) else { continue };
-            partition.ends(*end);
             let position = partition.position().unwrap_or(*end);
             let PartitionName { topic, number: partition } = partition.name.clone();
             let messages = Some(u64::try_from(end.saturating_sub(position)).unwrap_or(0));
@@ -455,6 +468,7 @@ pub(super) enum Which<'a> {
 pub(super) fn report_loss(outbox: &Outbox, name: &PartitionName, from: i64, messages: u64) {
     let PartitionName { topic, number: partition } = name;
     tracing::error!(
+        source = outbox.source(),
         "{topic}/{partition}: the broker deleted {messages} messages from offset {from} on before they were read; \
          make the topic's retention longer than the longest outage",
     );
@@ -466,6 +480,7 @@ pub(super) fn report_deleted(outbox: &Outbox, name: &PartitionName, lost: Unread
     let PartitionName { topic, number: partition } = name;
     let Unread { from, messages } = lost;
     tracing::error!(
+        source = outbox.source(),
         "{topic}/{partition}: the log was deleted with {messages} messages from offset {from} on that were not \
          settled here; publish them again unless another process has read them since, and let a topic be read to \
          its end before it is deleted",

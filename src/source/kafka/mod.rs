@@ -18,6 +18,7 @@ mod read_ahead;
 mod reading;
 mod rebalance;
 mod record;
+mod topics;
 mod unread;
 mod vanished;
 mod worker;

@@ -4,18 +4,15 @@ use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
-use rdkafka::metadata::MetadataTopic;
-use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::consumer;
 use super::context::ObserverContext;
 use super::partition::{PartitionName, list};
 use super::rebalance::STANDING_GRACE;
+use super::topics::Topics;
 use super::{first_start, ordered};
-use crate::broker::kafka::{Admin, Connection, OwnTopic, Reachability};
-use crate::domain::Tier;
-use crate::plan::{Consumer as Reader, Kafka, Plan, Reads, Source, Topic};
+use crate::broker::kafka::{Admin, Connection, Reachability};
+use crate::plan::{Consumer as Reader, Kafka, Plan, Reads, Source};
 
 /// Blocking calls may take so long.
 pub(super) const PATIENCE: Duration = Duration::from_secs(8);
@@ -69,17 +66,6 @@ impl From<KafkaError> for Shut {
     }
 }
 
-/// Which of a source's topics are there.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Topics {
-    /// Topics that exist, by name or by pattern.
-    pub(super) found: Vec<(Arc<str>, i32)>,
-    /// Named topics that may exist and can't be read now.
-    pub(super) unclear: Vec<Arc<str>>,
-    /// One sentence for each named topic that can't be read, with the remedy.
-    pub(super) faults: Vec<String>,
-}
-
 /// Where the group stands in one partition; `None` where the broker has no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Standing {
@@ -95,7 +81,9 @@ pub(super) struct Probe {
     pub(super) plan: Arc<Plan>,
     pub(super) reader: Reader,
     pub(super) reachability: Arc<Reachability>,
-    told: Vec<String>,
+    pub(super) told: Vec<String>,
+    /// What the last look found.
+    pub(super) last: Topics,
     since: Instant,
     /// There was no partition yet at which the groups of ordered targets could start.
     unseeded: bool,
@@ -118,6 +106,7 @@ impl Probe {
             reader,
             reachability,
             told: Vec::new(),
+            last: Topics::default(),
             since: Instant::now(),
             unseeded: false,
             admin: None,
@@ -305,20 +294,12 @@ impl Probe {
         }
     }
 
-    /// One warning for each topic that can't be read, until it can be.
-    fn tell_topics(&mut self, topics: &Topics) {
-        for fault in topics.faults.iter().filter(|fault| !self.told.contains(fault)) {
-            tracing::warn!(source = self.kafka_name(), "{fault}");
-        }
-        self.told.clone_from(&topics.faults);
-    }
-
     /// Lets librdkafka hand over its log lines and errors.
     fn serve(&self) {
         while self.client.poll(Duration::ZERO).is_some() {}
     }
 
-    fn kafka_name(&self) -> &str {
+    pub(super) fn kafka_name(&self) -> &str {
         self.plan.sources.get(usize::from(self.reader.source.0)).map_or("", |source| &source.name)
     }
 
@@ -343,60 +324,6 @@ impl Probe {
     pub(super) fn observer(&self, reads: Reads) -> KafkaResult<BaseConsumer<ObserverContext>> {
         let connection = self.connection().ok_or(KafkaError::Canceled)?.reading(reads);
         connection.observer().create_with_context(ObserverContext::new(self.reachability.clone()))
-    }
-
-    fn topics(&self) -> KafkaResult<Topics> {
-        let mut topics = Topics::default();
-        for topic in &consumer::topics(&self.plan, self.reader) {
-            match topic {
-                Topic::Name(name) => {
-                    let metadata = self.client.fetch_metadata(Some(name), PATIENCE)?;
-                    match metadata.topics().first() {
-                        Some(found) if found.error().is_none() => topics.add(found),
-                        found => {
-                            if found.and_then(MetadataTopic::error).is_some_and(|error| !is_missing(error)) {
-                                topics.unclear.push(name.as_str().into());
-                            }
-                            topics.faults.push(self.topic_fault(name, found));
-                        }
-                    }
-                }
-                Topic::Regex(pattern) => {
-                    // The plan has compiled it before.
-                    let Ok(pattern) = regex::Regex::new(pattern) else { continue };
-                    let metadata = self.client.fetch_metadata(None, PATIENCE)?;
-                    let ours = OwnTopic::names(&self.plan);
-                    let matching = |topic: &&MetadataTopic| {
-                        pattern.is_match(topic.name()) && ours.iter().all(|own| own != topic.name())
-                    };
-                    metadata.topics().iter().filter(matching).for_each(|topic| topics.add(topic));
-                }
-            }
-        }
-        self.reachability.contact();
-        Ok(topics)
-    }
-
-    fn topic_fault(&self, name: &str, found: Option<&MetadataTopic>) -> String {
-        let brokers = self.brokers();
-        let tier = Tier::all().find(|tier| self.plan.tier_topic(*tier) == name);
-        let tier = tier.filter(|_| self.reader.reads == Reads::Tiers);
-        match found.and_then(MetadataTopic::error) {
-            Some(RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED) => format!(
-                "the broker does not allow this user to read the topic {name}; allow it READ and DESCRIBE"
-            ),
-            Some(error) if !is_missing(error) => {
-                format!("the topic {name} can't be read now: {}", RDKafkaErrorCode::from(error))
-            }
-            _ if tier.is_some() => format!(
-                "the topic {name} for retries does not exist; create it, for example with: {}",
-                tier.map(|tier| OwnTopic::tier(&self.plan, tier).command(&brokers)).unwrap_or_default(),
-            ),
-            _ => format!(
-                "the topic {name} does not exist; it is read from its beginning once it does. Create it, for \
-                 example with: kafka-topics.sh --bootstrap-server {brokers} --create --topic {name} --partitions 12"
-            ),
-        }
     }
 
     /// Asks until there is an answer. What nobody waits for any more is empty.
@@ -460,39 +387,6 @@ pub(super) fn committed(
     // A partition without an answer must not look like one without a commit.
     answered.elements().iter().try_for_each(|element| element.error())?;
     Ok(known(&answered))
-}
-
-impl Topics {
-    fn add(&mut self, topic: &MetadataTopic) {
-        let partitions = i32::try_from(topic.partitions().len()).unwrap_or(i32::MAX);
-        if !self.found.iter().any(|(name, _)| **name == *topic.name()) {
-            self.found.push((topic.name().into(), partitions));
-        }
-    }
-
-    /// Whether a topic is not surely missing.
-    pub(super) fn may_have(&self, topic: &str) -> bool {
-        let mut known = self.found.iter().map(|(found, _)| found).chain(&self.unclear);
-        known.any(|known| **known == *topic)
-    }
-
-    pub(super) fn partitions(&self) -> Vec<PartitionName> {
-        let all = |(topic, count): &(Arc<str>, i32)| {
-            let topic = topic.clone();
-            (0..*count).map(move |number| PartitionName { topic: topic.clone(), number })
-        };
-        self.found.iter().flat_map(all).collect()
-    }
-}
-
-fn is_missing(error: RDKafkaRespErr) -> bool {
-    use RDKafkaRespErr as Error;
-    matches!(
-        error,
-        Error::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART
-            | Error::RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC
-            | Error::RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION
-    )
 }
 
 fn known(list: &TopicPartitionList) -> Vec<(PartitionName, i64)> {

@@ -82,7 +82,7 @@ impl Membership {
                     self.give_up(&generations, outbox, Ending::Lost);
                 } else if now >= until || generations.iter().all(|one| self.is_quiet(*one)) {
                     self.end_leases(&generations);
-                    self.commit(Which::These(&generations));
+                    self.commit(Which::These(&generations), outbox);
                     let until = now + COMMIT_GRACE;
                     self.rebalance = Some(Rebalance::Committing { generations, until });
                 } else {
@@ -93,7 +93,7 @@ impl Membership {
                 // One that failed is made again while there is time; without anything to commit, and
                 // where it can't be sent, there is nothing to wait for.
                 if now < until && self.commits_in_flight == 0 {
-                    self.commit(Which::These(&generations));
+                    self.commit(Which::These(&generations), outbox);
                 }
                 if self.commits_in_flight == 0 || now >= until {
                     self.give_up(&generations, outbox, Ending::Left);
@@ -141,7 +141,7 @@ impl Membership {
             let found = standing(name);
             let committed = found.and_then(|found| found.committed);
             let mut partition = Partition::new(name.clone(), start, committed, lease);
-            if let Some(lost) = found.and_then(|found| self.left.take_over(found)) {
+            if let Some(lost) = self.left.take_over(name, found) {
                 report_deleted(outbox, name, lost);
             }
             found.and_then(|found| found.high).into_iter().for_each(|high| partition.ends(high));
@@ -175,6 +175,7 @@ impl Membership {
     fn give_up(&mut self, generations: &[Generation], outbox: &Outbox, ending: Ending) {
         if matches!(ending, Ending::Lost) {
             tracing::warn!(
+                source = outbox.source(),
                 "the group took partitions away, because it had not heard from this process in time; what is open of \
                  them comes again. If the brokers were up, check the network and `session.timeout.ms`"
             );
@@ -266,6 +267,7 @@ fn start(standing: &Standing, outbox: &Outbox) -> Option<i64> {
         && committed > high
     {
         tracing::error!(
+            source = outbox.source(),
             "{}/{}: the group's offset {committed} lies after the log's end {high}: the topic was truncated or \
              made anew; it is read from its beginning at {low}. Whether something was lost before can't be known: \
              compare with its producers, and let a topic be read to its end before it is deleted",

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::probe::Topics;
+use super::topics::Topics;
 
 /// Topics that were there and are not any more. A broker that has just started may not know of a topic yet,
 /// so one is gone only when it is missing twice.
@@ -17,8 +17,7 @@ impl Vanished {
         self.0.retain(|(topic, since)| !now.may_have(topic) && since.elapsed() < REMEMBERED);
         let gone: Vec<_> = self.0.iter().map(|(topic, _)| topic.clone()).collect();
         // While it is deleted a topic may be there and not be readable.
-        let there = before.found.iter().map(|(topic, _)| topic).chain(&before.unclear);
-        let missing = there.filter(|topic| !now.may_have(topic) && !gone.contains(topic));
+        let missing = before.known().filter(|topic| !now.may_have(topic) && !gone.contains(topic));
         self.0.extend(missing.map(|topic| (topic.clone(), Instant::now())));
         gone
     }
@@ -31,7 +30,7 @@ mod tests {
     fn topics(found: &[&str], unclear: &[&str]) -> Topics {
         let found = found.iter().map(|topic| ((*topic).into(), 1)).collect();
         let unclear = unclear.iter().map(|topic| (*topic).into()).collect();
-        Topics { found, unclear, faults: Vec::new() }
+        Topics { found, unclear, ..Topics::default() }
     }
 
     #[test]

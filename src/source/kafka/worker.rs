@@ -9,10 +9,11 @@ use rdkafka::message::BorrowedMessage;
 
 use super::consumer::{self, Mail, Member};
 use super::membership::{Flow, Membership, Place};
-use super::probe::{Ask, News, Topics};
+use super::probe::{Ask, News};
 use super::read_ahead::ReadAhead;
 use super::reading::Reading;
 use super::record;
+use super::topics::Topics;
 use super::vanished::Vanished;
 use crate::broker::kafka::refusal;
 use crate::domain::{Generation, Moment, Receipt};
@@ -186,6 +187,7 @@ impl Worker {
             News::Topics(topics) => {
                 let gone = self.vanished.look(&self.topics, &topics);
                 if let Some(membership) = &mut self.membership {
+                    membership.left.still_there(&topics);
                     membership.topics_gone(&gone, &self.outbox);
                 }
                 self.topics = topics;
@@ -198,12 +200,11 @@ impl Worker {
             }
             News::Ends(ends) => {
                 self.awaits_ends = false;
-                match (&mut self.membership, self.reader.reads) {
-                    (Some(membership), Reads::Tiers) => {
-                        membership.report_waiting(&self.plan, &ends, &self.outbox);
-                    }
-                    (Some(membership), _) => membership.report_lag(&ends, &self.outbox),
-                    (None, _) => {}
+                let Some(membership) = &mut self.membership else { return };
+                membership.ends(&ends);
+                match self.reader.reads {
+                    Reads::Tiers => membership.report_waiting(&self.plan, &ends, &self.outbox),
+                    Reads::Shared | Reads::Ordered(_) => membership.report_lag(&ends, &self.outbox),
                 }
             }
             News::Deleted(below) => {
@@ -322,7 +323,7 @@ impl Worker {
         let soon = waits && !membership.commit_failed();
         if now >= self.due.commit || soon && now + COMMIT_EVERY >= self.due.commit + COMMIT_SOON {
             self.due.commit = now + COMMIT_EVERY;
-            membership.commit_all();
+            membership.commit_all(&self.outbox);
         }
         if now >= self.due.oldest && self.reader.reads != Reads::Tiers {
             self.due.oldest = now + OLDEST_EVERY;
@@ -564,7 +565,7 @@ impl Worker {
             membership.renew(now);
             // It may ask where the group stands; nothing is taken over any more.
             membership.step(&self.outbox, 0);
-            membership.commit_all();
+            membership.commit_all(&self.outbox);
             if let Some(Err(error)) = membership.consumer().poll(NAP) {
                 self.poll_failed(&error);
             }

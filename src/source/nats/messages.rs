@@ -105,6 +105,7 @@ impl Messages {
         let Some(Lost { from, to }) = lost else { return };
         let messages = to - from;
         tracing::error!(
+            source = session.name(),
             "the stream {topic} deleted {messages} messages from sequence {from} on before they were read; make its \
              limits wider than the longest outage",
         );

@@ -295,8 +295,8 @@ impl<R: Reading> Worker<R> {
     /// One line for each new trouble.
     fn troubled(&mut self, trouble: Trouble) {
         if let Trouble::NoStream(_) = trouble {
-            self.session.was_missing = true;
-            if self.session.created.is_some() {
+            // A server that has just started may not know of it yet, so it is gone only when it is missing twice.
+            if std::mem::replace(&mut self.session.was_missing, true) && self.session.created.is_some() {
                 self.leave_stream();
             }
         }

@@ -30,7 +30,7 @@ impl Member {
         let lease = Lease::new(membership.renewed_us.clone(), TENURE);
         membership.partitions.push(Partition::new(name(), Some(start), Some(committed), lease));
         let (say, said) = mpsc::channel();
-        let outbox = Outbox::new(ConsumerId(0), move |message| drop(say.send(message)));
+        let outbox = Outbox::new(ConsumerId(0), "orders", move |message| drop(say.send(message)));
         Member { membership, outbox, said }
     }
 
