@@ -1,21 +1,29 @@
 //! The allocator and the exit codes, and nothing else.
 
-use std::process::ExitCode;
+use std::io::Write as _;
 
 use hookferry::cli::{self, Exit};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-fn main() -> ExitCode {
+fn main() -> ! {
     keep_pages_small();
-    ExitCode::from(match cli::main() {
+    leave(match cli::main() {
         Exit::Done => 0,
         Exit::Failed => 1,
         Exit::BadInput => 2,
         Exit::NotStarted => 3,
         Exit::Overdue => 4,
     })
+}
+
+/// Ends the process, without what `exit` does first: it would take TLS down under librdkafka's threads, which
+/// may be shaking hands with brokers that do not let us in, and the process would end by a signal.
+fn leave(code: i32) -> ! {
+    let _ = std::io::stdout().flush();
+    // SAFETY: the process ends here; nothing of it is used any more.
+    unsafe { libc::_exit(code) }
 }
 
 /// Asks the kernel for no huge pages: those of the allocator's arenas hold memory that nothing uses, and

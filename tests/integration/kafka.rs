@@ -17,8 +17,9 @@ use rdkafka::message::{BorrowedMessage, DeliveryResult, Header, Headers, Message
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
-use crate::process::Folder;
+use crate::process::{Folder, text};
 use crate::record::Record;
+use crate::secure::Authority;
 use crate::wait;
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -292,6 +293,69 @@ pub struct PrivateBroker {
     port: u16,
     controller: u16,
     running: Option<Child>,
+}
+
+/// Another listener of a private broker, with TLS, users and their rights. Who comes through the first
+/// listener may do everything.
+pub struct Guarded {
+    pub broker: PrivateBroker,
+    port: u16,
+}
+
+impl Guarded {
+    /// Starts one that lets these users in, each with a password: with a certificate of `authority`, without any
+    /// rights.
+    pub fn start(authority: &Authority, users: &[(&str, &str)]) -> (Guarded, Cluster) {
+        let mut broker = PrivateBroker::new();
+        let (port, plain, controller) = (lasting_port(), broker.port, broker.controller);
+        let (certificate, key) = authority.identity("127.0.0.1");
+        let identity = broker.folder.file("identity.pem", &format!("{key}{certificate}"));
+        let identity = identity.display();
+        let settings = format!(
+            "listeners=PLAINTEXT://127.0.0.1:{plain},CONTROLLER://127.0.0.1:{controller},GUARDED://127.0.0.1:{port}
+advertised.listeners=PLAINTEXT://127.0.0.1:{plain},GUARDED://127.0.0.1:{port}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,GUARDED:SASL_SSL
+listener.name.guarded.ssl.keystore.type=PEM
+listener.name.guarded.ssl.keystore.location={identity}
+listener.name.guarded.sasl.enabled.mechanisms=SCRAM-SHA-512
+listener.name.guarded.scram-sha-512.sasl.jaas.config=\
+    org.apache.kafka.common.security.scram.ScramLoginModule required;
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:ANONYMOUS
+"
+        );
+        broker.folder.file("settings", &settings);
+        let users: String = (users.iter())
+            .map(|(name, password)| format!("SCRAM-SHA-512=[name={name},password={password}]\n"))
+            .collect();
+        broker.folder.file("users", &users);
+        let cluster = broker.start();
+        (Guarded { broker, port }, cluster)
+    }
+
+    /// Where users come in.
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Changes rights with the arguments of `kafka-acls.sh`.
+    #[track_caller]
+    pub fn rights(&self, arguments: &[&str]) {
+        let jars = std::env::var("HOOKFERRY_TEST_KAFKA_JARS").expect("run the tests with ./scripts/test");
+        let output = Command::new("java")
+            .args(["-XX:+UseSerialGC", "-Xmx128m", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"])
+            .args(["-cp", &format!("{jars}/*")])
+            .args([
+                "org.apache.kafka.tools.AclCommand",
+                "--bootstrap-server",
+                &self.broker.address(),
+                "--force",
+            ])
+            .args(arguments)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", text(&output));
+    }
 }
 
 impl PrivateBroker {

@@ -35,6 +35,8 @@ mod expression;
 #[cfg(feature = "real-brokers")]
 mod kafka;
 #[cfg(feature = "real-brokers")]
+mod kafka_login;
+#[cfg(feature = "real-brokers")]
 mod kafka_tiers;
 #[cfg(feature = "real-brokers")]
 mod manifests;

@@ -82,6 +82,11 @@ impl Secure {
         secure
     }
 
+    #[cfg(feature = "real-brokers")]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     pub fn url(&self, path: &str) -> String {
         format!("https://{}{path}", self.address)
     }

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use crate::bridge::Bridge;
 use crate::process::{Folder, hookferry, text};
 use crate::receiver::{Answer, Receiver};
-use crate::scene::{Scene, event, events};
+use crate::scene::{Scene, event, events, one_target};
+use crate::secure::{Authority, Secure};
 use crate::stage::{Stage, on_every_broker};
 
 on_every_broker! {
@@ -148,4 +149,26 @@ fn a_taken_port_ends_with_3_and_says_which() {
     assert_eq!(output.status.code(), Some(3), "{}", text(&output));
     assert!(text(&output).contains(&address), "{}", text(&output));
     assert!(scene.cluster.committed(&scene.group, &scene.topic).is_empty());
+}
+
+#[test]
+fn a_stop_while_tls_is_tried_ends_in_order() {
+    // It refuses nothing by itself: the client does not know its authority, and tries again and again.
+    let server = Secure::start(&Authority::new("unknown"), None, |_| ("200 OK", String::new()));
+    let properties = "security.protocol: SSL, reconnect.backoff.ms: 1, reconnect.backoff.max.ms: 2";
+    let source = |n| {
+        let brokers = server.address();
+        format!(
+            "  s{n}: {{ kafka: {{ brokers: '{brokers}', topics: [events], properties: {{ {properties} }} }} }}\n"
+        )
+    };
+    let sources: String = (0..10).map(source).collect();
+    let config = format!("name: tls\nsources:\n{sources}{}", one_target("http://127.0.0.1:9/", "", ""));
+    for _ in 0..4 {
+        let bridges: Vec<Bridge> = (0..4).map(|_| Bridge::start(&config)).collect();
+        for bridge in bridges {
+            bridge.wait_log(&["ERROR", "check `security.protocol` and the `ssl.*` settings"]);
+            bridge.stop();
+        }
+    }
 }

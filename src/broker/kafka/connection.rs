@@ -105,17 +105,9 @@ impl<'a> Connection<'a> {
     }
 
     fn with_defaults(&self, defaults: &[(&str, &str)]) -> ClientConfig {
-        let mut config = ClientConfig::new();
+        let mut config = properties(self.kafka, defaults);
         config.set_log_level(RDKafkaLogLevel::Info);
-        for (name, value) in defaults {
-            config.set(*name, *value);
-        }
-        for (name, value) in &self.kafka.properties {
-            config.set(name, value.expose_secret());
-        }
-        config
-            .set("bootstrap.servers", &self.kafka.brokers)
-            .set("client.id", format!("{}-{}", self.plan.name, self.source.name));
+        config.set("client.id", format!("{}-{}", self.plan.name, self.source.name));
         config
     }
 
@@ -135,6 +127,20 @@ impl<'a> Connection<'a> {
         let exactly = |name: &String| format!("^{}$", regex::escape(name));
         OwnTopic::names(self.plan).iter().map(exactly).collect::<Vec<_>>().join(",")
     }
+}
+
+/// The brokers, and the user's properties over these defaults.
+pub(crate) fn properties(kafka: &Kafka, defaults: &[(&str, &str)]) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    // The TLS library is built in, and does not know where this machine keeps its authorities.
+    for (name, value) in [("ssl.ca.location", "probe")].iter().chain(defaults) {
+        config.set(*name, *value);
+    }
+    for (name, value) in &kafka.properties {
+        config.set(name, value.expose_secret());
+    }
+    config.set("bootstrap.servers", &kafka.brokers);
+    config
 }
 
 /// How long after its last sign of life a group member with this configuration surely has its

@@ -3,14 +3,19 @@
 
 mod admin;
 mod connection;
+mod listener;
 mod log;
 mod own_topic;
 mod reachability;
 mod record;
+mod remedy;
 
 pub(crate) use admin::Admin;
+pub(crate) use connection::properties;
 pub use connection::{Connection, refusal, sure_tenure};
+pub(crate) use listener::{Listener, ask};
 pub(crate) use log::pass_on;
 pub use own_topic::OwnTopic;
 pub(crate) use reachability::Reachability;
 pub(crate) use record::{headers, timestamp_ms};
+pub(crate) use remedy::is_missing;

@@ -4,13 +4,18 @@ use std::sync::{Mutex, PoisonError};
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
+use super::remedy::{is_at_the_door, remedy};
+
 /// Whether a source's brokers answer, as its clients see it. Turns librdkafka's many lines about
 /// one trouble into one line with the remedy, and one when it is over.
 #[derive(Debug)]
 pub(crate) struct Reachability {
     source: String,
     brokers: String,
+    group: String,
     down: AtomicBool,
+    /// They don't let us in.
+    shut_out: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -20,22 +25,43 @@ struct State {
     last: String,
     /// Troubles that were told already.
     told: BTreeSet<String>,
-    /// What keeps the clients out although the brokers answer.
-    denied: Option<String>,
+    /// What keeps the clients out although the brokers are there.
+    denied: Option<Denial>,
+}
+
+#[derive(Debug)]
+struct Denial {
+    reason: String,
+    /// See [`is_at_the_door`].
+    at_the_door: bool,
+}
+
+impl State {
+    fn denied_at_the_door(&self) -> bool {
+        self.denied.as_ref().is_some_and(|denial| denial.at_the_door)
+    }
 }
 
 impl Reachability {
-    pub(crate) fn new(source: &str, brokers: &str) -> Reachability {
+    /// Of the clients of this group.
+    pub(crate) fn new(source: &str, brokers: &str, group: &str) -> Reachability {
         Reachability {
             source: source.to_owned(),
             brokers: brokers.to_owned(),
+            group: group.to_owned(),
             down: AtomicBool::new(false),
+            shut_out: AtomicBool::new(false),
             state: Mutex::default(),
         }
     }
 
-    /// The brokers answered.
+    /// The brokers answered, so they let us in.
     pub(crate) fn contact(&self) {
+        if self.shut_out.load(Ordering::Relaxed) && self.shut_out.swap(false, Ordering::AcqRel) {
+            let mut state = self.state();
+            state.denied.take_if(|denial| denial.at_the_door);
+            state.told.clear();
+        }
         if self.down.load(Ordering::Relaxed) && self.down.swap(false, Ordering::AcqRel) {
             tracing::info!(source = self.source, "the Kafka brokers {} answer again", self.brokers);
         }
@@ -43,8 +69,10 @@ impl Reachability {
 
     /// A blocking call got no answer.
     pub(crate) fn no_answer(&self, reason: &str) {
-        if !self.down.swap(true, Ordering::AcqRel) {
-            let last = std::mem::take(&mut self.state().last);
+        let mut state = self.state();
+        // Why is told by then, and the way to mend it.
+        if !self.down.swap(true, Ordering::AcqRel) && !state.denied_at_the_door() {
+            let last = std::mem::take(&mut state.last);
             let reason = if last.is_empty() { reason } else { &last };
             tracing::warn!(
                 source = self.source,
@@ -57,14 +85,15 @@ impl Reachability {
 
     /// Why nothing can be read now, if that is so.
     pub(crate) fn fault(&self) -> Option<String> {
-        if self.down.load(Ordering::Acquire) {
+        let state = self.state();
+        if self.down.load(Ordering::Acquire) && !state.denied_at_the_door() {
             return Some(format!("the Kafka brokers {} can't be reached", self.brokers));
         }
-        self.state().denied.clone()
+        state.denied.as_ref().map(|denial| denial.reason.clone())
     }
 
     /// The group was joined, something was read or a commit was taken, so nothing keeps us out any
-    /// more. That a broker answers is not enough: it also answers those that it refuses.
+    /// more. That a broker answers is not enough: it also answers those that it refuses something.
     pub(crate) fn admitted(&self) {
         let mut state = self.state();
         state.denied = None;
@@ -74,38 +103,33 @@ impl Reachability {
     /// What librdkafka's error call-back says.
     pub(crate) fn error(&self, error: &KafkaError, reason: &str) {
         use RDKafkaErrorCode as Code;
-        let remedy = match error.rdkafka_error_code() {
+        match error.rdkafka_error_code() {
             // Its own words count brokers, and not always right.
-            Some(Code::AllBrokersDown) => return self.no_answer("all are down"),
+            Some(Code::AllBrokersDown) => self.no_answer("all are down"),
             Some(Code::BrokerTransportFailure | Code::Resolve | Code::OperationTimedOut) => {
                 reason.clone_into(&mut self.state().last);
-                return;
-            }
-            Some(Code::Authentication | Code::SaslAuthenticationFailed) => {
-                "check `sasl.mechanism`, `sasl.username` and `sasl.password` in `properties`"
-            }
-            Some(Code::SSL) => "check `security.protocol` and the `ssl.*` settings in `properties`",
-            Some(Code::GroupAuthorizationFailed) => "the broker must allow this user READ on the group",
-            Some(Code::TopicAuthorizationFailed) => {
-                "the broker must allow this user READ and DESCRIBE on the topic"
-            }
-            Some(Code::InconsistentGroupProtocol) => {
-                "another program uses this group with another assignment strategy; set a `group` of our own"
             }
             // The probe names missing topics, with the command that creates them.
-            Some(Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition) => return,
-            _ => "see the reason",
-        };
-        self.denied(error, reason, remedy);
+            Some(Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition) => {}
+            code => {
+                let group = match code {
+                    Some(Code::GroupAuthorizationFailed) => format!(" {}", self.group),
+                    _ => String::new(),
+                };
+                self.denied(error, &format!("{}; {}{group}", reason.trim_end_matches('.'), remedy(error)));
+            }
+        }
     }
 
-    fn denied(&self, error: &KafkaError, reason: &str, remedy: &str) {
+    fn denied(&self, error: &KafkaError, reason: &str) {
         let Some(code) = error.rdkafka_error_code() else { return };
         let mut state = self.state();
         if state.told.insert(code.to_string()) {
-            tracing::error!(source = self.source, "Kafka: {reason}; {remedy}");
+            tracing::error!(source = self.source, "Kafka: {reason}");
         }
-        state.denied = Some(format!("{reason}; {remedy}"));
+        let at_the_door = is_at_the_door(error);
+        self.shut_out.fetch_or(at_the_door, Ordering::AcqRel);
+        state.denied = Some(Denial { reason: reason.to_owned(), at_the_door });
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
@@ -119,16 +143,31 @@ mod tests {
 
     #[test]
     fn what_keeps_us_out_is_told_until_we_are_admitted_again() {
-        let reachability = Reachability::new("orders", "localhost:9092");
+        let reachability = Reachability::new("orders", "localhost:9092", "webhooks");
         let refused = KafkaError::Global(RDKafkaErrorCode::GroupAuthorizationFailed);
 
         reachability.error(&refused, "refused");
         reachability.contact();
         let fault = reachability.fault().expect("an answer alone admits nobody");
-        assert!(fault.contains("READ on the group"), "{fault}");
+        assert!(fault.ends_with("READ on the group webhooks"), "{fault}");
 
         reachability.admitted();
         assert_eq!(reachability.fault(), None);
         assert!(reachability.state().told.is_empty(), "the next trouble is told again");
+    }
+
+    #[test]
+    fn brokers_that_let_nobody_in_are_not_said_to_be_down() {
+        let reachability = Reachability::new("orders", "localhost:9092", "webhooks");
+        let down = KafkaError::Global(RDKafkaErrorCode::AllBrokersDown);
+        reachability.error(&KafkaError::Global(RDKafkaErrorCode::Authentication), "wrong password");
+        reachability.error(&down, "1/1 brokers are down");
+        let fault = reachability.fault().expect("a fault");
+        assert!(fault.starts_with("wrong password; check `sasl.mechanism`"), "{fault}");
+
+        reachability.contact();
+        assert_eq!(reachability.fault(), None, "a broker answered");
+        reachability.error(&down, "1/1 brokers are down");
+        assert_eq!(reachability.fault().expect("down"), "the Kafka brokers localhost:9092 can't be reached");
     }
 }

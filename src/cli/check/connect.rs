@@ -7,15 +7,17 @@ mod targets;
 use std::fmt;
 use std::time::Duration;
 
+use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
-use rdkafka::types::RDKafkaRespErr;
 use serde::Serialize;
 
-use crate::broker::kafka::{Admin, Connection, OwnTopic, refusal};
+use crate::broker::kafka::{Admin, Connection, Listener, OwnTopic, ask, is_missing, refusal};
 use crate::domain::{SourceId, Tier};
-use crate::plan::{Broker, DeadLetters, Examined, Kafka, Plan, Source, Topic};
+use crate::plan::{Broker, DeadLetters, Examined, Kafka, Plan, Reads, Source, Topic};
 
+/// What we do with the topics of our own.
+const OWN_RIGHTS: &str = "READ, WRITE, CREATE, DESCRIBE, DESCRIBE_CONFIGS and DELETE";
 /// A broker may take so long to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -66,7 +68,11 @@ pub(super) fn look(examined: &Examined) -> Vec<Finding> {
         let keeps = plan.sources.iter().any(|other| other.store == id);
         let letters = keeps.then_some(&plan.dead_letters);
         match &source.broker {
-            Broker::Kafka(kafka) => look_at_kafka(plan, source, kafka, letters, &mut findings),
+            Broker::Kafka(kafka) => {
+                let ours = plan.consumers.iter().filter(|consumer| consumer.source == id);
+                let reads: Vec<Reads> = ours.map(|consumer| consumer.reads).collect();
+                look_at_kafka(plan, source, kafka, letters, &reads, &mut findings);
+            }
             Broker::Nats(nats) => {
                 let ordered =
                     plan.ordered_targets(id).filter_map(|target| plan.targets.get(target.0 as usize));
@@ -87,26 +93,27 @@ fn look_at_kafka(
     source: &Source,
     kafka: &Kafka,
     letters: Option<&DeadLetters>,
+    reads: &[Reads],
     findings: &mut Findings<'_>,
 ) {
     let brokers = &kafka.brokers;
     let config = Connection::new(plan, source, kafka).observer();
-    let observer: BaseConsumer = match config.create() {
+    let observer: BaseConsumer<Listener> = match config.create_with_context(Listener::default()) {
         Ok(observer) => observer,
         Err(error) => return findings.fault(format!("the Kafka client can't be made: {}", refusal(&error))),
     };
-    let metadata = match observer.fetch_metadata(None, PATIENCE) {
+    let metadata = match ask(&observer, |observer| observer.fetch_metadata(None, PATIENCE)) {
         Ok(metadata) => metadata,
-        Err(error) => {
-            return findings.fault(format!(
-                "the Kafka brokers {brokers} do not answer ({error}); check `brokers`, the network and \
-                 `security.protocol`"
-            ));
-        }
+        Err(why) => return findings.fault(format!("the Kafka brokers {brokers} do not answer: {why}")),
     };
+    for reads in reads {
+        if let Err(fault) = look_at_group(&Connection::new(plan, source, kafka).reading(*reads)) {
+            findings.fault(fault);
+        }
+    }
     for topic in &kafka.topics {
         match topic {
-            Topic::Name(name) => match partitions(&observer, name) {
+            Topic::Name(name) => match partitions(&observer, name, "READ") {
                 Ok(Some(count)) => {
                     findings.fine(format!("the topic {name} is there, with {count} partitions"));
                 }
@@ -133,7 +140,7 @@ fn look_at_kafka(
         [(OwnTopic::dead_letters(plan), false)].into_iter().chain(tiers.map(|own| (own, true)))
     {
         let OwnTopic { name, holds, .. } = &topic;
-        match partitions(&observer, name) {
+        match partitions(&observer, name, OWN_RIGHTS) {
             Ok(Some(_)) if is_tier => {
                 let admin = admin.get_or_insert_with(|| Admin::new(&config));
                 look_at_tier(admin.as_ref().map_err(refusal), name, findings);
@@ -146,6 +153,18 @@ fn look_at_kafka(
             Err(reason) => findings.fault(reason),
         }
     }
+}
+
+/// Whether this user may be in a group. That is judged before it is looked which topic is asked for.
+fn look_at_group(connection: &Connection<'_>) -> Result<(), String> {
+    let group = connection.group();
+    let fault = |why: String| format!("the group {group} can't be used: {why}");
+    let observer: BaseConsumer<Listener> = (connection.observer())
+        .create_with_context(Listener::default())
+        .map_err(|error| fault(refusal(&error)))?;
+    let mut any = TopicPartitionList::new();
+    any.add_partition("any", 0);
+    ask(&observer, |observer| observer.committed_offsets(any, PATIENCE)).map(drop).map_err(fault)
 }
 
 /// What waits in a tier must not be deleted by the broker.
@@ -189,18 +208,18 @@ fn tier_fault(topic: &str, value: &dyn Fn(&str) -> String) -> Option<String> {
 
 /// How many partitions a topic has. It is asked for by its name: a list of all topics leaves out those
 /// that we may not see.
-fn partitions(observer: &BaseConsumer, name: &str) -> Result<Option<usize>, String> {
-    use RDKafkaRespErr::{RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC, RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART};
-    let metadata = observer
-        .fetch_metadata(Some(name), PATIENCE)
-        .map_err(|error| format!("the brokers do not answer for the topic {name}: {error}"))?;
+fn partitions(observer: &BaseConsumer<Listener>, name: &str, rights: &str) -> Result<Option<usize>, String> {
+    let metadata = ask(observer, |observer| observer.fetch_metadata(Some(name), PATIENCE))
+        .map_err(|why| format!("the brokers do not answer for the topic {name}: {why}"))?;
     let Some(topic) = metadata.topics().iter().find(|topic| topic.name() == name) else { return Ok(None) };
     match topic.error() {
         None => Ok(Some(topic.partitions().len())),
-        Some(RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART | RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC) => Ok(None),
+        Some(error) if is_missing(error) => Ok(None),
         Some(error) => {
             let reason = RDKafkaErrorCode::from(error);
-            Err(format!("the topic {name} can't be used: {reason}; check its name and what we are permitted"))
+            Err(format!(
+                "the topic {name} can't be used: {reason}; check its name, and allow this user {rights} on it"
+            ))
         }
     }
 }

@@ -1,4 +1,4 @@
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rdkafka::ClientContext;
@@ -6,10 +6,10 @@ use rdkafka::config::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
-use secrecy::ExposeSecret;
 use serde_json::value::RawValue;
 
 use super::{CONTACT, DEADLINE, ProducerFault, Tally};
+use crate::broker::kafka::{Listener, properties};
 use crate::cli::arguments::Order;
 use crate::plan::{Kafka, Topic};
 
@@ -22,34 +22,22 @@ pub(super) fn literal_topics(kafka: &Kafka) -> Vec<&str> {
     topics.collect()
 }
 
-/// What the client said so far.
-#[derive(Debug, Default)]
-struct Said {
-    tally: Tally,
-    /// The last of its connections.
-    last_error: Option<String>,
-}
-
 /// Collects confirmations.
 #[derive(Default)]
-struct Confirmations(Mutex<Said>);
+struct Confirmations {
+    tally: Mutex<Tally>,
+    listener: Listener,
+}
 
 impl Confirmations {
-    fn update(&self, change: impl FnOnce(&mut Said)) {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    fn tally(&self) -> MutexGuard<'_, Tally> {
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl ClientContext for Confirmations {
-    /// The reason names broker and cause, for example a refused connection. That all brokers are
-    /// down says less than what came before it.
     fn error(&self, error: KafkaError, reason: &str) {
-        self.update(|said| {
-            let general = error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown);
-            if !general || said.last_error.is_none() {
-                said.last_error = Some(reason.to_owned());
-            }
-        });
+        self.listener.note(&error, reason);
     }
 }
 
@@ -57,10 +45,10 @@ impl ProducerContext for Confirmations {
     type DeliveryOpaque = ();
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        self.update(|said| match result {
-            Ok(_) => said.tally.confirmed += 1,
-            Err((cause, _)) => said.tally.fail(cause),
-        });
+        match result {
+            Ok(_) => self.tally().confirmed += 1,
+            Err((cause, _)) => self.tally().fail(cause),
+        }
     }
 }
 
@@ -85,9 +73,7 @@ pub(super) fn produce(
     }
     // What is not confirmed by now has failed, and the callback has said so or `report` will.
     let _ = producer.flush(DEADLINE + Duration::from_secs(1));
-    let mut tally = Tally::default();
-    producer.context().update(|said| tally = std::mem::take(&mut said.tally));
-    Ok(tally)
+    Ok(std::mem::take(&mut *producer.context().tally()))
 }
 
 /// Asks for the topic, so that a broker that can't be reached is named soon.
@@ -95,19 +81,13 @@ fn contact(producer: &BaseProducer<Confirmations>, topic: &str, brokers: &str) -
     let Err(fault) = producer.client().fetch_metadata(Some(topic), CONTACT) else { return Ok(()) };
     // What went wrong with the connections waits in the client's queue.
     producer.poll(Duration::from_millis(100));
-    let mut cause = None;
-    producer.context().update(|said| cause = said.last_error.take());
-    let cause = cause.unwrap_or_else(|| fault.to_string());
+    let cause = producer.context().listener.why().unwrap_or_else(|| fault.to_string());
     Err(ProducerFault::Unreachable { brokers: brokers.to_owned(), cause })
 }
 
 fn producer_config(kafka: &Kafka) -> ClientConfig {
-    let mut config = ClientConfig::new();
-    for (name, value) in &kafka.properties {
-        config.set(name, value.expose_secret());
-    }
+    let mut config = properties(kafka, &[]);
     config
-        .set("bootstrap.servers", &kafka.brokers)
         .set("client.id", "hookferry-publish")
         .set("acks", "all")
         .set("enable.idempotence", "true")
@@ -124,7 +104,7 @@ fn send(producer: &BaseProducer<Confirmations>, mut record: BaseRecord<'_, str, 
                 producer.poll(Duration::from_millis(50));
             }
             Err((cause, _)) => {
-                producer.context().update(|said| said.tally.fail(&cause));
+                producer.context().tally().fail(&cause);
                 break;
             }
         }

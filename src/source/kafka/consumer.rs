@@ -44,7 +44,7 @@ pub(in crate::source) fn start(
     let connection = Connection::new(plan, settings, kafka).reading(reader.reads);
     let member = Member {
         config: connection.member(),
-        reachability: Arc::new(Reachability::new(name, &kafka.brokers)),
+        reachability: Arc::new(Reachability::new(name, &kafka.brokers, &connection.group())),
     };
     let membership = member.create().map_err(client_fault)?;
     let observer: BaseConsumer<ObserverContext> = connection

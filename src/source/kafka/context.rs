@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rdkafka::bindings::rd_kafka_resp_err_t;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol};
-use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, TopicPartitionList};
 
@@ -110,9 +110,24 @@ impl ClientContext for ObserverContext {
         pass_on(level, facility, text);
     }
 
+    /// What it is refused is the answer to a call, and told where that is made: said here it may be old.
     fn error(&self, error: KafkaError, reason: &str) {
-        self.reachability.error(&error, reason);
+        if !is_refusal(&error) {
+            self.reachability.error(&error, reason);
+        }
     }
 }
 
 impl ConsumerContext for ObserverContext {}
+
+fn is_refusal(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            Code::GroupAuthorizationFailed
+                | Code::TopicAuthorizationFailed
+                | Code::ClusterAuthorizationFailed
+        )
+    )
+}

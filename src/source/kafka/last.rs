@@ -10,7 +10,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use regex::Regex;
 
 use super::record::message;
-use crate::broker::kafka::{Connection, OwnTopic, refusal};
+use crate::broker::kafka::{Connection, Listener, OwnTopic, ask, refusal};
 use crate::plan::{Kafka, Plan, Source, Topic};
 use crate::source::last::{LastMessage, PATIENCE};
 
@@ -25,8 +25,10 @@ pub(in crate::source) fn last_messages(
 ) -> Result<Vec<LastMessage>, String> {
     let mut config = Connection::new(plan, source, kafka).member();
     config.set("enable.partition.eof", "true");
-    let reader: BaseConsumer = config.create().map_err(|error| refusal(&error))?;
-    let metadata = reader.fetch_metadata(None, PATIENCE).map_err(|error| silent(kafka, &error))?;
+    let reader: BaseConsumer<Listener> =
+        config.create_with_context(Listener::default()).map_err(|error| refusal(&error))?;
+    let metadata = ask(&reader, |reader| reader.fetch_metadata(None, PATIENCE));
+    let metadata = metadata.map_err(|why| silent(kafka, &why))?;
     let own = OwnTopic::names(plan);
     let mut messages = Vec::new();
     for topic in metadata.topics().iter().filter(|topic| is_read(kafka, topic.name(), &own)) {
@@ -37,7 +39,7 @@ pub(in crate::source) fn last_messages(
 
 /// Reads the end of every partition of a topic.
 fn read_end(
-    reader: &BaseConsumer,
+    reader: &BaseConsumer<Listener>,
     kafka: &Kafka,
     topic: &MetadataTopic,
     count: usize,
@@ -47,8 +49,8 @@ fn read_end(
     let mut ends: BTreeMap<i32, i64> = BTreeMap::new();
     let mut assignment = TopicPartitionList::new();
     for partition in topic.partitions() {
-        let marks = reader.fetch_watermarks(&name, partition.id(), PATIENCE);
-        let (low, high) = marks.map_err(|error| silent(kafka, &error))?;
+        let marks = ask(reader, |reader| reader.fetch_watermarks(&name, partition.id(), PATIENCE));
+        let (low, high) = marks.map_err(|why| silent(kafka, &why))?;
         let first = low.max(high.saturating_sub(i64::try_from(count).unwrap_or(i64::MAX)));
         if first < high {
             let added = assignment.add_partition_offset(&name, partition.id(), Offset::Offset(first));
@@ -74,7 +76,9 @@ fn read_end(
                 heard = Instant::now();
                 ends.remove(&partition);
             }
-            Some(Err(error)) if heard.elapsed() >= PATIENCE => return Err(silent(kafka, &error)),
+            Some(Err(error)) if heard.elapsed() >= PATIENCE => {
+                return Err(silent(kafka, &error.to_string()));
+            }
             None if heard.elapsed() >= PATIENCE => {
                 return Err(format!("the brokers of {} stopped answering", kafka.brokers));
             }
@@ -84,8 +88,8 @@ fn read_end(
     Ok(())
 }
 
-fn silent(kafka: &Kafka, error: &KafkaError) -> String {
-    format!("the brokers of {} do not answer: {error}", kafka.brokers)
+fn silent(kafka: &Kafka, why: &str) -> String {
+    format!("the brokers of {} do not answer: {why}", kafka.brokers)
 }
 
 fn is_read(kafka: &Kafka, topic: &str, own: &[String]) -> bool {

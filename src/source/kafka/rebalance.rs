@@ -148,6 +148,10 @@ impl Membership {
             self.partitions.push(partition);
         }
         self.joined = true;
+        if !names.is_empty() {
+            // Also where the group was joined before its topics could be read.
+            self.consumer.context().admitted();
+        }
         // Also where all is running: a partition that we held before is still paused if it was then.
         self.apply_flow(&taken);
         outbox.report(Report::Rebalanced { assigned: self.partitions.len() });

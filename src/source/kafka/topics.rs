@@ -9,7 +9,7 @@ use rdkafka::types::RDKafkaRespErr;
 use super::consumer;
 use super::partition::PartitionName;
 use super::probe::{PATIENCE, Probe};
-use crate::broker::kafka::OwnTopic;
+use crate::broker::kafka::{OwnTopic, is_missing};
 use crate::domain::Tier;
 use crate::plan::{Reads, Topic};
 
@@ -143,14 +143,4 @@ impl Probe {
             ),
         }
     }
-}
-
-fn is_missing(error: RDKafkaRespErr) -> bool {
-    use RDKafkaRespErr as Error;
-    matches!(
-        error,
-        Error::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART
-            | Error::RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC
-            | Error::RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION
-    )
 }

@@ -350,11 +350,10 @@ impl Worker {
     }
 
     fn ready(&self) -> Result<(), String> {
-        if let Some(fault) = self.member.reachability.fault() {
-            return Err(fault);
-        }
-        if !self.topics.faults.is_empty() {
-            return Err(self.topics.faults.join("; "));
+        let mut faults: Vec<String> = self.member.reachability.fault().into_iter().collect();
+        faults.extend_from_slice(&self.topics.faults);
+        if !faults.is_empty() {
+            return Err(faults.join("; "));
         }
         if self.reading.is_none() {
             return Err("the Kafka brokers have not answered yet".to_owned());

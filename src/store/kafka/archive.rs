@@ -6,14 +6,16 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Header, Message as _, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
 use super::letter_states::{self, LetterStates};
-use crate::broker::kafka::{Admin, Connection, OwnTopic, headers, pass_on, refusal, timestamp_ms};
+use crate::broker::kafka::{
+    Admin, Connection, Listener, OwnTopic, ask, headers, is_missing, pass_on, refusal, timestamp_ms,
+};
 use crate::broker::tier_record::HEADER;
 use crate::domain::{Moment, Tier};
 use crate::plan::{Kafka, Plan, Source};
@@ -52,32 +54,6 @@ struct Marks {
     low: i64,
     high: i64,
 }
-
-/// Remembers what a client says of its connections.
-#[derive(Default)]
-struct Listener(Mutex<Option<String>>);
-
-impl Listener {
-    fn last(&self) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-impl ClientContext for Listener {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
-        pass_on(level, facility, text);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // That all brokers are down says less than what came before it.
-        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) || last.is_none() {
-            *last = Some(reason.to_owned());
-        }
-    }
-}
-
-impl ConsumerContext for Listener {}
 
 /// What became of each record, by its number.
 #[derive(Default)]
@@ -238,7 +214,7 @@ impl<'a> Archive<'a> {
                     heard = Instant::now();
                 }
                 Some(Err(_)) | None if heard.elapsed() >= PATIENCE => {
-                    let why = reader.context().last().unwrap_or_else(|| "they are silent".to_owned());
+                    let why = reader.context().why().unwrap_or_else(|| "they are silent".to_owned());
                     return Err(format!("the brokers stopped answering for the topic {topic}: {why}"));
                 }
                 Some(Err(_)) | None => {}
@@ -249,17 +225,29 @@ impl<'a> Archive<'a> {
 
     /// Where the partitions of a topic begin and end; nothing if it does not exist.
     fn marks_of(&self, topic: &str) -> Result<Vec<Marks>, String> {
-        let silent = |error: KafkaError| {
-            // What went wrong with the connections waits in the client's queue.
-            let _ = self.inspector.poll(Duration::from_millis(100));
-            let why = self.inspector.context().last().unwrap_or_else(|| error.to_string());
+        let silent = |why: String| {
             format!("no broker of {} answered within {} s: {why}", self.kafka.brokers, PATIENCE.as_secs())
         };
-        let metadata = self.inspector.fetch_metadata(Some(topic), PATIENCE).map_err(silent)?;
-        let found = metadata.topics().iter().filter(|found| found.name() == topic && found.error().is_none());
-        let partitions = found.flat_map(|found| found.partitions()).map(|partition| partition.id());
-        let marks = partitions.map(|partition| {
-            let (low, high) = self.inspector.fetch_watermarks(topic, partition, PATIENCE).map_err(silent)?;
+        let metadata = ask(&self.inspector, |inspector| inspector.fetch_metadata(Some(topic), PATIENCE));
+        let metadata = metadata.map_err(silent)?;
+        let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else {
+            return Ok(Vec::new());
+        };
+        match found.error() {
+            None => {}
+            Some(error) if is_missing(error) => return Ok(Vec::new()),
+            Some(error) => {
+                let reason = RDKafkaErrorCode::from(error);
+                return Err(format!(
+                    "the topic {topic} can't be read: {reason}; the broker must allow this user READ and DESCRIBE on it"
+                ));
+            }
+        }
+        let marks = found.partitions().iter().map(|partition| {
+            let partition = partition.id();
+            let marks =
+                |inspector: &BaseConsumer<Listener>| inspector.fetch_watermarks(topic, partition, PATIENCE);
+            let (low, high) = ask(&self.inspector, marks).map_err(silent)?;
             Ok(Marks { partition, low, high })
         });
         marks.collect()

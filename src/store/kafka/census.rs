@@ -7,10 +7,9 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::Message as _;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
-use super::inspector::InspectorContext;
 use super::letter_states::LetterStates;
 use crate::broker::StartFault;
-use crate::broker::kafka::{Connection, headers, refusal, timestamp_ms};
+use crate::broker::kafka::{Connection, Listener, headers, refusal, timestamp_ms};
 use crate::plan::{Kafka, Plan, Source};
 use crate::store::LetterState;
 use crate::store::census::{Counts, Pending, Wanted};
@@ -61,13 +60,13 @@ pub(in crate::store) fn start_census(
     Ok(())
 }
 
-fn create(config: &ClientConfig) -> rdkafka::error::KafkaResult<BaseConsumer<InspectorContext>> {
-    config.create_with_context(InspectorContext)
+fn create(config: &ClientConfig) -> rdkafka::error::KafkaResult<BaseConsumer<Listener>> {
+    config.create_with_context(Listener::default())
 }
 
 struct Counter {
-    letters: BaseConsumer<InspectorContext>,
-    states: BaseConsumer<InspectorContext>,
+    letters: BaseConsumer<Listener>,
+    states: BaseConsumer<Listener>,
     state_topic: String,
     follows_states: bool,
     book: Book,

@@ -2,7 +2,6 @@
 
 mod archive;
 mod census;
-mod inspector;
 mod letter_states;
 mod start;
 mod topics;

@@ -3,10 +3,8 @@ use std::time::{Duration, Instant};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::types::RDKafkaRespErr;
 
-use super::inspector::InspectorContext;
-use crate::broker::kafka::{Admin, OwnTopic};
+use crate::broker::kafka::{Admin, Listener, OwnTopic, ask, is_missing};
 use crate::domain::Tier;
 use crate::plan::Plan;
 use crate::store::Write;
@@ -26,7 +24,7 @@ pub(super) struct Topics {
     config: ClientConfig,
     /// Asks for topics. A consumer, because a producer's question could create one with the broker's
     /// own settings.
-    inspector: BaseConsumer<InspectorContext>,
+    inspector: BaseConsumer<Listener>,
     all: Vec<Written>,
     look_at: Instant,
     create_at: Instant,
@@ -80,7 +78,7 @@ impl Topics {
         let all = [OwnTopic::dead_letters(plan)].into_iter().chain(tiers);
         let now = Instant::now();
         Ok(Topics {
-            inspector: observer.create_with_context(InspectorContext)?,
+            inspector: observer.create_with_context(Listener::default())?,
             config: producer,
             all: all.map(|topic| Written { topic, there: false, fault: None, failed: None }).collect(),
             look_at: now,
@@ -188,15 +186,14 @@ impl Topics {
     }
 
     fn find(&self, topic: &OwnTopic) -> Result<(), Absence> {
-        use RDKafkaRespErr::{RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC, RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART};
-        let metadata = self.inspector.fetch_metadata(Some(&topic.name), PATIENCE).map_err(|error| {
-            Absence::NoAnswer(format!("the brokers do not answer: {}", code_or_text(&error)))
-        })?;
+        let metadata =
+            ask(&self.inspector, |inspector| inspector.fetch_metadata(Some(&topic.name), PATIENCE));
+        let metadata =
+            metadata.map_err(|why| Absence::NoAnswer(format!("the brokers do not answer: {why}")))?;
         match metadata.topics().iter().find(|found| found.name() == topic.name).map(|found| found.error()) {
             Some(None) => Ok(()),
-            None | Some(Some(RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART | RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC)) => {
-                Err(Absence::Missing)
-            }
+            None => Err(Absence::Missing),
+            Some(Some(error)) if is_missing(error) => Err(Absence::Missing),
             Some(Some(error)) => Err(Absence::Refused(format!(
                 "the topic {} for {} can't be used: {}",
                 topic.name,
@@ -245,8 +242,4 @@ impl Written {
             self.fault = None;
         }
     }
-}
-
-fn code_or_text(error: &KafkaError) -> String {
-    error.rdkafka_error_code().map_or_else(|| error.to_string(), |code| code.to_string())
 }

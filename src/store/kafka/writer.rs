@@ -3,7 +3,7 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
@@ -24,6 +24,8 @@ use crate::store::{FromStore, Write};
 /// While writes are under way, how often their results are looked for.
 const POLL: Duration = Duration::from_millis(2);
 const IDLE: Duration = Duration::from_millis(200);
+/// A producer that gave up is not replaced sooner after the one before.
+const REPLACED: Duration = Duration::from_secs(5);
 /// So many events of the client are taken at a time.
 const EVENTS: usize = 32;
 
@@ -33,6 +35,7 @@ pub(super) struct Writer {
     source: String,
     producer_config: ClientConfig,
     producer: BaseProducer<WriterContext>,
+    replace_at: Instant,
     results: Arc<Results>,
     topics: Topics,
     emit: Box<dyn Fn(Vec<FromStore>) + Send>,
@@ -93,6 +96,7 @@ impl Writer {
             source,
             producer_config,
             producer,
+            replace_at: Instant::now(),
             results,
             emit,
             open: BTreeMap::new(),
@@ -256,10 +260,22 @@ impl Writer {
 
     /// An idempotent producer that lost its place can't go on (librdkafka's fatal errors).
     fn replace_if_fatal(&mut self) {
+        let now = Instant::now();
+        if now < self.replace_at {
+            return;
+        }
         let Some((code, reason)) = self.producer.client().fatal_error() else { return };
+        self.replace_at = now + REPLACED;
+        let remedy = match code {
+            RDKafkaErrorCode::ClusterAuthorizationFailed => {
+                "; allow this user WRITE on the topics for them, and on brokers before 2.8 IDEMPOTENT_WRITE on the \
+                 cluster"
+            }
+            _ => "",
+        };
         tracing::error!(
             source = self.source,
-            "the producer of dead letters and retries gave up ({code}: {reason}); it is replaced"
+            "the producer of dead letters and retries gave up ({code}: {reason}); it is replaced{remedy}"
         );
         let results = Arc::new(Results::default());
         match self.producer_config.create_with_context(WriterContext(results.clone())) {

@@ -23,7 +23,8 @@ impl Member {
     /// It reads from `start`, and the group stands at `committed`.
     fn at(start: i64, committed: i64) -> Member {
         let plan = test_plan::offline(Vec::new());
-        let reachability = Arc::new(crate::broker::kafka::Reachability::new("orders", "127.0.0.1:9"));
+        let reachability =
+            Arc::new(crate::broker::kafka::Reachability::new("orders", "127.0.0.1:9", "webhooks"));
         let member = test_plan::connection(&plan).member();
         let consumer = member.create_with_context(MemberContext::new(reachability)).expect("a consumer");
         let mut membership = Membership::new(consumer, TENURE).expect("a membership");
