@@ -295,47 +295,67 @@ pub struct PrivateBroker {
     running: Option<Child>,
 }
 
-/// Another listener of a private broker, with TLS, users and their rights. Who comes through the first
-/// listener may do everything.
+/// Two more listeners of a private broker, with TLS: one for users and what they have a right to, one for whoever
+/// has a certificate. Who comes through the first of all or with a certificate may do everything.
 pub struct Guarded {
     pub broker: PrivateBroker,
     port: u16,
+    mutual: u16,
 }
 
 impl Guarded {
-    /// Starts one that lets these users in, each with a password: with a certificate of `authority`, without any
-    /// rights.
+    /// Starts one that lets these users in, each with a password and without any rights. Certificates are of
+    /// `authority`.
     pub fn start(authority: &Authority, users: &[(&str, &str)]) -> (Guarded, Cluster) {
         let mut broker = PrivateBroker::new();
-        let (port, plain, controller) = (lasting_port(), broker.port, broker.controller);
+        let (port, mutual, plain, controller) =
+            (lasting_port(), lasting_port(), broker.port, broker.controller);
         let (certificate, key) = authority.identity("127.0.0.1");
         let identity = broker.folder.file("identity.pem", &format!("{key}{certificate}"));
-        let identity = identity.display();
+        let trusted = broker.folder.file("authority.pem", &authority.pem);
+        let (identity, trusted) = (identity.display(), trusted.display());
+        let plain_users: String =
+            users.iter().map(|(name, password)| format!(" user_{name}=\"{password}\"")).collect();
         let settings = format!(
-            "listeners=PLAINTEXT://127.0.0.1:{plain},CONTROLLER://127.0.0.1:{controller},GUARDED://127.0.0.1:{port}
-advertised.listeners=PLAINTEXT://127.0.0.1:{plain},GUARDED://127.0.0.1:{port}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,GUARDED:SASL_SSL
-listener.name.guarded.ssl.keystore.type=PEM
-listener.name.guarded.ssl.keystore.location={identity}
-listener.name.guarded.sasl.enabled.mechanisms=SCRAM-SHA-512
+            "listeners=PLAINTEXT://127.0.0.1:{plain},CONTROLLER://127.0.0.1:{controller},\\
+    GUARDED://127.0.0.1:{port},MUTUAL://127.0.0.1:{mutual}
+advertised.listeners=PLAINTEXT://127.0.0.1:{plain},\\
+    GUARDED://127.0.0.1:{port},MUTUAL://127.0.0.1:{mutual}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,GUARDED:SASL_SSL,MUTUAL:SSL
+ssl.keystore.type=PEM
+ssl.keystore.location={identity}
+ssl.truststore.type=PEM
+ssl.truststore.location={trusted}
+listener.name.mutual.ssl.client.auth=required
+listener.name.guarded.sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512
+listener.name.guarded.plain.sasl.jaas.config=\
+    org.apache.kafka.common.security.plain.PlainLoginModule required {plain_users};
+listener.name.guarded.scram-sha-256.sasl.jaas.config=\
+    org.apache.kafka.common.security.scram.ScramLoginModule required;
 listener.name.guarded.scram-sha-512.sasl.jaas.config=\
     org.apache.kafka.common.security.scram.ScramLoginModule required;
 authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
-super.users=User:ANONYMOUS
+super.users=User:ANONYMOUS;User:CN=rcgen self signed cert
 "
         );
         broker.folder.file("settings", &settings);
         let users: String = (users.iter())
-            .map(|(name, password)| format!("SCRAM-SHA-512=[name={name},password={password}]\n"))
+            .flat_map(|user| ["SCRAM-SHA-256", "SCRAM-SHA-512"].map(|mechanism| (mechanism, user)))
+            .map(|(mechanism, (name, password))| format!("{mechanism}=[name={name},password={password}]\n"))
             .collect();
         broker.folder.file("users", &users);
         let cluster = broker.start();
-        (Guarded { broker, port }, cluster)
+        (Guarded { broker, port, mutual }, cluster)
     }
 
     /// Where users come in.
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Where certificates come in.
+    pub fn mutual_address(&self) -> String {
+        format!("127.0.0.1:{}", self.mutual)
     }
 
     /// Changes rights with the arguments of `kafka-acls.sh`.

@@ -17,6 +17,7 @@ const PASSWORD: &str = "right-one";
 struct Login {
     guarded: Guarded,
     scene: Scene,
+    authority: Authority,
     folder: Folder,
 }
 
@@ -28,7 +29,7 @@ impl Login {
         let (guarded, cluster) = Guarded::start(&authority, &[("ferry", PASSWORD)]);
         let scene = Scene::without_topic(cluster, stem);
         scene.create(1);
-        Login { guarded, scene, folder }
+        Login { guarded, scene, authority, folder }
     }
 
     /// With the properties of docs/configuration.md, and more of them.
@@ -147,6 +148,42 @@ fn who_is_not_let_in_is_told_what_helps_and_goes_on_once_that_is_done() {
     receiver.wait_events(1);
     bridge.wait_ready();
     bridge.stop();
+}
+
+#[test]
+fn each_mechanism_and_a_certificate_of_ones_own_let_us_in() {
+    let login = Login::new("mechanisms");
+    login.allow_documented();
+    let rest = one_target("https://127.0.0.1:9/", "", "");
+    let check = |config: &str| {
+        let file = login.folder.file("hookferry.yaml", config);
+        text(&hookferry(&["check", "--connect", "-c", file.to_str().unwrap()]))
+    };
+    let certificate = |authority: &Authority| {
+        let (certificate, key) = authority.identity("ferry");
+        let certificate = login.folder.file("client.pem", &certificate);
+        let key = login.folder.file("client.key", &key);
+        format!(
+            "ssl.certificate.location: '{}', ssl.key.location: '{}'",
+            certificate.display(),
+            key.display()
+        )
+    };
+    let there = format!("the topic {} is there", login.scene.topic);
+    for mechanism in ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] {
+        let config = login.config(PASSWORD, &login.trust(), &rest);
+        let said = check(&config.replace("SCRAM-SHA-512", mechanism));
+        assert!(said.contains(&there), "{mechanism}: {said}");
+    }
+    let with = |authority| {
+        let properties = format!("security.protocol: SSL, {}, {}", login.trust(), certificate(authority));
+        let config = login.scene.kafka_config("", &properties, &rest);
+        check(&config.replace(login.scene.cluster.brokers(), &login.guarded.mutual_address()))
+    };
+    let said = with(&login.authority);
+    assert!(said.contains(&there), "{said}");
+    let said = with(&Authority::new("another"));
+    assert!(said.contains("do not answer") && said.contains("bad certificate"), "{said}");
 }
 
 #[test]
