@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use crate::bridge::Bridge;
 use crate::kafka::Guarded;
@@ -10,6 +11,7 @@ use crate::receiver::{Answer, Receiver};
 use crate::scene::{Scene, event, one_target};
 use crate::secure::Authority;
 use crate::stage::Stage;
+use crate::wait;
 
 const PASSWORD: &str = "right-one";
 
@@ -139,14 +141,33 @@ fn who_is_not_let_in_is_told_what_helps_and_goes_on_once_that_is_done() {
     let looked = "Setting default CA certificate location for kafka to";
     refused(PASSWORD, "debug: security", "`ssl.*`", &[looked]);
 
-    let bridge = Bridge::start(&login.config(PASSWORD, &login.trust(), &rest));
-    bridge.wait_not_ready(&format!("READ on the group {}", login.scene.group));
-    login.scene.publish([event(0)]);
-    login.allow(&["READ"], &["--group", &login.scene.group]);
+    // What is asked for a group that is refused lasts as long as if nobody answered.
+    let config = login.config(PASSWORD, &login.trust(), &rest);
+    let group = format!("READ on the group {}", login.scene.group);
+    login.allow(&["READ"], &["--topic", &login.scene.topic]);
+    let bridge = Bridge::start(&config);
+    bridge.wait_not_ready(&group);
+    wait::until(
+        "it has been refused twice",
+        Duration::from_secs(60),
+        || bridge.log_end(),
+        || (bridge.log_lines(&["DEBUG", "1 topics are there"]).len() > 2).then_some(()),
+    );
+    bridge.wait_not_ready(&group);
+    assert_eq!(bridge.log_lines(&["can't be reached"]), Vec::<String>::new());
+    bridge.stop();
+    login.change("--remove", "--allow-principal", &["READ"], &["--topic", &login.scene.topic]);
+
+    let bridge = Bridge::start(&config);
     bridge.wait_not_ready(&format!("read the topic {}; allow it READ", login.scene.topic));
+    login.scene.publish([event(0)]);
+    login.allow(&["READ"], &["--topic", &login.scene.topic]);
+    bridge.wait_log(&["DEBUG", "1 topics are there"]);
+    bridge.wait_not_ready(&group);
     login.allow_documented();
     receiver.wait_events(1);
     bridge.wait_ready();
+    assert_eq!(bridge.log_lines(&["can't be reached"]), Vec::<String>::new());
     bridge.stop();
 }
 
@@ -235,6 +256,13 @@ fn a_topic_that_is_hidden_from_the_user_of_a_pattern_is_not_said_to_be_lost() {
     receiver.wait_count(5);
     login.change("--remove", "--allow-principal", &["READ"], &["--topic", topic]);
     bridge.wait_log(&["WARN", topic, "allow it READ and DESCRIBE"]);
+    // Missing in two looks, it would be gone.
+    wait::until(
+        "three looks",
+        Duration::from_secs(60),
+        || bridge.log_end(),
+        || (bridge.log_lines(&["DEBUG", "1 can't be read now"]).len() > 2).then_some(()),
+    );
     receiver.release();
 
     login.allow(&["READ"], &["--topic", topic]);

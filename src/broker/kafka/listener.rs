@@ -1,5 +1,5 @@
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -9,8 +9,10 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use super::pass_on;
 use super::remedy::{is_at_the_door, remedy};
 
-/// What a client said of its connections may wait so long in its queue.
-const SAID: Duration = Duration::from_millis(100);
+/// A client that says nothing for so long has said all.
+const SILENT: Duration = Duration::from_millis(10);
+/// One that never stops is heard for so long.
+const HEARD: Duration = Duration::from_millis(200);
 
 /// Remembers why a client gets no answers, for callers that ask and wait. (Sources have
 /// [`Reachability`](super::Reachability), which also tells when that is over.)
@@ -62,6 +64,13 @@ impl ClientContext for Listener {
 
 impl ConsumerContext for Listener {}
 
+/// Lets a client hand over all that it said so far of its connections, and log lines. Each poll may end at any of
+/// it, and one without patience ends at each log line.
+pub(crate) fn hear_out<C: ConsumerContext>(client: &BaseConsumer<C>) {
+    let until = Instant::now() + HEARD;
+    while client.poll(SILENT).is_some() && Instant::now() < until {}
+}
+
 /// Asks the brokers something.
 ///
 /// # Errors
@@ -70,16 +79,11 @@ pub(crate) fn ask<T>(
     client: &BaseConsumer<Listener>,
     question: impl FnOnce(&BaseConsumer<Listener>) -> KafkaResult<T>,
 ) -> Result<T, String> {
-    match question(client) {
-        Ok(answer) => {
-            client.context().why();
-            Ok(answer)
-        }
-        Err(error) => {
-            let _ = client.poll(SAID);
-            Err(client.context().why().unwrap_or_else(|| format!("{error}; {}", remedy(&error))))
-        }
-    }
+    let answer = question(client);
+    hear_out(client);
+    // What was said before an answer counts no more.
+    let why = client.context().why();
+    answer.map_err(|error| why.unwrap_or_else(|| format!("{error}; {}", remedy(&error))))
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 use rdkafka::config::RDKafkaLogLevel;
 
-/// Passes a line of librdkafka's own log on. What it says of connections also comes through the
-/// error call-back, that a producer can't go on is told where it is replaced, that requests time out follows from it, and that a session ended is told where its
-/// partitions are given up; what it says of properties for other kinds of clients is no news.
+/// Passes a line of librdkafka's own log on. What it says of connections also comes through the error call-back,
+/// that a producer can't go on is told by its owner, that requests time out follows from it, and that a session
+/// ended is told where its partitions are given up; what it says of properties for other kinds of clients is no
+/// news.
 pub(crate) fn pass_on(level: RDKafkaLogLevel, facility: &str, text: &str) {
     match (level, facility) {
         (_, "FAIL" | "FATAL" | "ERROR" | "REQTMOUT" | "SESSTMOUT" | "CONFWARN")

@@ -19,6 +19,9 @@ pub struct OwnTopic {
 }
 
 impl OwnTopic {
+    /// What we have to be allowed to do with such a topic.
+    pub(crate) const RIGHTS: &str = "READ, WRITE, CREATE, DESCRIBE, DESCRIBE_CONFIGS and DELETE";
+
     /// The one for dead letters.
     pub fn dead_letters(plan: &Plan) -> OwnTopic {
         OwnTopic {

@@ -1,10 +1,15 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::remedy::{is_at_the_door, remedy};
+
+/// Clients say again and again that they are not let in; librdkafka leaves out what it said in the last 30 seconds.
+/// Brokers that say nothing for so long are down.
+const SHUT_OUT: Duration = Duration::from_secs(90);
 
 /// Whether a source's brokers answer, as its clients see it. Turns librdkafka's many lines about
 /// one trouble into one line with the remedy, and one when it is over.
@@ -25,20 +30,16 @@ struct State {
     last: String,
     /// Troubles that were told already.
     told: BTreeSet<String>,
-    /// What keeps the clients out although the brokers are there.
-    denied: Option<Denial>,
-}
-
-#[derive(Debug)]
-struct Denial {
-    reason: String,
-    /// See [`is_at_the_door`].
-    at_the_door: bool,
+    /// Why the brokers don't let the clients in, and when that was said last.
+    shut_out: Option<(String, Instant)>,
+    /// What they are refused once they are in, by the code. Of each librdkafka says only that it began.
+    denied: BTreeMap<String, String>,
 }
 
 impl State {
-    fn denied_at_the_door(&self) -> bool {
-        self.denied.as_ref().is_some_and(|denial| denial.at_the_door)
+    fn shut_out(&self) -> Option<&str> {
+        let (reason, said) = self.shut_out.as_ref()?;
+        (said.elapsed() < SHUT_OUT).then_some(reason)
     }
 }
 
@@ -59,7 +60,7 @@ impl Reachability {
     pub(crate) fn contact(&self) {
         if self.shut_out.load(Ordering::Relaxed) && self.shut_out.swap(false, Ordering::AcqRel) {
             let mut state = self.state();
-            state.denied.take_if(|denial| denial.at_the_door);
+            state.shut_out = None;
             state.told.clear();
         }
         if self.down.load(Ordering::Relaxed) && self.down.swap(false, Ordering::AcqRel) {
@@ -71,7 +72,7 @@ impl Reachability {
     pub(crate) fn no_answer(&self, reason: &str) {
         let mut state = self.state();
         // Why is told by then, and the way to mend it.
-        if !self.down.swap(true, Ordering::AcqRel) && !state.denied_at_the_door() {
+        if !self.down.swap(true, Ordering::AcqRel) && state.shut_out().is_none() {
             let last = std::mem::take(&mut state.last);
             let reason = if last.is_empty() { reason } else { &last };
             tracing::warn!(
@@ -86,18 +87,31 @@ impl Reachability {
     /// Why nothing can be read now, if that is so.
     pub(crate) fn fault(&self) -> Option<String> {
         let state = self.state();
-        if self.down.load(Ordering::Acquire) && !state.denied_at_the_door() {
+        if let Some(reason) = state.shut_out() {
+            return Some(reason.to_owned());
+        }
+        if self.down.load(Ordering::Acquire) {
             return Some(format!("the Kafka brokers {} can't be reached", self.brokers));
         }
-        state.denied.as_ref().map(|denial| denial.reason.clone())
+        let denied: Vec<&str> = state.denied.values().map(String::as_str).collect();
+        (!denied.is_empty()).then(|| denied.join("; "))
     }
 
     /// The group was joined, something was read or a commit was taken, so nothing keeps us out any
     /// more. That a broker answers is not enough: it also answers those that it refuses something.
     pub(crate) fn admitted(&self) {
         let mut state = self.state();
-        state.denied = None;
+        state.shut_out = None;
+        state.denied.clear();
         state.told.clear();
+    }
+
+    /// Topics that could not be seen can be now.
+    pub(crate) fn topics_admitted(&self) {
+        let code = RDKafkaErrorCode::TopicAuthorizationFailed.to_string();
+        let mut state = self.state();
+        state.denied.remove(&code);
+        state.told.remove(&code);
     }
 
     /// What librdkafka's error call-back says.
@@ -127,9 +141,12 @@ impl Reachability {
         if state.told.insert(code.to_string()) {
             tracing::error!(source = self.source, "Kafka: {reason}");
         }
-        let at_the_door = is_at_the_door(error);
-        self.shut_out.fetch_or(at_the_door, Ordering::AcqRel);
-        state.denied = Some(Denial { reason: reason.to_owned(), at_the_door });
+        if is_at_the_door(error) {
+            self.shut_out.store(true, Ordering::Release);
+            state.shut_out = Some((reason.to_owned(), Instant::now()));
+        } else {
+            state.denied.insert(code.to_string(), reason.to_owned());
+        }
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {

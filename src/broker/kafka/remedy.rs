@@ -23,6 +23,19 @@ pub(super) fn remedy(error: &KafkaError) -> &'static str {
     }
 }
 
+/// What helps if it is a right on a topic that is missing; else nothing.
+pub(crate) fn allow(code: RDKafkaErrorCode, rights: &str) -> String {
+    match code {
+        RDKafkaErrorCode::TopicAuthorizationFailed => format!("; allow this user {rights} on it"),
+        RDKafkaErrorCode::ClusterAuthorizationFailed => {
+            format!(
+                "; allow this user {rights} on it, and on brokers before 2.8 IDEMPOTENT_WRITE on the cluster"
+            )
+        }
+        _ => String::new(),
+    }
+}
+
 /// Whether the client does not even get as far as asking for something. librdkafka takes the brokers for down
 /// then.
 pub(super) fn is_at_the_door(error: &KafkaError) -> bool {

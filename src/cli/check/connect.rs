@@ -12,12 +12,10 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
 use serde::Serialize;
 
-use crate::broker::kafka::{Admin, Connection, Listener, OwnTopic, ask, is_missing, refusal};
+use crate::broker::kafka::{Admin, Connection, Listener, OwnTopic, allow, ask, is_missing, refusal};
 use crate::domain::{SourceId, Tier};
 use crate::plan::{Broker, DeadLetters, Examined, Kafka, Plan, Reads, Source, Topic};
 
-/// What we do with the topics of our own.
-const OWN_RIGHTS: &str = "READ, WRITE, CREATE, DESCRIBE, DESCRIBE_CONFIGS and DELETE";
 /// A broker may take so long to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -140,7 +138,7 @@ fn look_at_kafka(
         [(OwnTopic::dead_letters(plan), false)].into_iter().chain(tiers.map(|own| (own, true)))
     {
         let OwnTopic { name, holds, .. } = &topic;
-        match partitions(&observer, name, OWN_RIGHTS) {
+        match partitions(&observer, name, OwnTopic::RIGHTS) {
             Ok(Some(_)) if is_tier => {
                 let admin = admin.get_or_insert_with(|| Admin::new(&config));
                 look_at_tier(admin.as_ref().map_err(refusal), name, findings);
@@ -155,7 +153,7 @@ fn look_at_kafka(
     }
 }
 
-/// Whether this user may be in a group. That is judged before it is looked which topic is asked for.
+/// Whether this user may at least see a group (DESCRIBE, which READ implies). That is judged before it is looked which topic is asked for.
 fn look_at_group(connection: &Connection<'_>) -> Result<(), String> {
     let group = connection.group();
     let fault = |why: String| format!("the group {group} can't be used: {why}");
@@ -216,10 +214,8 @@ fn partitions(observer: &BaseConsumer<Listener>, name: &str, rights: &str) -> Re
         None => Ok(Some(topic.partitions().len())),
         Some(error) if is_missing(error) => Ok(None),
         Some(error) => {
-            let reason = RDKafkaErrorCode::from(error);
-            Err(format!(
-                "the topic {name} can't be used: {reason}; check its name, and allow this user {rights} on it"
-            ))
+            let code = RDKafkaErrorCode::from(error);
+            Err(format!("the topic {name} can't be used: {code}{}", allow(code, rights)))
         }
     }
 }

@@ -9,7 +9,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, Prod
 use serde_json::value::RawValue;
 
 use super::{CONTACT, DEADLINE, ProducerFault, Tally};
-use crate::broker::kafka::{Listener, properties};
+use crate::broker::kafka::{Listener, allow, properties, refusal};
 use crate::cli::arguments::Order;
 use crate::plan::{Kafka, Topic};
 
@@ -47,7 +47,10 @@ impl ProducerContext for Confirmations {
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
         match result {
             Ok(_) => self.tally().confirmed += 1,
-            Err((cause, _)) => self.tally().fail(cause),
+            Err((cause, _)) => {
+                let allow = cause.rdkafka_error_code().map(|code| allow(code, "WRITE")).unwrap_or_default();
+                self.tally().fail(&format!("{cause}{allow}"));
+            }
         }
     }
 }
@@ -61,7 +64,7 @@ pub(super) fn produce(
 ) -> Result<Tally, ProducerFault> {
     let producer: BaseProducer<Confirmations> = producer_config(kafka)
         .create_with_context(Confirmations::default())
-        .map_err(|fault| ProducerFault::Creation(fault.to_string()))?;
+        .map_err(|fault| ProducerFault::Creation(refusal(&fault)))?;
     contact(&producer, topic, &kafka.brokers)?;
     let headers = order.headers.iter().fold(OwnedHeaders::new(), |headers, (key, value)| {
         headers.insert(Header { key, value: Some(value) })

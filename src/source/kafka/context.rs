@@ -1,6 +1,6 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rdkafka::bindings::rd_kafka_resp_err_t;
 use rdkafka::config::RDKafkaLogLevel;
@@ -97,11 +97,26 @@ pub(super) fn unassign(consumer: &BaseConsumer<MemberContext>, list: &TopicParti
 /// The call-backs of a client that only looks.
 pub(super) struct ObserverContext {
     reachability: Arc<Reachability>,
+    refusal: Mutex<Option<KafkaError>>,
 }
 
 impl ObserverContext {
     pub(super) fn new(reachability: Arc<Reachability>) -> ObserverContext {
-        ObserverContext { reachability }
+        ObserverContext { reachability, refusal: Mutex::default() }
+    }
+
+    /// What its group was refused.
+    pub(super) fn refusal(&self) -> Option<KafkaError> {
+        self.refused().clone()
+    }
+
+    /// Its group is refused nothing any more.
+    pub(super) fn admitted(&self) {
+        *self.refused() = None;
+    }
+
+    fn refused(&self) -> MutexGuard<'_, Option<KafkaError>> {
+        self.refusal.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -110,24 +125,14 @@ impl ClientContext for ObserverContext {
         pass_on(level, facility, text);
     }
 
-    /// What it is refused is the answer to a call, and told where that is made: said here it may be old.
+    /// What it is refused counts where it asks for something: said here it may be old.
     fn error(&self, error: KafkaError, reason: &str) {
-        if !is_refusal(&error) {
-            self.reachability.error(&error, reason);
+        match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::GroupAuthorizationFailed) => *self.refused() = Some(error),
+            Some(RDKafkaErrorCode::TopicAuthorizationFailed) => {}
+            _ => self.reachability.error(&error, reason),
         }
     }
 }
 
 impl ConsumerContext for ObserverContext {}
-
-fn is_refusal(error: &KafkaError) -> bool {
-    use RDKafkaErrorCode as Code;
-    matches!(
-        error.rdkafka_error_code(),
-        Some(
-            Code::GroupAuthorizationFailed
-                | Code::TopicAuthorizationFailed
-                | Code::ClusterAuthorizationFailed
-        )
-    )
-}

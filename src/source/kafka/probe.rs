@@ -11,7 +11,7 @@ use super::partition::{PartitionName, list};
 use super::rebalance::STANDING_GRACE;
 use super::topics::Topics;
 use super::{first_start, ordered};
-use crate::broker::kafka::{Admin, Connection, Reachability};
+use crate::broker::kafka::{Admin, Connection, Reachability, hear_out};
 use crate::plan::{Consumer as Reader, Kafka, Plan, Reads, Source};
 
 /// Blocking calls may take so long.
@@ -20,6 +20,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_secs(15);
 const LOOK_SOON: Duration = Duration::from_secs(5);
+/// What its client says of the brokers is heard so often.
+const HEAR_EVERY: Duration = Duration::from_secs(1);
 /// The topics of the tiers may take so long to be made; then those that are there are read.
 const ALL_TIERS_WITHIN: Duration = Duration::from_secs(10);
 
@@ -121,7 +123,8 @@ impl Probe {
         tell(News::Open { cluster });
         let mut next_look = Instant::now() + LOOK_EVERY;
         loop {
-            match asks.recv_timeout(next_look.saturating_duration_since(Instant::now())) {
+            let patience = next_look.saturating_duration_since(Instant::now()).min(HEAR_EVERY);
+            match asks.recv_timeout(patience) {
                 Ok(Ask::Standing(number, partitions)) => {
                     tell(News::Standing(number, self.patient_standing(&partitions)));
                 }
@@ -129,14 +132,21 @@ impl Probe {
                     tell(News::Ends(self.offsets(&partitions, Offset::End).unwrap_or_default()));
                 }
                 Ok(Ask::Delete(offsets)) => self.delete(offsets, tell),
+                Err(RecvTimeoutError::Timeout) if Instant::now() < next_look => {}
                 Err(RecvTimeoutError::Timeout) => {
                     let whole = self.look(tell);
                     next_look = Instant::now() + if whole { LOOK_EVERY } else { LOOK_SOON };
                 }
                 Err(RecvTimeoutError::Disconnected) => return,
             }
-            self.serve();
+            hear_out(&self.client);
         }
+    }
+
+    /// The brokers answered. What the client said before that is older.
+    pub(super) fn answered(&self) {
+        hear_out(&self.client);
+        self.reachability.contact();
     }
 
     /// Tries until the cluster is known and the group has a place to start.
@@ -148,7 +158,7 @@ impl Probe {
                 Err(Shut::Kafka(error)) => self.note_failure(&error),
                 Err(Shut::NotYet) => {}
             }
-            self.serve();
+            hear_out(&self.client);
             match asks.recv_timeout(pause) {
                 Err(RecvTimeoutError::Disconnected) => return None,
                 Ok(_) | Err(RecvTimeoutError::Timeout) => pause = (pause * 2).min(LONGEST_PAUSE),
@@ -294,11 +304,6 @@ impl Probe {
         }
     }
 
-    /// Lets librdkafka hand over its log lines and errors.
-    fn serve(&self) {
-        while self.client.poll(Duration::ZERO).is_some() {}
-    }
-
     pub(super) fn kafka_name(&self) -> &str {
         self.plan.sources.get(usize::from(self.reader.source.0)).map_or("", |source| &source.name)
     }
@@ -335,7 +340,7 @@ impl Probe {
                 Ok(standing) => return standing,
                 Err(error) => self.note_failure(&error),
             }
-            self.serve();
+            hear_out(&self.client);
             if Instant::now() + pause >= until {
                 return Vec::new();
             }
@@ -369,7 +374,7 @@ impl Probe {
     ) -> KafkaResult<Vec<(PartitionName, i64)>> {
         let asked = list(partitions.iter().map(|name| (name, which)));
         let answered = self.client.offsets_for_times(asked, PATIENCE)?;
-        self.reachability.contact();
+        self.answered();
         Ok(known(&answered))
     }
 }
@@ -383,7 +388,11 @@ pub(super) fn committed(
     partitions: &[PartitionName],
 ) -> KafkaResult<Vec<(PartitionName, i64)>> {
     let asked = list(partitions.iter().map(|name| (name, Offset::Invalid)));
-    let answered = client.committed_offsets(asked, PATIENCE)?;
+    let answered = client.committed_offsets(asked, PATIENCE);
+    hear_out(client);
+    // While the group is refused, a call for it only lasts too long.
+    let answered = answered.map_err(|error| client.context().refusal().unwrap_or(error))?;
+    client.context().admitted();
     // A partition without an answer must not look like one without a commit.
     answered.elements().iter().try_for_each(|element| element.error())?;
     Ok(known(&answered))

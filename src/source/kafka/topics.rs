@@ -52,6 +52,11 @@ impl Topics {
         self.found.iter().map(|(found, _)| found).chain(&self.unclear)
     }
 
+    /// Whether a topic is there, and can be read.
+    pub(super) fn has(&self, topic: &str) -> bool {
+        self.found.iter().any(|(found, _)| **found == *topic)
+    }
+
     /// Whether a topic is not surely missing.
     pub(super) fn may_have(&self, topic: &str) -> bool {
         self.known().any(|known| **known == *topic)
@@ -76,7 +81,13 @@ impl Probe {
                 Topic::Regex(pattern) => self.look_for_matching(pattern, &mut topics)?,
             }
         }
-        self.reachability.contact();
+        self.answered();
+        tracing::debug!(
+            source = self.kafka_name(),
+            "{} topics are there, {} can't be read now",
+            topics.found.len(),
+            topics.unclear.len(),
+        );
         self.last.clone_from(&topics);
         Ok(topics)
     }

@@ -57,7 +57,7 @@ impl LeftBehind {
     /// reads it, or tells that it is lost.
     pub(super) fn still_there(&mut self, topics: &Topics) {
         for (name, left) in &mut self.0 {
-            left.seen |= topics.asked.is_some_and(|asked| asked > left.at) && topics.may_have(&name.topic);
+            left.seen |= topics.asked.is_some_and(|asked| asked > left.at) && topics.has(&name.topic);
         }
     }
 

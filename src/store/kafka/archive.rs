@@ -14,7 +14,7 @@ use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
 use super::letter_states::{self, LetterStates};
 use crate::broker::kafka::{
-    Admin, Connection, Listener, OwnTopic, ask, headers, is_missing, pass_on, refusal, timestamp_ms,
+    Admin, Connection, Listener, OwnTopic, allow, ask, headers, is_missing, pass_on, refusal, timestamp_ms,
 };
 use crate::broker::tier_record::HEADER;
 use crate::domain::{Moment, Tier};
@@ -237,10 +237,9 @@ impl<'a> Archive<'a> {
             None => {}
             Some(error) if is_missing(error) => return Ok(Vec::new()),
             Some(error) => {
-                let reason = RDKafkaErrorCode::from(error);
-                return Err(format!(
-                    "the topic {topic} can't be read: {reason}; the broker must allow this user READ and DESCRIBE on it"
-                ));
+                let code = RDKafkaErrorCode::from(error);
+                let allow = allow(code, OwnTopic::RIGHTS);
+                return Err(format!("the topic {topic} can't be read: {code}{allow}"));
             }
         }
         let marks = found.partitions().iter().map(|partition| {
@@ -338,7 +337,12 @@ impl<'a> Archive<'a> {
             }
         }
         let given_up = Err(RDKafkaErrorCode::MessageTimedOut);
-        results.into_iter().map(|result| result.unwrap_or(given_up)).collect()
+        let results = results.into_iter().map(|result| result.unwrap_or(given_up));
+        // Of a producer that can't go on this says more than what became of each record.
+        match producer.client().fatal_error() {
+            Some((fatal, _)) => results.map(|result| result.map_err(|_| fatal)).collect(),
+            None => results.collect(),
+        }
     }
 
     /// Sees to it that there is a producer, and that what it writes to exists.
@@ -401,7 +405,7 @@ fn fault(code: RDKafkaErrorCode) -> LetterFault {
         RDKafkaErrorCode::MessageSizeTooLarge
         | RDKafkaErrorCode::InvalidMessageSize
         | RDKafkaErrorCode::MessageBatchTooLarge => LetterFault::TooLarge,
-        _ => LetterFault::Unconfirmed(code.to_string()),
+        _ => LetterFault::Unconfirmed(format!("{code}{}", allow(code, OwnTopic::RIGHTS))),
     }
 }
 

@@ -4,7 +4,7 @@ use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
-use crate::broker::kafka::{Admin, Listener, OwnTopic, ask, is_missing};
+use crate::broker::kafka::{Admin, Listener, OwnTopic, allow, ask, hear_out, is_missing};
 use crate::domain::Tier;
 use crate::plan::Plan;
 use crate::store::Write;
@@ -118,7 +118,8 @@ impl Topics {
     pub(super) fn failed(&mut self, id: TopicId, code: RDKafkaErrorCode) {
         let Some(written) = self.all.get_mut(id.0) else { return };
         let OwnTopic { name, holds, .. } = &written.topic;
-        written.fault = Some(format!("the topic {name} for {holds} can't be written: {code}"));
+        let allow = allow(code, OwnTopic::RIGHTS);
+        written.fault = Some(format!("the topic {name} for {holds} can't be written: {code}{allow}"));
         written.there = false;
         let now = Instant::now();
         written.failed = Some(now);
@@ -158,7 +159,7 @@ impl Topics {
             return Look::Early;
         }
         // Lets librdkafka hand over its log lines and errors.
-        while self.inspector.poll(Duration::ZERO).is_some() {}
+        hear_out(&self.inspector);
         // Metadata first: it says whether there is a broker at all, and an embedded one answers nothing
         // else.
         let mut missing: Vec<usize> = Vec::new();
@@ -194,12 +195,12 @@ impl Topics {
             Some(None) => Ok(()),
             None => Err(Absence::Missing),
             Some(Some(error)) if is_missing(error) => Err(Absence::Missing),
-            Some(Some(error)) => Err(Absence::Refused(format!(
-                "the topic {} for {} can't be used: {}",
-                topic.name,
-                topic.holds,
-                RDKafkaErrorCode::from(error)
-            ))),
+            Some(Some(error)) => {
+                let code = RDKafkaErrorCode::from(error);
+                let OwnTopic { name, holds, .. } = topic;
+                let allow = allow(code, OwnTopic::RIGHTS);
+                Err(Absence::Refused(format!("the topic {name} for {holds} can't be used: {code}{allow}")))
+            }
         }
     }
 

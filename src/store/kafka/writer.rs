@@ -12,7 +12,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, Prod
 use rdkafka::{ClientConfig, ClientContext};
 
 use super::topics::{Look, TopicId, Topics};
-use crate::broker::kafka::pass_on;
+use crate::broker::kafka::{OwnTopic, allow, pass_on};
 use crate::broker::tier_record::{HEADER, TierRecord};
 use crate::domain::{DeadLetter, Kind, Moment, Move};
 use crate::engine::{StoreFault, WriteId};
@@ -266,16 +266,11 @@ impl Writer {
         }
         let Some((code, reason)) = self.producer.client().fatal_error() else { return };
         self.replace_at = now + REPLACED;
-        let remedy = match code {
-            RDKafkaErrorCode::ClusterAuthorizationFailed => {
-                "; allow this user WRITE on the topics for them, and on brokers before 2.8 IDEMPOTENT_WRITE on the \
-                 cluster"
-            }
-            _ => "",
-        };
         tracing::error!(
             source = self.source,
-            "the producer of dead letters and retries gave up ({code}: {reason}); it is replaced{remedy}"
+            "the producer of dead letters and retries gave up ({code}: {reason}); it is replaced. It writes {}{}",
+            self.plan.dead_letters.topic,
+            allow(code, OwnTopic::RIGHTS),
         );
         let results = Arc::new(Results::default());
         match self.producer_config.create_with_context(WriterContext(results.clone())) {
