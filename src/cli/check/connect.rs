@@ -153,7 +153,8 @@ fn look_at_kafka(
     }
 }
 
-/// Whether this user may at least see a group (DESCRIBE, which READ implies). That is judged before it is looked which topic is asked for.
+/// Whether this user may at least see a group (DESCRIBE, which READ implies). That is judged before it is looked
+/// which topic is asked for.
 fn look_at_group(connection: &Connection<'_>) -> Result<(), String> {
     let group = connection.group();
     let fault = |why: String| format!("the group {group} can't be used: {why}");

@@ -34,17 +34,17 @@ impl Topics {
         }
     }
 
-    /// Notes what the broker says of a topic.
-    fn judge(&mut self, name: &str, found: Option<&MetadataTopic>) -> Result<(), ()> {
+    /// Notes what the broker says of a topic. `false`: it is not there, or can't be read now.
+    fn note(&mut self, name: &str, found: Option<&MetadataTopic>) -> bool {
         match (found, found.and_then(MetadataTopic::error)) {
             (Some(found), None) => {
                 self.add(found);
-                return Ok(());
+                return true;
             }
             (_, Some(error)) if !is_missing(error) => self.unclear.push(name.into()),
             _ => {}
         }
-        Err(())
+        false
     }
 
     /// The topics that are not surely missing.
@@ -95,7 +95,7 @@ impl Probe {
     fn look_for(&self, name: &str, topics: &mut Topics) -> KafkaResult<()> {
         let metadata = self.client.fetch_metadata(Some(name), PATIENCE)?;
         let found = metadata.topics().first();
-        if topics.judge(name, found).is_err() {
+        if !topics.note(name, found) {
             topics.faults.push(self.topic_fault(name, found));
         }
         Ok(())
@@ -115,10 +115,7 @@ impl Probe {
             }
             let metadata = self.client.fetch_metadata(Some(name), PATIENCE)?;
             let found = metadata.topics().first();
-            if topics.judge(name, found).is_err()
-                && topics.may_have(name)
-                && !self.last.unclear.contains(name)
-            {
+            if !topics.note(name, found) && topics.may_have(name) && !self.last.unclear.contains(name) {
                 tracing::warn!(source = self.kafka_name(), "{}", self.topic_fault(name, found));
             }
         }

@@ -364,7 +364,7 @@ impl Worker {
     }
 
     fn name(&self) -> &str {
-        self.plan.sources.get(usize::from(self.reader.source.0)).map_or("", |source| &source.name)
+        self.outbox.source()
     }
 
     // ---- The end ----

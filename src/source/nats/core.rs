@@ -232,7 +232,7 @@ impl Worker {
         if self.dropped > 0 {
             let dropped = std::mem::take(&mut self.dropped);
             tracing::error!(
-                source = self.plan.sources.get(usize::from(self.source.0)).map_or("", |source| &source.name),
+                source = self.outbox.source(),
                 "{dropped} messages were lost, because they came faster than they were delivered and the window was \
                  full; a larger `limits.window`, more replicas, or a `stream` help",
             );

@@ -73,7 +73,7 @@ impl Session {
     }
 
     pub(super) fn name(&self) -> &str {
-        self.plan.sources.get(usize::from(self.source.0)).map_or("", |source| &source.name)
+        self.outbox.source()
     }
 
     /// The window, as a grant.

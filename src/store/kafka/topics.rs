@@ -4,7 +4,7 @@ use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
-use crate::broker::kafka::{Admin, Listener, OwnTopic, allow, ask, hear_out, is_missing};
+use crate::broker::kafka::{Admin, Listener, OwnTopic, allow, ask, is_missing};
 use crate::domain::Tier;
 use crate::plan::Plan;
 use crate::store::Write;
@@ -158,8 +158,6 @@ impl Topics {
         if self.all.iter().all(|written| written.there) || Instant::now() < self.look_at {
             return Look::Early;
         }
-        // Lets librdkafka hand over its log lines and errors.
-        hear_out(&self.inspector);
         // Metadata first: it says whether there is a broker at all, and an embedded one answers nothing
         // else.
         let mut missing: Vec<usize> = Vec::new();
